@@ -1,0 +1,88 @@
+"""Finds profiles, sites and models by name under `inventories/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from boxwright.errors import BadInputError, did_you_mean
+from boxwright.model.catalogue import ModelCatalogue
+from boxwright.model.fleet import Fleet
+from boxwright.model.loading import load
+from boxwright.model.profile import Profile
+from boxwright.model.site import Site
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORIES = ROOT / "inventories"
+
+
+def profile_names(inventories: Path = INVENTORIES) -> list[str]:
+    """Names of the profiles that are there."""
+    return sorted(path.stem for path in (inventories / "profiles").glob("*.yml"))
+
+
+def site_names(inventories: Path = INVENTORIES) -> list[str]:
+    """Names of the sites that are there."""
+    return sorted(path.parent.name for path in (inventories / "sites").glob("*/site.yml"))
+
+
+def load_profile(name: str, inventories: Path = INVENTORIES) -> Profile:
+    """Load a profile by its name, or by a path that ends in `.yml`.
+
+    Raises:
+        BadInputError: There is no such profile, or its file is wrong.
+    """
+    path = Path(name) if name.endswith(".yml") else inventories / "profiles" / f"{name}.yml"
+    if not path.is_file():
+        raise _unknown("profile", name, profile_names(inventories))
+    profile = load(path, Profile)
+    _named_like_its_file(profile.name, path.stem, path)
+    return profile
+
+
+def load_site(name: str, inventories: Path = INVENTORIES) -> Site:
+    """Load a site by its name, or by a path that ends in `.yml`.
+
+    Raises:
+        BadInputError: There is no such site, or its file is wrong.
+    """
+    path = Path(name) if name.endswith(".yml") else inventories / "sites" / name / "site.yml"
+    if not path.is_file():
+        raise _unknown("site", name, site_names(inventories))
+    site = load(path, Site)
+    if not name.endswith(".yml"):
+        _named_like_its_file(site.name, path.parent.name, path)
+    return site
+
+
+def load_models(inventories: Path = INVENTORIES) -> ModelCatalogue:
+    """Load the model catalogue."""
+    return load(inventories / "models.yml", ModelCatalogue)
+
+
+def make_fleet(profile: Profile, site: Site, catalogue: ModelCatalogue) -> Fleet:
+    """Join a profile and a site.
+
+    Raises:
+        BadInputError: The two do not go together, or the profile names an unknown model.
+    """
+    try:
+        return Fleet(profile=profile, site=site, catalogue=catalogue)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise BadInputError(problem, where=f"profile {profile.name}, site {site.name}") from None
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> BadInputError:
+    hint = f"There are: {', '.join(known)}." if known else f"There is no {kind} yet."
+    return BadInputError(f"no {kind} '{name}'.{did_you_mean(name, known)}", hint=hint)
+
+
+def _named_like_its_file(name: str, expected: str, path: Path) -> None:
+    if name != expected:
+        raise BadInputError(
+            f"name: '{name}' stands in a file called '{expected}'",
+            where=f"{path}:1",
+            hint="Make the two equal.",
+        )

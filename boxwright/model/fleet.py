@@ -1,0 +1,44 @@
+"""A fleet: one profile on the hosts of one site. The value that plans and projections are made from."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from boxwright.errors import did_you_mean
+from boxwright.model.base import Frozen
+from boxwright.model.catalogue import Model, ModelCatalogue
+from boxwright.model.profile import Profile
+from boxwright.model.site import Host, Site
+
+
+class Fleet(Frozen):
+    """A validated pair of profile and site, and the model that the profile names."""
+
+    profile: Profile
+    site: Site
+    catalogue: ModelCatalogue
+
+    @model_validator(mode="after")
+    def _model_is_known(self) -> Fleet:
+        name = self.profile.stack.model
+        model = self.catalogue.find(name)
+        if model is None:
+            raise ValueError(f"stack.model: no model '{name}'.{did_you_mean(name, self.catalogue.names())}")
+        if self.profile.stack.context_tokens > model.context_length:
+            raise ValueError(
+                f"stack.context_tokens: {self.profile.stack.context_tokens} is more than the "
+                f"{model.context_length} tokens that {model.id} was trained for"
+            )
+        return self
+
+    @property
+    def model(self) -> Model:
+        """The model that the stack serves."""
+        model = self.catalogue.find(self.profile.stack.model)
+        assert model is not None  # noqa: S101  validated above
+        return model
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The machines of the site."""
+        return self.site.hosts

@@ -1,0 +1,115 @@
+"""A site: whose boxes these are. Addresses, ways in, proxies, mirrors, and secrets by reference only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Identifier, Network, Port
+
+Distribution = Literal["debian-12", "debian-13"]
+SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
+
+
+class Ssh(Frozen):
+    """How the controller enters the hosts of a site."""
+
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
+    port: Port = 22
+    key: str | None = None  # path of a private key; without one, ssh's own defaults and agent
+    known_hosts: str | None = None  # path of the pinned host keys; without one, ~/.ssh/known_hosts
+    connect_timeout_s: Annotated[int, Field(ge=1, le=120)] = 10
+
+
+class Host(Frozen):
+    """One machine. `address` may stay away only where the site's hosts are twins."""
+
+    name: HostName
+    address: Address | None = None
+    port: Port | None = None  # overrides the site's
+
+
+class Operator(Frozen):
+    """A person with an account on every box."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+    ssh_public_keys: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class TwinSettings(Frozen):
+    """Marks a site whose hosts are throw-away twins on the controller itself."""
+
+    distribution: Distribution = "debian-12"
+
+
+class Mirrors(Frozen):
+    """Where packages come from. What is left out is taken from the controller's apt and pip settings."""
+
+    debian: HttpUrl | None = None
+    debian_security: HttpUrl | None = None
+    python_index: HttpUrl | None = None
+
+
+class Networks(Frozen):
+    """Who may reach a box, by source address."""
+
+    management: Annotated[tuple[Network, ...], Field(min_length=1)] = ("0.0.0.0/0", "::/0")
+    clients: Annotated[tuple[Network, ...], Field(min_length=1)] = ("0.0.0.0/0", "::/0")
+
+
+class Secrets(Frozen):
+    """Where a secret comes from: `vault` makes and keeps it, `env:NAME` and `file:PATH` read it."""
+
+    api_password: SecretReference = "vault"  # noqa: S105  a reference, not a password
+    api_key: SecretReference = "vault"
+    engine_key: SecretReference = "vault"
+    webui_admin_password: SecretReference = "vault"  # noqa: S105  a reference, not a password
+    webui_secret_key: SecretReference = "vault"  # noqa: S105  a reference, not a password
+
+
+class Certificate(Frozen):
+    """A certificate of the customer's own for the gateway; the paths are on the controller."""
+
+    chain: str
+    private_key: SecretReference
+
+
+class Site(Frozen):
+    """Everything that differs between two owners of the same kind of box."""
+
+    name: Identifier
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    twin: TwinSettings | None = None
+    ssh: Ssh = Ssh()
+    networks: Networks = Networks()
+    proxy: HttpUrl | None = None
+    no_proxy: tuple[str, ...] = ()
+    mirrors: Mirrors = Mirrors()
+    ca_certificates: tuple[str, ...] = ()  # PEM files on the controller
+    ntp_servers: tuple[Address, ...] = ()
+    operators: tuple[Operator, ...] = ()
+    admin_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] = "admin@boxwright.internal"
+    api_user: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] = "api"
+    server_name: Address | None = None  # DNS name of the gateway; without one, the host's address
+    certificate: Certificate | None = None
+    secrets: Secrets = Secrets()
+
+    @model_validator(mode="after")
+    def _hosts_are_distinct(self) -> Site:
+        for field in ("name", "address"):
+            seen = [getattr(host, field) for host in self.hosts if getattr(host, field)]
+            twice = sorted({value for value in seen if seen.count(value) > 1})
+            if twice and field == "address":
+                twice = [a for a in twice if len({h.port for h in self.hosts if h.address == a}) == 1]
+            if twice:
+                raise ValueError(f"two hosts share the {field} {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _hosts_can_be_reached(self) -> Site:
+        if self.twin is None:
+            missing = [host.name for host in self.hosts if host.address is None]
+            if missing:
+                raise ValueError(f"no address for {', '.join(missing)}, and the site has no twin section")
+        return self
