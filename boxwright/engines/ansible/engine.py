@@ -1,0 +1,81 @@
+"""Starts `ansible-playbook` for one host, with settings that leave nothing to the machine's own configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from boxwright.engines.ansible.inventory import host_inventory
+from boxwright.engines.process import Invocation
+from boxwright.model.catalogues import ROOT
+from boxwright.model.variables import Variables
+from boxwright.transport.ssh import Endpoint
+
+_HERE = Path(__file__).parent
+TASK_TIMEOUT_S = 900
+
+
+@contextmanager
+def invocation(
+    endpoint: Endpoint,
+    variables: Sequence[Variables],
+    roles: Sequence[str],
+    *,
+    dry_run: bool,
+    directory: Path,
+) -> Iterator[Invocation]:
+    """The command that takes one host through these roles.
+
+    Args:
+        endpoint: The host.
+        variables: What its roles are given.
+        roles: Names of roles, in order.
+        dry_run: Only tell what would change.
+        directory: A private directory, where the inventory lives as long as the context.
+    """
+    inventory = directory / f"{endpoint.name}.inventory.json"
+    _write_private(inventory, json.dumps(host_inventory(endpoint, variables, roles)))
+    try:
+        argv = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "-i",
+            str(inventory),
+            str(_HERE / "platform.yml"),
+        ]
+        yield Invocation(
+            argv=(*argv, "--diff", *(["--check"] if dry_run else [])),
+            environment=_environment(),
+            directory=ROOT,
+        )
+    finally:
+        inventory.unlink(missing_ok=True)
+
+
+def _environment() -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return own | {
+        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "callback_plugins"),
+        "ANSIBLE_STDOUT_CALLBACK": "boxwright_events",
+        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+        "ANSIBLE_PIPELINING": "1",
+        "ANSIBLE_GATHERING": "explicit",
+        "ANSIBLE_HOST_KEY_CHECKING": "1",
+        "ANSIBLE_TASK_TIMEOUT": str(TASK_TIMEOUT_S),
+        "ANSIBLE_RETRY_FILES_ENABLED": "0",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_INJECT_FACT_VARS": "0",
+        "PYTHONPATH": str(ROOT),
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,158 @@
+"""Projects a fleet onto the variables of every role and deploy. Pure: the same fleet gives the same variables."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import PurePosixPath
+
+from pydantic import SecretStr
+
+from boxwright.model.fleet import Fleet
+from boxwright.model.site import Host, Mirrors
+from boxwright.model.variables import (
+    ApiUser,
+    BaseVariables,
+    CaCertificate,
+    FirewallService,
+    FirewallVariables,
+    GatewayVariables,
+    KernelVariables,
+    LlamaCppVariables,
+    ModelsVariables,
+    MonitoringVariables,
+    OpenWebuiVariables,
+    Variables,
+)
+from boxwright.vault import HostSecrets
+
+BCRYPT_COST = 8  # nginx hashes on every request, in its worker: about 15 ms
+
+
+def role_variables(
+    fleet: Fleet, host: Host, secrets: HostSecrets, certificates: tuple[CaCertificate, ...], chain: str | None
+) -> tuple[Variables, ...]:
+    """What the Ansible roles are given for this host."""
+    profile, site = fleet.profile, fleet.site
+    return (
+        BaseVariables(
+            **profile.base.model_dump(),
+            proxy=site.proxy,
+            no_proxy=site.no_proxy,
+            ca_certificates=certificates,
+            ntp_servers=site.ntp_servers,
+            operators=site.operators,
+        ),
+        KernelVariables(**profile.kernel.model_dump()),
+        FirewallVariables(**profile.firewall.model_dump(), services=_services(fleet, host)),
+        GatewayVariables(
+            **profile.gateway.model_dump(),
+            server_names=server_names(fleet, host),
+            tls_chain_pem=chain,
+            tls_private_key_pem=secrets.tls_private_key,
+            api_users=(
+                ApiUser(
+                    name=site.api_user,
+                    password_hash=password_hash(secrets.api_password),
+                    api_key=secrets.api_key,
+                ),
+            ),
+            engine_url=engine_url(fleet),
+            engine_key=secrets.engine_key,
+            chat_page_url=chat_page_url(fleet),
+        ),
+        MonitoringVariables(
+            **profile.monitoring.model_dump(),
+            engine_name=profile.stack.engine,
+            engine_metrics_url=f"{engine_url(fleet)}/metrics",
+            engine_key=secrets.engine_key,
+        ),
+    )
+
+
+def deploy_variables(
+    fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirrors
+) -> tuple[Variables, ...]:
+    """What the pyinfra deploys are given for this host. `mirrors` must be resolved: no field empty."""
+    stack, proxy = fleet.profile.stack, fleet.site.proxy
+    directory = PurePosixPath(stack.models_directory) / fleet.model.id
+    assert mirrors.python_index  # noqa: S101  resolved by the caller
+    assert mirrors.debian  # noqa: S101  resolved by the caller
+    return (
+        ModelsVariables(
+            directory=str(directory), files=fleet.model.files, python_index=mirrors.python_index, proxy=proxy
+        ),
+        LlamaCppVariables(
+            model_path=str(directory / fleet.model.files[0].name),
+            model_alias=fleet.model.id,
+            context_tokens=stack.context_tokens,
+            parallel_requests=stack.parallel_requests,
+            port=stack.engine_port,
+            api_key=secrets.engine_key,
+            debian_mirror=mirrors.debian,
+            proxy=proxy,
+        ),
+        OpenWebuiVariables(
+            flavour=stack.open_webui_flavour,
+            port=stack.chat_page_port,
+            engine_url=f"{engine_url(fleet)}/v1",
+            engine_key=secrets.engine_key,
+            public_url=public_url(fleet, host),
+            secret_key=secrets.webui_secret_key,
+            admin_email=fleet.site.admin_email,
+            admin_password=secrets.webui_admin_password,
+            python_index=mirrors.python_index,
+            debian_mirror=mirrors.debian,
+            proxy=proxy,
+        ),
+    )
+
+
+def server_names(fleet: Fleet, host: Host) -> tuple[str, ...]:
+    """Names and addresses by which clients reach this host's gateway, the public one first."""
+    names = (fleet.site.server_name, host.address, host.name)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def public_url(fleet: Fleet, host: Host) -> str:
+    """Where a browser finds this host."""
+    name = server_names(fleet, host)[0]
+    return f"https://[{name}]" if ":" in name else f"https://{name}"
+
+
+def engine_url(fleet: Fleet) -> str:
+    """Where the engine listens on the box."""
+    return f"http://127.0.0.1:{fleet.profile.stack.engine_port}"
+
+
+def chat_page_url(fleet: Fleet) -> str | None:
+    """Where the chat page listens on the box."""
+    stack = fleet.profile.stack
+    return None if stack.chat_page == "none" else f"http://127.0.0.1:{stack.chat_page_port}"
+
+
+def _services(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:
+    networks = fleet.site.networks
+    ssh_port = 22 if fleet.site.twin else host.port or fleet.site.ssh.port
+    return (
+        FirewallService(name="ssh", ports=(ssh_port,), sources=networks.management),
+        FirewallService(name="gateway", ports=(80, 443), sources=networks.clients),
+    )
+
+
+def password_hash(password: SecretStr) -> SecretStr:
+    """Hash a password by bcrypt, with a salt that follows from the password.
+
+    The same password must give the same line, or every run would change the password file. A fixed salt per password
+    gives nothing away here, as no two boxes share a password that was made for them.
+    """
+    import bcrypt  # noqa: PLC0415  only runs that write to a box need it
+
+    clear = password.get_secret_value().encode()
+    digest = hashlib.sha256(b"boxwright gateway\0" + clear).digest()[:16]
+    standard, of_bcrypt = (
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+        b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+    )
+    salt = base64.b64encode(digest).rstrip(b"=").translate(bytes.maketrans(standard, of_bcrypt))
+    return SecretStr(bcrypt.hashpw(clear[:72], b"$2b$%02d$" % BCRYPT_COST + salt).decode())

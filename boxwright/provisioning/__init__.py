@@ -1,0 +1,1 @@
+"""Takes the hosts of a fleet through their stages: each host on its own, none waiting for another."""

@@ -1,0 +1,205 @@
+"""One host on its way through its stages: lock, Ansible, pyinfra, receipt. Or a dry run of the same."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from boxwright.engines.ansible.engine import invocation as ansible_invocation
+from boxwright.engines.events import Event, Outcome, Phase
+from boxwright.engines.process import Cancellation, Invocation, stream
+from boxwright.engines.pyinfra.job import Job, JobHost
+from boxwright.errors import BoxwrightError, EngineError
+from boxwright.model.catalogues import ROOT
+from boxwright.model.site import Host
+from boxwright.model.variables import named
+from boxwright.planning.changes import PlannedChange
+from boxwright.planning.stages import Engine, Stage
+from boxwright.provisioning.outcome import HostOutcome, StageState
+from boxwright.provisioning.target import Target
+from boxwright.transport.lock import DeployLock, Holder
+
+_NOISE_LINES = 40
+
+
+class Watcher(Protocol):
+    """Who is told how a host fares; from a thread of that host."""
+
+    def event(self, event: Event) -> None:
+        """A resource began or ended."""
+
+    def stage(self, host: str, stage: str, state: Literal["running"] | StageState, seconds: float) -> None:
+        """A stage began or ended."""
+
+    def fail(self, host: str, stage: str, error: BoxwrightError) -> None:
+        """The host stopped for a reason outside its resources."""
+
+    def noise(self, host: str, line: str) -> None:
+        """An engine wrote something that is no event."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run does to each of its hosts."""
+
+    target: Target
+    stages: tuple[Stage, ...]
+    dry_run: bool
+    holder: Holder
+    directory: Path  # private, for the engines' inputs
+    watcher: Watcher
+    cancellation: Cancellation
+    afterwards: Callable[[Host], None]  # still under the lock, when all stages went well
+
+
+class HostRun:
+    """Takes one host through a work."""
+
+    def __init__(self, work: Work, host: Host) -> None:
+        self._work = work
+        self._host = host
+        self._outcome = HostOutcome(host.name)
+        self._clock = _StageClock(host.name, work.watcher, self._outcome.seconds)
+        self._noise: collections.deque[str] = collections.deque(maxlen=_NOISE_LINES)
+        self._failure: Event | None = None
+
+    def run(self) -> HostOutcome:
+        """Go through the stages until one fails or all are done. Never raises for what happens to the host."""
+        try:
+            with DeployLock(self._work.target.endpoint(self._host), self._work.holder):
+                self._engines()
+                if not self._work.dry_run:
+                    self._work.afterwards(self._host)
+        except BoxwrightError as error:
+            self._outcome.error = error
+            if self._failure is None:
+                self._work.watcher.fail(
+                    self._host.name, self._clock.current or self._work.stages[0].name, error
+                )
+        finally:
+            self._clock.end(failed=not self._outcome.finished)
+        return self._outcome
+
+    def _engines(self) -> None:
+        for engine in ("ansible", "pyinfra"):
+            stages = tuple(stage for stage in self._work.stages if stage.engine == engine)
+            if stages and not self._work.cancellation.cancelled:
+                self._through(engine, stages)
+
+    def _through(self, engine: Engine, stages: tuple[Stage, ...]) -> None:
+        known = {stage.name for stage in stages}
+        with self._invocation(engine, stages) as invocation:
+            code = stream(
+                invocation,
+                on_event=lambda event: self._on_event(engine, known, event),
+                on_noise=self._on_noise,
+                cancellation=self._work.cancellation,
+            )
+        if self._work.cancellation.cancelled:
+            raise EngineError("the run was interrupted", where=self._host.name)
+        if code:
+            raise self._why(engine, code)
+        self._clock.end(failed=False)
+
+    @contextlib.contextmanager
+    def _invocation(self, engine: Engine, stages: tuple[Stage, ...]) -> Iterator[Invocation]:
+        work, names = self._work, [stage.name for stage in stages]
+        roles, deploys = work.target.variables(self._host)
+        endpoint = work.target.endpoint(self._host)
+        if engine == "ansible":
+            with ansible_invocation(
+                endpoint, roles, names, dry_run=work.dry_run, directory=work.directory
+            ) as invocation:
+                yield invocation
+            return
+        job = Job(
+            hosts=(
+                JobHost(
+                    name=endpoint.name,
+                    address=endpoint.address,
+                    port=endpoint.port,
+                    user=endpoint.user,
+                    key=endpoint.key,
+                    known_hosts=endpoint.known_hosts or Path("~/.ssh/known_hosts").expanduser(),
+                    data={key: value for unit in deploys for key, value in named(unit).items()},
+                    become=endpoint.become,
+                ),
+            ),
+            deploys=tuple(f"deploys/{name}.py" for name in names),
+            dry_run=work.dry_run,
+        )
+        yield Invocation(
+            argv=(sys.executable, "-m", "boxwright.engines.pyinfra.worker"),
+            environment={**os.environ, "PYTHONPATH": str(ROOT)},
+            directory=ROOT,
+            stdin=job.model_dump_json(),
+        )
+
+    def _on_event(self, engine: Engine, known: set[str], event: Event) -> None:
+        if event.stage in known:
+            self._clock.at(event)
+        if event.failed:
+            self._failure = event
+        if event.phase is Phase.FINISHED:
+            self._count(engine, event)
+        self._work.watcher.event(event)
+
+    def _count(self, engine: Engine, event: Event) -> None:
+        if event.outcome is Outcome.CHANGED:
+            change = PlannedChange(event.host, event.stage, engine, event.resource, event.diff)
+            self._outcome.changes.append(change)
+        elif event.outcome is Outcome.OK:
+            self._outcome.already_right += 1
+
+    def _on_noise(self, line: str) -> None:
+        self._noise.append(line)
+        self._work.watcher.noise(self._host.name, line)
+
+    def _why(self, engine: Engine, code: int) -> BoxwrightError:
+        event = self._failure
+        if event is None:
+            how = f"signal {-code}" if code < 0 else f"code {code}"
+            return EngineError(
+                f"{engine} ended with {how} and did not say why",
+                where=self._host.name,
+                output="\n".join(self._noise),
+            )
+        where = f"{event.host} / {event.stage} / {event.resource}"
+        return BoxwrightError(event.message or "it failed", where=where, output=event.output)
+
+
+class _StageClock:
+    """Tells when a stage begins and ends, and adds up its seconds; handlers may enter a stage for a second time."""
+
+    def __init__(self, host: str, watcher: Watcher, seconds: dict[str, float]) -> None:
+        self._host = host
+        self._watcher = watcher
+        self._seconds = seconds
+        self._changed: set[str] = set()
+        self._since = 0.0
+        self.current = ""
+
+    def at(self, event: Event) -> None:
+        """Take in an event of a stage."""
+        if event.stage != self.current:
+            self.end(failed=False)
+            self.current, self._since = event.stage, time.monotonic()
+            self._watcher.stage(self._host, event.stage, "running", 0.0)
+        if event.changed:
+            self._changed.add(event.stage)
+
+    def end(self, *, failed: bool) -> None:
+        """The current stage is over, if there is one."""
+        if not self.current:
+            return
+        stage, self.current = self.current, ""
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - self._since
+        state: StageState = "failed" if failed else "changed" if stage in self._changed else "ok"
+        self._watcher.stage(self._host, stage, state, self._seconds[stage])

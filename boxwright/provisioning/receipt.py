@@ -1,0 +1,73 @@
+"""The receipt on the box: what it was made into, from what, when and by whom. `/etc/boxwright/receipt.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from boxwright import __version__
+from boxwright.model.fleet import Fleet
+from boxwright.model.site import Host
+from boxwright.reporting.run_log import now, operator
+from boxwright.transport.ssh import Endpoint, check
+
+PATH = "/etc/boxwright/receipt.json"
+
+# Runs on the box. Adds the versions found there, and leaves the file alone when only time and person would differ.
+_SCRIPT = r"""
+exec python3 - "$(cat)" <<'PYTHON'
+import json, os, pathlib, subprocess, sys
+
+receipt = json.loads(sys.argv[1])
+names = ["linux-image-amd64", "nftables", "nginx", "openssh-server", "prometheus", "prometheus-node-exporter", "systemd"]
+rows = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n", *names],
+                      capture_output=True, text=True).stdout.splitlines()
+versions = {name: version for name, version, state in (row.split() for row in rows) if state == "installed"}
+release = dict(line.split("=", 1) for line in pathlib.Path("/etc/os-release").read_text().splitlines() if "=" in line)
+versions["os"] = release.get("PRETTY_NAME", "").strip('"')
+versions["kernel"] = os.uname().release
+for link in pathlib.Path("/opt/boxwright").glob("*/current"):
+    versions[link.parent.name] = os.readlink(link).rsplit("/", 1)[-1]
+receipt["versions"] = dict(sorted(versions.items()))
+
+path = pathlib.Path("/etc/boxwright/receipt.json")
+try:
+    before = json.loads(path.read_text())
+except (OSError, ValueError):
+    before = {}
+passing = ("provisioned_at", "by")
+if {k: v for k, v in before.items() if k not in passing} != {k: v for k, v in receipt.items() if k not in passing}:
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    with open(fresh, "w") as file:
+        file.write(json.dumps(receipt, indent=2, sort_keys=True) + "\n")
+        os.fchmod(file.fileno(), 0o644)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+PYTHON
+"""
+
+
+def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
+    """What the controller knows of a receipt; the box adds its versions."""
+    return {
+        "boxwright_version": __version__,
+        "by": operator(),
+        "digests": {file.name: f"sha256:{file.sha256}" for file in fleet.model.files},
+        "host": host.name,
+        "profile": fleet.profile.name,
+        "provisioned_at": now(),
+        "site": fleet.site.name,
+        "stages": list(stages),
+    }
+
+
+def write_receipt(endpoint: Endpoint, fleet: Fleet, host: Host, stages: Sequence[str]) -> None:
+    """Leave the receipt on a box whose stages all went well.
+
+    Raises:
+        BoxwrightError: The box could not write it.
+    """
+    check(endpoint, _SCRIPT, stdin=json.dumps(receipt(fleet, host, stages)))

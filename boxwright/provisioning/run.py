@@ -1,0 +1,112 @@
+"""A run over all hosts of a target, with its log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+from boxwright import places
+from boxwright.console import RunView
+from boxwright.engines.events import Event
+from boxwright.engines.process import Cancellation
+from boxwright.engines.pyinfra.redaction import Redactor
+from boxwright.errors import BoxwrightError
+from boxwright.model.site import Host
+from boxwright.planning.stages import Stage
+from boxwright.provisioning.host_run import HostRun, Work
+from boxwright.provisioning.outcome import HostOutcome, StageState
+from boxwright.provisioning.receipt import write_receipt
+from boxwright.provisioning.target import Target
+from boxwright.reporting.run_log import RunLog, now, operator
+from boxwright.transport.lock import Holder
+
+AT_ONCE = 8  # hosts under way at the same time: each costs the controller two processes
+
+
+def redactor(target: Target) -> Redactor:
+    """Knows every secret of a target."""
+    return Redactor([{"known_secret": [value for own in target.secrets.values() for value in own.values()]}])
+
+
+def execute(
+    target: Target, stages: tuple[Stage, ...], *, dry_run: bool, log: RunLog, view: RunView, verb: str
+) -> list[HostOutcome]:
+    """Take every host of the target through these stages.
+
+    A host that fails stops alone. Ctrl-C ends the engines' processes and is raised again when they are gone.
+
+    Returns:
+        One outcome a host, in the order of the site.
+    """
+    cancellation = Cancellation()
+    with _private_directory() as directory:
+        work = Work(
+            target=target,
+            stages=stages,
+            dry_run=dry_run,
+            holder=Holder(operator(), now(), f"{verb} --profile {target.fleet.profile.name}"),
+            directory=directory,
+            watcher=_Watcher(view, log, redactor(target)),
+            cancellation=cancellation,
+            afterwards=lambda host: write_receipt(
+                target.endpoint(host), target.fleet, host, [stage.name for stage in stages]
+            ),
+        )
+        pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="host")
+        runs = [pool.submit(HostRun(work, host).run) for host in target.fleet.hosts]
+        try:
+            return [run.result() for run in runs]
+        except BaseException:
+            cancellation.cancel()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Watcher:
+    """Tells the view and the log, without secrets."""
+
+    def __init__(self, view: RunView, log: RunLog, redact: Redactor) -> None:
+        self._view = view
+        self._log = log
+        self._redact = redact
+
+    def event(self, event: Event) -> None:
+        clean = Event.model_validate_json(self._redact(event.model_dump_json()))
+        self._log.write("event", clean.model_dump(mode="json"))
+        self._view.event(clean)
+
+    def stage(self, host: str, stage: str, state: Literal["running"] | StageState, seconds: float) -> None:
+        self._log.write("stage", {"host": host, "stage": stage, "state": state, "seconds": round(seconds, 3)})
+        self._view.stage(host, stage, state, seconds)
+
+    def fail(self, host: str, stage: str, error: BoxwrightError) -> None:
+        error.output = self._redact(error.output)
+        self._log.write(
+            "failure", {"host": host, "stage": stage, "message": error.message, "output": error.output}
+        )
+        self._view.fail(host, stage, error)
+
+    def noise(self, host: str, line: str) -> None:
+        self._log.write("noise", {"host": host, "line": line})
+
+
+@contextlib.contextmanager
+def _private_directory() -> Iterator[Path]:
+    """A directory in memory for the engines' inputs; those of runs that were killed are removed first."""
+    root = places.runtime()
+    for old in root.glob("run-*-*"):
+        pid = old.name.split("-")[1]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=root))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,172 @@
+"""What a command works on: a fleet whose every host has an address, with its secrets and mirrors at hand.
+
+Everything that can be wrong in files and arguments is found here, before anything is contacted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from boxwright import mirrors, vault
+from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.lab import Lab, TwinSpec
+from boxwright.model.catalogues import load_models, load_profile, load_site, make_fleet
+from boxwright.model.fleet import Fleet
+from boxwright.model.profile import Profile
+from boxwright.model.site import Distribution, Host, Mirrors, Site, Ssh, TwinSettings
+from boxwright.model.variables import CaCertificate, Variables
+from boxwright.planning.variables import deploy_variables, role_variables
+from boxwright.transport.ssh import Endpoint
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person said on the command line."""
+
+    profile: str
+    site: str = "lab"
+    host: str = ""  # USER@ADDRESS[:PORT] instead of a site
+    count: int = 0  # twins only: this many hosts instead of the site's
+    distribution: str = ""  # twins only: instead of the site's
+
+
+@dataclass(frozen=True)
+class Target:
+    """A fleet that is ready to be worked on."""
+
+    fleet: Fleet
+    secrets: dict[str, vault.HostSecrets]
+    mirrors: Mirrors
+    certificates: tuple[CaCertificate, ...]
+    chain: str | None
+
+    def endpoint(self, host: Host) -> Endpoint:
+        """The way into a host."""
+        return Endpoint.of(self.fleet.site, host)
+
+    def variables(self, host: Host) -> tuple[tuple[Variables, ...], tuple[Variables, ...]]:
+        """What the roles and what the deploys are given for a host."""
+        secrets = self.secrets[host.name]
+        roles = role_variables(self.fleet, host, secrets, self.certificates, self.chain)
+        return roles, deploy_variables(self.fleet, host, secrets, self.mirrors)
+
+
+def choose(choice: Choice) -> Fleet:
+    """Load and check what was chosen, without contacting anything.
+
+    Raises:
+        BadInputError: A name, a file or an argument is wrong.
+    """
+    profile = load_profile(choice.profile)
+    site = _single_host(choice.host) if choice.host else load_site(choice.site)
+    return make_fleet(profile, _adjusted(site, choice), load_models())
+
+
+def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True) -> Target:
+    """Complete a fleet: read its files, make its secrets, boot its twins.
+
+    Args:
+        fleet: What was chosen.
+        progress: Told what takes long, one sentence each.
+        boot: Boot twins that do not run. Without it they must be there.
+
+    Raises:
+        BadInputError: A secret or a certificate is missing.
+        LabError: A twin could not be booted.
+    """
+    secrets = vault.resolve(fleet.site)
+    chain = _text(fleet.site.certificate.chain, "certificate.chain") if fleet.site.certificate else None
+    site = _with_twins(fleet.site, fleet.profile, progress, boot=boot) if fleet.site.twin else fleet.site
+    certificates = tuple(
+        CaCertificate(name=Path(path).stem, pem=_text(path, "ca_certificates"))
+        for path in site.ca_certificates
+    )
+    return Target(
+        fleet=fleet.model_copy(update={"site": site}),
+        secrets=secrets,
+        mirrors=mirrors.resolve(site.mirrors),
+        certificates=certificates,
+        chain=chain,
+    )
+
+
+def lab_of(site: Site, progress: Callable[[str], None]) -> Lab:
+    """The lab in which the twins of a site live."""
+    return Lab(site.name, mirrors=site.mirrors, progress=progress)
+
+
+def twin_specs(site: Site, profile: Profile) -> list[TwinSpec]:
+    """The twins that a site asks for."""
+    assert site.twin is not None  # noqa: S101  asked for twin sites alone
+    return [TwinSpec(host.name, site.twin.distribution, profile.hardware) for host in site.hosts]
+
+
+def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *, boot: bool) -> Site:
+    lab = lab_of(site, progress)
+    if boot:
+        twins = lab.up(twin_specs(site, profile))
+    else:
+        running = {status.name for status in lab.status() if status.state == "running"}
+        missing = [host.name for host in site.hosts if host.name not in running]
+        if missing:
+            raise BoxwrightError(
+                f"no twin runs as {', '.join(missing)}",
+                hint=f"Boot it: ./invoke lab.up --profile {profile.name}",
+            )
+        twins = [lab.twin(host.name) for host in site.hosts]
+    authorities = tuple(str(path) for path in lab.ca_certificates)
+    return site.model_copy(
+        update={
+            "hosts": tuple(Host(name=twin.name, address=twin.address, port=twin.port) for twin in twins),
+            "ssh": Ssh(user=twins[0].user, key=str(twins[0].key), known_hosts=str(twins[0].known_hosts)),
+            "proxy": site.proxy or lab.proxy_url,
+            "ca_certificates": (*site.ca_certificates, *authorities),
+        }
+    )
+
+
+def _adjusted(site: Site, choice: Choice) -> Site:
+    if not choice.count and not choice.distribution:
+        return site
+    if site.twin is None:
+        raise BadInputError(
+            f"--count and --distribution are for twins, and the hosts of site '{site.name}' are real machines"
+        )
+    try:
+        twin = TwinSettings(distribution=choice.distribution or site.twin.distribution)
+        if not 0 <= choice.count <= 64:
+            raise BadInputError(f"--count {choice.count}: a lab has 1 to 64 twins")
+    except ValidationError:
+        known = ", ".join(Distribution.__args__)  # type: ignore[attr-defined]
+        raise BadInputError(
+            f"--distribution: no '{choice.distribution}'", hint=f"There are: {known}."
+        ) from None
+    hosts = tuple(Host(name=f"{site.name}-{number}") for number in range(1, choice.count + 1))
+    return site.model_copy(update={"twin": twin, "hosts": hosts or site.hosts})
+
+
+def _single_host(text: str) -> Site:
+    """A site of one real host, from `[USER@]ADDRESS[:PORT]`."""
+    user, _, place = text.rpartition("@")
+    address, _, port = place.rpartition(":") if place.count(":") == 1 else (place, "", "")
+    address = address.strip("[]")
+    name = "".join(letter if letter.isalnum() else "-" for letter in address.lower()).strip("-")[:63]
+    try:
+        ssh = Ssh(user=user or "root", port=int(port or 22))
+        return Site(name=name or "host", hosts=(Host(name=name, address=address),), ssh=ssh)
+    except (ValidationError, ValueError):
+        raise BadInputError(
+            f"--host: '{text}' is not USER@ADDRESS or USER@ADDRESS:PORT",
+            hint="For example: --host root@10.0.0.5",
+        ) from None
+
+
+def _text(path: str, name: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{name}: cannot read {path}: {error}") from None

@@ -1,0 +1,160 @@
+"""What `plan`, `provision` and `verify` do, told to a console."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+
+from boxwright import places
+from boxwright.console import Console, Handover
+from boxwright.console.checks_view import CheckResult, show_checks
+from boxwright.console.plan_view import render_plan
+from boxwright.errors import BoxwrightError, Exit
+from boxwright.model.site import Host
+from boxwright.planning.stages import stages_of
+from boxwright.planning.variables import chat_page_url, public_url
+from boxwright.provisioning import acceptance, outcome
+from boxwright.provisioning.outcome import HostOutcome
+from boxwright.provisioning.run import execute, redactor
+from boxwright.provisioning.target import Choice, Target, choose, prepare
+from boxwright.reporting.run_log import RunLog
+from boxwright.transport.ssh import check
+from boxwright.verification import Check
+from boxwright.verification import run as run_checks
+
+
+def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
+    """Show what would change on every host, over both engines."""
+    fleet = choose(choice)
+    stages_of(fleet.profile, only)
+    target = prepare(fleet, console.info)
+    outcomes = _plan(console, target, only)
+    code = outcome.exit_code(outcomes)
+    if code is not Exit.OK:
+        return code
+    return Exit.CHANGES if any(one.changes for one in outcomes) else Exit.OK
+
+
+def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, ...] = ()) -> Exit:
+    """Plan, confirm, apply, record, verify and hand over. With `yes` nobody is asked, so nothing is planned apart."""
+    fleet = choose(choice)
+    stages_of(fleet.profile, only)
+    if not yes and (console.json or not console.live):
+        console.confirm("Apply?")  # refuses here, before anything is contacted
+    target = prepare(fleet, console.info)
+    if not yes:
+        planned = _plan(console, target, only)
+        if (code := outcome.exit_code(planned)) is not Exit.OK:
+            return code
+        if any(one.changes for one in planned) and not console.confirm("Apply this?"):
+            console.info("Nothing was changed.")
+            return Exit.OK
+    outcomes = _run(console, target, only, dry_run=False)
+    finished = {one.host for one in outcomes if one.finished}
+    code = outcome.exit_code(outcomes)
+    if not finished or only:
+        return code
+    checks = _verify(console, target, finished)
+    _hand_over(console, target, outcomes)
+    return code if code is not Exit.OK else acceptance.exit_code(checks)
+
+
+def verify(console: Console, choice: Choice) -> Exit:
+    """Run the acceptance suite against hosts that were provisioned before."""
+    target = prepare(choose(choice), console.info, boot=False)
+    return acceptance.exit_code(_verify(console, target, {host.name for host in target.fleet.hosts}))
+
+
+def _plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostOutcome]:
+    outcomes = _run(console, target, only, dry_run=True)
+    changes = [change for one in outcomes for change in one.changes]
+    render_plan(console, changes, already_right=sum(one.already_right for one in outcomes))
+    return outcomes
+
+
+def _run(console: Console, target: Target, only: tuple[str, ...], *, dry_run: bool) -> list[HostOutcome]:
+    stages = stages_of(target.fleet.profile, only)
+    verb = "plan" if dry_run else "provision"
+    title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
+    with _log(verb, target) as log:
+        names = [host.name for host in target.fleet.hosts]
+        view = console.run(title, names, [stage.name for stage in stages], log=str(log.path))
+        with view:
+            outcomes = execute(target, stages, dry_run=dry_run, log=log, view=view, verb=verb)
+        view.summary()
+    return outcomes
+
+
+@contextlib.contextmanager
+def _log(verb: str, target: Target) -> Iterator[RunLog]:
+    log = RunLog(verb, redactor(target))
+    try:
+        yield log
+    except KeyboardInterrupt:
+        log.close("interrupted")
+        raise
+    except BaseException:
+        log.close("failed")
+        raise
+    log.close("ok")
+
+
+def _verify(console: Console, target: Target, hosts: Collection[str]) -> list[Check]:
+    console.info(f"Verifying {', '.join(sorted(hosts))} from outside …")
+    with _log("verify", target) as log:
+        checks = run_checks(
+            acceptance.verify_job(target, hosts),
+            lambda done: log.write("check", done.model_dump(mode="json")),
+        )
+    show_checks(
+        console,
+        [
+            CheckResult(
+                host=done.host,
+                id=done.id,
+                what=done.title,
+                result=done.outcome.value,
+                evidence=done.evidence,
+                remedy=done.remedy,
+            )
+            for done in checks
+        ],
+    )
+    return checks
+
+
+def _hand_over(console: Console, target: Target, outcomes: list[HostOutcome]) -> None:
+    for one in outcomes:
+        if one.finished:
+            host = next(host for host in target.fleet.hosts if host.name == one.host)
+            console.handover(_handover(target, host, one))
+
+
+def _handover(target: Target, host: Host, done: HostOutcome) -> Handover:
+    fleet = target.fleet
+    url = public_url(fleet, host)
+    show = f"./invoke secrets.show --site {fleet.site.name} --host {host.name} --name"
+    return Handover(
+        host=host.name,
+        chat_url=url if chat_page_url(fleet) else "",
+        chat_user=fleet.site.admin_email,
+        api_url=f"{url}/v1",
+        api_user=fleet.site.api_user,
+        model=fleet.model.id,
+        secret_commands={"chat": f"{show} webui_admin_password", "api": f"{show} api_password"},
+        ca_certificate="" if target.chain else _fetch_authority(target, host),
+        address=host.address or "",
+        stage_seconds=done.seconds,
+    )
+
+
+def _fetch_authority(target: Target, host: Host) -> str:
+    """Keep the box's own authority on the controller, fetched over ssh; empty when it cannot be had."""
+    path = places.state() / "sites" / target.fleet.site.name / f"{host.name}-ca.crt"
+    try:
+        pem = check(target.endpoint(host), "cat /etc/boxwright/pki/ca.crt")
+    except BoxwrightError:
+        return ""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(pem, encoding="utf-8")
+    return str(path)

@@ -1,0 +1,150 @@
+"""Scripts on a host over OpenSSH. Host keys are pinned; a host that does not answer ends as an error in bounded time."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from boxwright import places
+from boxwright.errors import BoxwrightError, UnreachableError
+from boxwright.model.site import Host, Site
+
+_SSH_FAILED = 255
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a host is and how to enter it."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    key: Path | None
+    known_hosts: Path | None
+    connect_timeout_s: int
+
+    @classmethod
+    def of(cls, site: Site, host: Host) -> Endpoint:
+        """The way into a host of a site."""
+        ssh = site.ssh
+        return cls(
+            name=host.name,
+            address=host.address or host.name,
+            port=host.port or ssh.port,
+            user=ssh.user,
+            key=Path(ssh.key).expanduser() if ssh.key else None,
+            known_hosts=Path(ssh.known_hosts).expanduser() if ssh.known_hosts else None,
+            connect_timeout_s=ssh.connect_timeout_s,
+        )
+
+    @property
+    def become(self) -> bool:
+        """Whether root's work needs sudo."""
+        return self.user != "root"
+
+    def options(self, *, shared: bool = True) -> list[str]:
+        """OpenSSH options. `shared` lets commands ride on one connection that stays open for a minute."""
+        options = {
+            "BatchMode": "yes",
+            "StrictHostKeyChecking": "yes",
+            "ConnectTimeout": str(self.connect_timeout_s),
+            "ServerAliveInterval": "10",
+            "ServerAliveCountMax": "3",
+            "Port": str(self.port),
+        }
+        if self.key:
+            options |= {"IdentityFile": str(self.key), "IdentitiesOnly": "yes"}
+        if self.known_hosts:
+            options["UserKnownHostsFile"] = str(self.known_hosts)
+        if shared:
+            options |= {
+                "ControlMaster": "auto",
+                "ControlPath": str(places.runtime() / "ssh-%C"),
+                "ControlPersist": "60",
+            }
+        return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+    def command(self, script: str, *, shared: bool = True) -> list[str]:
+        """The command line that runs a bash script there as root."""
+        run = f"bash -c {shlex.quote(script)}"
+        remote = f"sudo -n -- {run}" if self.become else run
+        return ["ssh", *self.options(shared=shared), "-l", self.user, "--", self.address, remote]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a script on a host ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run(endpoint: Endpoint, script: str, *, stdin: str = "", timeout_s: float = 60) -> Completed:
+    """Run a bash script on a host as root and wait for it.
+
+    Raises:
+        UnreachableError: ssh could not get in, or nothing came back in time.
+    """
+    try:
+        done = subprocess.run(
+            endpoint.command(script),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnreachableError(
+            f"no answer within {timeout_s:.0f} s", where=endpoint.name, hint=_how_to_look(endpoint)
+        ) from None
+    if done.returncode == _SSH_FAILED:
+        raise unreachable(endpoint, done.stderr)
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def check(endpoint: Endpoint, script: str, *, stdin: str = "", timeout_s: float = 60) -> str:
+    """Like `run`, and a script that fails is an error.
+
+    Raises:
+        BoxwrightError: The script ended with another code than 0.
+        UnreachableError: As for `run`.
+    """
+    done = run(endpoint, script, stdin=stdin, timeout_s=timeout_s)
+    if done.code:
+        raise BoxwrightError(
+            f"a script on the host ended with code {done.code}",
+            where=endpoint.name,
+            output=done.stderr or done.stdout,
+        )
+    return done.stdout
+
+
+def unreachable(endpoint: Endpoint, stderr: str) -> UnreachableError:
+    """Say in a person's words why ssh did not get in."""
+    place = f"{endpoint.user}@{endpoint.address} port {endpoint.port}"
+    if "IDENTIFICATION HAS CHANGED" in stderr or "Host key verification failed" in stderr:
+        changed = "IDENTIFICATION HAS CHANGED" in stderr
+        message = (
+            "the host shows another key than the pinned one" if changed else "its host key is not known yet"
+        )
+        pin = f"Compare the fingerprint on its console, then pin it: ssh-keyscan -p {endpoint.port} {endpoint.address}"
+        return UnreachableError(f"{message} ({place})", where=endpoint.name, hint=pin, output=stderr)
+    if "Permission denied" in stderr:
+        return UnreachableError(
+            f"ssh lets nobody in with this key ({place})",
+            where=endpoint.name,
+            hint="Set ssh.user and ssh.key in the site, or put the key into authorized_keys there.",
+            output=stderr,
+        )
+    return UnreachableError(
+        f"ssh did not get in ({place})", where=endpoint.name, hint=_how_to_look(endpoint), output=stderr
+    )
+
+
+def _how_to_look(endpoint: Endpoint) -> str:
+    return f"Try by hand: ssh -v -p {endpoint.port} {endpoint.user}@{endpoint.address}"

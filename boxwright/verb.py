@@ -1,0 +1,60 @@
+"""Turns a function into a verb: errors become sentences and exit codes. Imports nothing heavy, for `invoke --list`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from boxwright.errors import BoxwrightError, Exit
+
+if TYPE_CHECKING:
+    from boxwright.console import Console
+
+
+def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
+    """Let a function that takes a console as its first argument be run as an Invoke task.
+
+    The task gets `--json`. What the function returns is the command's exit code; an error is shown and gives its own.
+    """
+
+    @functools.wraps(function)
+    def run(_context: Any, *args: Any, json: bool = False, **kwargs: Any) -> None:
+        from boxwright.console import Console  # noqa: PLC0415  costs 0.1 s, which `--list` need not pay
+
+        console = Console(json=json)
+        try:
+            code = function(console, *args, **kwargs) or Exit.OK
+        except BoxwrightError as error:
+            console.error(error)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            code = _interrupted(console)
+        sys.stdout.flush()
+        if code is not Exit.OK:
+            _end(code)
+
+    _declare_json(run, function)
+    return run
+
+
+def _declare_json(run: Callable[..., None], function: Callable[..., Any]) -> None:
+    """Give the task the function's own arguments, with `--json` behind them."""
+    import inspect  # noqa: PLC0415
+
+    signature = inspect.signature(function)
+    context, *rest = signature.parameters.values()
+    option = inspect.Parameter("json", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
+    run.__signature__ = signature.replace(parameters=[context, *rest, option])  # type: ignore[attr-defined]
+
+
+def _interrupted(console: Console) -> Exit:
+    console.warning("Interrupted. What was done stays done; the same command goes on from here.")
+    return Exit.INTERRUPTED
+
+
+def _end(code: Exit) -> NoReturn:
+    from invoke.exceptions import Exit as InvokeExit  # noqa: PLC0415
+
+    raise InvokeExit(code=int(code))

@@ -1,0 +1,173 @@
+"""The verbs, as a person says them. Each hands over to `boxwright`; `docs/verbs/` has a page for every one."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+
+from invoke import Collection, task
+
+from boxwright.errors import Exit
+from boxwright.verb import verb
+
+_HELP = {
+    "profile": "the kind of box: a name from `./invoke profiles`, or a .yml file",
+    "site": "whose boxes: a name under inventories/sites, or a .yml file",
+    "host": "one host instead of a site: USER@ADDRESS[:PORT]",
+    "count": "for twins: how many",
+    "distribution": "for twins: debian-12 or debian-13",
+    "stages": "only these stages, by commas",
+    "yes": "do not ask",
+    "json": "JSON lines for programs",
+    "topic": "profile or site",
+    "name": "name of the secret; without it, all",
+    "fast": "leave out the tests that boot twins",
+    "only": "a pytest expression, as for pytest -k",
+}
+_POSITIONAL = {"topic"}
+
+
+def _verb(function):
+    """Make a task of a verb, with help for each of its arguments."""
+    run = verb(function)
+    arguments = inspect.signature(run).parameters
+    return task(
+        run,
+        help={name: text for name, text in _HELP.items() if name in arguments},
+        positional=[name for name in arguments if name in _POSITIONAL],
+        auto_shortflags=False,
+    )
+
+
+def _choice(profile, site, host, count=0, distribution=""):
+    from boxwright.provisioning.target import Choice
+
+    return Choice(profile=profile, site=site, host=host, count=int(count), distribution=distribution)
+
+
+def _names(text):
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@_verb
+def plan(console, profile, site="lab", host="", count=0, distribution="", stages=""):
+    """Show what would change: one diff over both engines. Exit 0 nothing, 2 changes, 1 error."""
+    from boxwright.provisioning import verbs
+
+    return verbs.plan(console, _choice(profile, site, host, count, distribution), _names(stages))
+
+
+@_verb
+def provision(console, profile, site="lab", host="", count=0, distribution="", stages="", yes=False):
+    """Turn bare hosts into verified private-LLM boxes: plan, confirm, apply, record, verify."""
+    from boxwright.provisioning import verbs
+
+    choice = _choice(profile, site, host, count, distribution)
+    return verbs.provision(console, choice, yes=yes, only=_names(stages))
+
+
+@_verb
+def verify(console, profile, site="lab", host="", count=0, distribution=""):
+    """Check provisioned hosts from outside: the acceptance suite."""
+    from boxwright.provisioning import verbs
+
+    return verbs.verify(console, _choice(profile, site, host, count, distribution))
+
+
+@_verb
+def profiles(console):
+    """List the hardware profiles."""
+    from boxwright.model.catalogues import load_profile, profile_names
+
+    known = [load_profile(name) for name in profile_names()]
+    rows = [(one.name, one.stack.model, one.stack.engine, one.summary) for one in known]
+    console.table("Profiles", ["Name", "Model", "Engine", "Summary"], rows, kind="profile")
+
+
+@_verb
+def docs(console, topic):
+    """Print the commented example of a profile or a site: every key, with what it means."""
+    from boxwright.model.examples import example
+
+    console.line(example(topic).rstrip())
+
+
+@_verb
+def doctor(console):
+    """Say whether this machine can run Boxwright and its lab, and what to do where it cannot."""
+    from boxwright.doctor import examine, show
+
+    return show(console, examine())
+
+
+@_verb
+def secrets_show(console, site="lab", host="", name=""):
+    """Show the secrets of a host, from the vault."""
+    from boxwright.provisioning.disclosure import show
+
+    return show(console, site, host, name)
+
+
+@_verb
+def lab_up(console, profile="lab", site="lab", count=0, distribution=""):
+    """Boot the throw-away hosts of a site on this machine."""
+    from boxwright.lab import verbs
+
+    verbs.up(console, profile, site, int(count), distribution)
+
+
+@_verb
+def lab_down(console, site="lab"):
+    """Remove the throw-away hosts of a site and everything that was made for them."""
+    from boxwright.lab import verbs
+
+    verbs.down(console, site)
+
+
+@_verb
+def lab_status(console, site="lab"):
+    """Show the throw-away hosts of a site."""
+    from boxwright.lab import verbs
+
+    verbs.status(console, site)
+
+
+@_verb
+def lab_ssh(console, host="", site="lab"):
+    """Enter a throw-away host over ssh."""
+    from boxwright.lab import verbs
+
+    verbs.ssh(console, site, host)
+
+
+@_verb
+def test(console, fast=False, only=""):
+    """Run the project's tests: unit, golden, and the lab on twins."""
+    console.info(
+        "Running the tests" + (" that need no twin" if fast else "; the lab boots twins on this machine")
+    )
+    sys.stdout.flush()
+    argv = [sys.executable, "-m", "pytest", "tests/unit", "tests/golden", *([] if fast else ["tests/lab"])]
+    argv += ["-k", only] if only else []
+    os.execv(sys.executable, argv)  # noqa: S606  pytest takes over, with its own signals and exit code
+
+
+@_verb
+def lint(console):
+    """Run every linter: ruff, mypy, ansible-lint, yamllint, shellcheck."""
+    from boxwright.linting import run_all
+
+    def show(result):
+        console.success(f"{result.name}  {result.seconds:.1f} s") if result.ok else console.warning(
+            f"{result.name} failed"
+        )
+        if not result.ok:
+            console.line(result.output)
+
+    return Exit.OK if all(result.ok for result in run_all(show)) else Exit.ERROR
+
+
+namespace = Collection(plan, provision, verify, profiles, docs, doctor, test, lint)
+namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh))
+namespace.add_collection(Collection("secrets", show=secrets_show))
