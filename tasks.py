@@ -144,11 +144,16 @@ def lab_ssh(console, host="", site="lab"):
 @_verb
 def test(console, fast=False, only=""):
     """Run the project's tests: unit, golden, and the lab on twins."""
-    console.info(
-        "Running the tests" + (" that need no twin" if fast else "; the lab boots twins on this machine")
-    )
+    console.info("Running the tests" + (" that need no twin" if fast else "; the lab boots twins on this machine"))
     sys.stdout.flush()
-    argv = [sys.executable, "-m", "pytest", "tests/unit", "tests/golden", *([] if fast else ["tests/lab"])]
+    suites = ["unit", "golden"] if fast else ["unit", "golden", "lab"]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        f"--rootdir={ROOT}",
+        *(str(ROOT / "tests" / suite) for suite in suites),
+    ]
     argv += ["-k", only] if only else []
     os.execv(sys.executable, argv)  # noqa: S606  pytest takes over, with its own signals and exit code
 
@@ -157,15 +162,16 @@ def test(console, fast=False, only=""):
 def lint(console):
     """Run every linter: ruff, mypy, ansible-lint, yamllint, shellcheck."""
     from boxwright.linting import run_all
+    from boxwright.model.catalogues import ROOT
 
     def show(result):
-        console.success(f"{result.name}  {result.seconds:.1f} s") if result.ok else console.warning(
-            f"{result.name} failed"
-        )
-        if not result.ok:
+        if result.ok:
+            console.success(f"{result.linter.name}: {result.linter.why} ({result.seconds:.1f} s)")
+        else:
+            console.warning(f"{result.linter.name} failed")
             console.line(result.output)
 
-    return Exit.OK if all(result.ok for result in run_all(show)) else Exit.ERROR
+    return Exit.OK if all(result.ok for result in run_all(ROOT, show)) else Exit.ERROR
 
 
 namespace = Collection(plan, provision, verify, profiles, docs, doctor, test, lint)

@@ -30,7 +30,7 @@ def cache() -> Path:
 
 
 def runtime() -> Path:
-    """What lives as long as a run, in memory where the system offers that: control sockets, private inputs."""
+    """What lives as long as a run, in memory where possible: control sockets, private inputs."""
     return _private(_base("BOXWRIGHT_RUNTIME", "/run/boxwright", "XDG_RUNTIME_DIR", ".cache/run"))
 
 

@@ -127,7 +127,7 @@ def _decrypted(path: Path) -> dict[str, dict[str, str]]:
         raise BadInputError(
             "the vault does not open with this password",
             where=str(path),
-            hint=f"Its password is read from {password_file()}. Without it, move the vault away: new secrets are made.",
+            hint=f"Its password is read from {password_file()}. If that is lost, move the vault away.",
         ) from None
     return book
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Cancellation:
             end_group(process)
 
     @contextlib.contextmanager
-    def watching(self, process: subprocess.Popen[str]):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def watching(self, process: subprocess.Popen[str]) -> Iterator[None]:
         """Have this process ended when the run is."""
         with self._lock:
             self._processes.add(process)
@@ -134,6 +134,6 @@ def parse(line: str) -> Event | None:
         return None
 
 
-def _drain(lines: Sequence[str], on_noise: Callable[[str], None]) -> None:
+def _drain(lines: Iterable[str], on_noise: Callable[[str], None]) -> None:
     for line in lines:
         on_noise(line.rstrip("\n"))

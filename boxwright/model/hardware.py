@@ -27,9 +27,7 @@ class Accelerator(Frozen):
     """A group of equal accelerator cards."""
 
     name: str
-    pci_id: Annotated[
-        str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")
-    ]  # vendor:device, as `lspci -nn` shows it
+    pci_id: Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")]  # vendor:device, as `lspci -nn` shows it
     count: Annotated[int, Field(ge=1, le=64)]
     memory_gib: Gibibytes
 

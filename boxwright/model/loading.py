@@ -44,9 +44,7 @@ def _parse(path: Path) -> dict[str, Any]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise BadInputError(
-            "not UTF-8 text", where=f"{path}:{line}", hint="Save the file as UTF-8."
-        ) from None
+        raise BadInputError("not UTF-8 text", where=f"{path}:{line}", hint="Save the file as UTF-8.") from None
     yaml = YAML(typ="rt")
     yaml.allow_duplicate_keys = False
     try:

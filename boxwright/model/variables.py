@@ -158,7 +158,4 @@ def revealed(value: object) -> Any:
 
 def named(variables: Variables) -> dict[str, Any]:
     """The variables under the names that a role or a deploy reads them by."""
-    return {
-        f"{variables.unit}_{name}": revealed(getattr(variables, name))
-        for name in type(variables).model_fields
-    }
+    return {f"{variables.unit}_{name}": revealed(getattr(variables, name)) for name in type(variables).model_fields}

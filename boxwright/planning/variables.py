@@ -1,4 +1,4 @@
-"""Projects a fleet onto the variables of every role and deploy. Pure: the same fleet gives the same variables."""
+"""Projects a fleet onto the variables of every role and deploy: a pure function."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def role_variables(
     )
 
 
-def deploy_variables(
-    fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirrors
-) -> tuple[Variables, ...]:
+def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirrors) -> tuple[Variables, ...]:
     """What the pyinfra deploys are given for this host. `mirrors` must be resolved: no field empty."""
     stack, proxy = fleet.profile.stack, fleet.site.proxy
     directory = PurePosixPath(stack.models_directory) / fleet.model.id
@@ -143,8 +141,8 @@ def _services(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:
 def password_hash(password: SecretStr) -> SecretStr:
     """Hash a password by bcrypt, with a salt that follows from the password.
 
-    The same password must give the same line, or every run would change the password file. A fixed salt per password
-    gives nothing away here, as no two boxes share a password that was made for them.
+    The same password must give the same line, or every run would change the password file. A fixed salt per
+    password gives nothing away here, as no two boxes share a password that was made for them.
     """
     import bcrypt  # noqa: PLC0415  only runs that write to a box need it
 

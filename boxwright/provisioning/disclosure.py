@@ -21,9 +21,7 @@ def show(console: Console, site_name: str, host: str, name: str) -> None:
         raise BadInputError(f"site '{site_name}' has no host '{host}'.{did_you_mean(host, secrets)}")
     known = {key: getattr(secrets[host], key).get_secret_value() for key in vault.SECRET_NAMES}
     if name and name not in known:
-        raise BadInputError(
-            f"no secret '{name}'.{did_you_mean(name, known)}", hint=f"There are: {', '.join(known)}."
-        )
+        raise BadInputError(f"no secret '{name}'.{did_you_mean(name, known)}", hint=f"There are: {', '.join(known)}.")
     if name:
         console.data("secret", {"host": host, "name": name, "value": known[name]})
         console.line(known[name])

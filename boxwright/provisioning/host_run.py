@@ -80,9 +80,7 @@ class HostRun:
         except BoxwrightError as error:
             self._outcome.error = error
             if self._failure is None:
-                self._work.watcher.fail(
-                    self._host.name, self._clock.current or self._work.stages[0].name, error
-                )
+                self._work.watcher.fail(self._host.name, self._clock.current or self._work.stages[0].name, error)
         finally:
             self._clock.end(failed=not self._outcome.finished)
         return self._outcome

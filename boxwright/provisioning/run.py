@@ -17,7 +17,6 @@ from boxwright.engines.events import Event
 from boxwright.engines.process import Cancellation
 from boxwright.engines.pyinfra.redaction import Redactor
 from boxwright.errors import BoxwrightError
-from boxwright.model.site import Host
 from boxwright.planning.stages import Stage
 from boxwright.provisioning.host_run import HostRun, Work
 from boxwright.provisioning.outcome import HostOutcome, StageState
@@ -88,9 +87,7 @@ class _Watcher:
 
     def fail(self, host: str, stage: str, error: BoxwrightError) -> None:
         error.output = self._redact(error.output)
-        self._log.write(
-            "failure", {"host": host, "stage": stage, "message": error.message, "output": error.output}
-        )
+        self._log.write("failure", {"host": host, "stage": stage, "message": error.message, "output": error.output})
         self._view.fail(host, stage, error)
 
     def noise(self, host: str, line: str) -> None:

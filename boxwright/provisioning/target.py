@@ -82,8 +82,7 @@ def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True)
     chain = _text(fleet.site.certificate.chain, "certificate.chain") if fleet.site.certificate else None
     site = _with_twins(fleet.site, fleet.profile, progress, boot=boot) if fleet.site.twin else fleet.site
     certificates = tuple(
-        CaCertificate(name=Path(path).stem, pem=_text(path, "ca_certificates"))
-        for path in site.ca_certificates
+        CaCertificate(name=Path(path).stem, pem=_text(path, "ca_certificates")) for path in site.ca_certificates
     )
     return Target(
         fleet=fleet.model_copy(update={"site": site}),
@@ -142,9 +141,7 @@ def _adjusted(site: Site, choice: Choice) -> Site:
             raise BadInputError(f"--count {choice.count}: a lab has 1 to 64 twins")
     except ValidationError:
         known = ", ".join(Distribution.__args__)  # type: ignore[attr-defined]
-        raise BadInputError(
-            f"--distribution: no '{choice.distribution}'", hint=f"There are: {known}."
-        ) from None
+        raise BadInputError(f"--distribution: no '{choice.distribution}'", hint=f"There are: {known}.") from None
     hosts = tuple(Host(name=f"{site.name}-{number}") for number in range(1, choice.count + 1))
     return site.model_copy(update={"twin": twin, "hosts": hosts or site.hosts})
 

@@ -1,7 +1,7 @@
 """The deploy lock of a box: one operator at a time.
 
-The lock is a file lock on the box, held by the remote end of an ssh session of its own. When the controller goes away,
-by a crash or a cut cable, the session ends and the lock with it: nobody has to clear a stale lock.
+The lock is a file lock on the box, held by the remote end of an ssh session of its own. When the controller goes
+away, by a crash or a cut cable, the session ends and the lock with it: nobody has to clear a stale lock.
 """
 
 from __future__ import annotations

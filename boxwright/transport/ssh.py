@@ -1,4 +1,4 @@
-"""Scripts on a host over OpenSSH. Host keys are pinned; a host that does not answer ends as an error in bounded time."""
+"""Scripts on a host over OpenSSH: host keys are pinned, and waiting is bounded."""
 
 from __future__ import annotations
 
@@ -129,9 +129,7 @@ def unreachable(endpoint: Endpoint, stderr: str) -> UnreachableError:
     place = f"{endpoint.user}@{endpoint.address} port {endpoint.port}"
     if "IDENTIFICATION HAS CHANGED" in stderr or "Host key verification failed" in stderr:
         changed = "IDENTIFICATION HAS CHANGED" in stderr
-        message = (
-            "the host shows another key than the pinned one" if changed else "its host key is not known yet"
-        )
+        message = "the host shows another key than the pinned one" if changed else "its host key is not known yet"
         pin = f"Compare the fingerprint on its console, then pin it: ssh-keyscan -p {endpoint.port} {endpoint.address}"
         return UnreachableError(f"{message} ({place})", where=endpoint.name, hint=pin, output=stderr)
     if "Permission denied" in stderr:

@@ -1,1 +1,1 @@
-"""Ansible as an engine: one `ansible-playbook` process per host, speaking events through a callback of its own."""
+"""Ansible as an engine: one `ansible-playbook` process per host, whose callback speaks events."""

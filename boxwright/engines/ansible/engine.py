@@ -1,4 +1,4 @@
-"""Starts `ansible-playbook` for one host, with settings that leave nothing to the machine's own configuration."""
+"""Starts `ansible-playbook` for one host, independent of the machine's own Ansible configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from boxwright.model.variables import Variables
 from boxwright.transport.ssh import Endpoint
 
 _HERE = Path(__file__).parent
-TASK_TIMEOUT_S = 900
 
 
 @contextmanager
@@ -58,17 +57,7 @@ def invocation(
 def _environment() -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     return own | {
-        "ANSIBLE_CONFIG": os.devnull,
-        "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "callback_plugins"),
-        "ANSIBLE_STDOUT_CALLBACK": "boxwright_events",
-        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
-        "ANSIBLE_PIPELINING": "1",
-        "ANSIBLE_GATHERING": "explicit",
-        "ANSIBLE_HOST_KEY_CHECKING": "1",
-        "ANSIBLE_TASK_TIMEOUT": str(TASK_TIMEOUT_S),
-        "ANSIBLE_RETRY_FILES_ENABLED": "0",
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_INJECT_FACT_VARS": "0",
+        "ANSIBLE_CONFIG": str(_HERE / "ansible.cfg"),
         "PYTHONPATH": str(ROOT),
         "LC_ALL": "C.UTF-8",
     }

@@ -10,9 +10,7 @@ from boxwright.model.variables import Variables, named
 from boxwright.transport.ssh import Endpoint
 
 
-def host_inventory(
-    endpoint: Endpoint, variables: Iterable[Variables], roles: Sequence[str]
-) -> dict[str, Any]:
+def host_inventory(endpoint: Endpoint, variables: Iterable[Variables], roles: Sequence[str]) -> dict[str, Any]:
     """The inventory of one host. It holds secrets in clear: write it to a private file and nowhere else."""
     connection = {
         "ansible_host": endpoint.address,

@@ -37,9 +37,7 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         """A host begins a task."""
         self._started[host.get_name(), task._uuid] = time.monotonic()
-        self._emit(
-            Event(host=host.get_name(), stage=_stage(task), resource=_resource(task), phase=Phase.STARTED)
-        )
+        self._emit(Event(host=host.get_name(), stage=_stage(task), resource=_resource(task), phase=Phase.STARTED))
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A task ended well on a host."""
@@ -105,9 +103,7 @@ def _message(data: dict[str, Any], secret: bool) -> str:
 
 def _output(data: dict[str, Any]) -> str:
     broken = [item for item in data.get("results", []) if item.get("failed")] or [data]
-    parts = [
-        str(broken[0].get(stream, "")) for stream in ("stdout", "stderr", "module_stdout", "module_stderr")
-    ]
+    parts = [str(broken[0].get(stream, "")) for stream in ("stdout", "stderr", "module_stdout", "module_stderr")]
     lines = [line for part in parts for line in part.splitlines()]
     return "\n".join(lines[-_OUTPUT_LINES:])
 

@@ -1,0 +1,78 @@
+"""Secrets are made once, kept encrypted, read from where the site says, and never shown by accident."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from boxwright import vault
+from boxwright.errors import BadInputError
+from boxwright.model.site import Host, Secrets, Site
+
+
+@pytest.fixture(autouse=True)
+def password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "password"
+    path.write_text("correct horse\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("BOXWRIGHT_VAULT_PASSWORD_FILE", str(path))
+    return path
+
+
+def site(**secrets: str) -> Site:
+    hosts = (Host(name="a", address="192.0.2.1"), Host(name="b", address="192.0.2.2"))
+    return Site(name="s", hosts=hosts, secrets=Secrets(**secrets))
+
+
+def test_made_once_and_different_for_each_host(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.vault"
+    first = vault.resolve(site(), vault_path=path)
+    assert vault.resolve(site(), vault_path=path) == first
+    values = first["a"].values() + first["b"].values()
+    assert len(set(values)) == len(values) == 10
+
+
+def test_the_file_is_private_and_encrypted(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.vault"
+    found = vault.resolve(site(), vault_path=path)
+    text = path.read_text()
+    assert text.startswith("$ANSIBLE_VAULT;1.1;AES256")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not any(value in text for value in found["a"].values())
+
+
+def test_no_secret_in_a_repr(tmp_path: Path) -> None:
+    found = vault.resolve(site(), vault_path=tmp_path / "v")
+    assert not any(value in repr(found) for value in found["a"].values())
+
+
+def test_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_PASSWORD", "from the environment")
+    (tmp_path / "key").write_text("from a file\n")
+    wanted = site(api_password="env:API_PASSWORD", engine_key=f"file:{tmp_path / 'key'}")
+    found = vault.resolve(wanted, vault_path=tmp_path / "v")
+    assert found["b"].api_password.get_secret_value() == "from the environment"
+    assert found["b"].engine_key.get_secret_value() == "from a file"
+
+
+@pytest.mark.parametrize("reference", ["env:NOT_THERE_AT_ALL", "file:/not/there"])
+def test_a_missing_secret_is_refused(tmp_path: Path, reference: str) -> None:
+    with pytest.raises(BadInputError, match="api_key"):
+        vault.resolve(site(api_key=reference), vault_path=tmp_path / "v")
+
+
+def test_another_password_does_not_open_it_and_loses_nothing(tmp_path: Path, password: Path) -> None:
+    path = tmp_path / "secrets.vault"
+    vault.resolve(site(), vault_path=path)
+    before = path.read_bytes()
+    password.write_text("wrong\n")
+    with pytest.raises(BadInputError, match="does not open"):
+        vault.resolve(site(), vault_path=path)
+    assert path.read_bytes() == before
+
+
+def test_a_password_file_that_others_may_read_is_refused(tmp_path: Path, password: Path) -> None:
+    password.chmod(0o644)
+    with pytest.raises(BadInputError, match="others may read"):
+        vault.resolve(site(), vault_path=tmp_path / "v")
