@@ -1,0 +1,96 @@
+"""How a verification looks: what does not hold comes first, with what was found and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from boxwright.console.console import Console
+from boxwright.console.text import counted, one_line, padded, shortened
+
+Result = Literal["fail", "waived", "pass"]
+_STYLE: dict[Result, str] = {"fail": "bold red", "waived": "yellow", "pass": "green"}
+_ORDER = list(_STYLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """How one check of a verification ended. A check that could not run has failed.
+
+    Attributes:
+        host: The host that was checked.
+        id: The check's stable name.
+        what: What should hold, as a sentence.
+        result: Whether it does; `waived` when a named person accepted that it does not.
+        evidence: What was found; for a waiver also who gave it and why.
+        remedy: What to do when it does not hold.
+    """
+
+    host: str
+    id: str
+    what: str
+    result: Result
+    evidence: str = ""
+    remedy: str = ""
+
+
+def show_checks(console: Console, checks: Sequence[CheckResult]) -> None:
+    """Show checks, failures first, and their counts. That none ran is a failure, too."""
+    ordered = sorted(checks, key=lambda check: _ORDER.index(check.result))
+    counts: dict[str, int] = {result: sum(check.result == result for check in checks) for result in _ORDER}
+    if console.json:
+        for check in ordered:
+            console.data("check", asdict(check))
+        console.data("checks", counts)
+        return
+    if not checks:
+        console.line("No check ran, so nothing is verified.", style=_STYLE["fail"])
+        return
+    with_host = len({check.host for check in checks}) > 1
+    if console.live:
+        console.line()
+        console.show(_table(console, ordered, with_host=with_host))
+        console.line()
+    else:
+        for line in _lines(ordered, with_host=with_host):
+            console.line(line)
+    if counts["fail"] or counts["waived"]:
+        style = _STYLE["fail"] if counts["fail"] else _STYLE["waived"]
+        words = f"{counts['fail']} failed, {counts['waived']} waived, {counts['pass']} passed."
+        console.line(words, style=style)
+    else:
+        console.success(f"{counted(len(checks), 'check')} passed.")
+
+
+def _table(console: Console, checks: Sequence[CheckResult], *, with_host: bool) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    for title in (["Host"] if with_host else []) + ["Result", "Check", "What", "Found"]:
+        table.add_column(title, overflow="fold", no_wrap=title == "Result")
+    for check in checks:
+        style = _STYLE[check.result]
+        found = Text(shortened(one_line(check.evidence)))
+        if check.remedy and check.result != "pass":
+            found.append(f"\n{console.symbols.next} {one_line(check.remedy)}", style="cyan")
+        host = [Text(one_line(check.host))] if with_host else []
+        table.add_row(
+            *host, Text(check.result, style=style), Text(check.id), Text(one_line(check.what)), found
+        )
+    return table
+
+
+def _lines(checks: Sequence[CheckResult], *, with_host: bool) -> list[str]:
+    lines = []
+    for check in checks:
+        host = f"{one_line(check.host)}  " if with_host else ""
+        evidence = f": {shortened(one_line(check.evidence))}" if check.evidence else ""
+        lines.append(
+            f"{padded(check.result, 6)}  {host}{one_line(check.id)}  {one_line(check.what)}{evidence}"
+        )
+        if check.remedy and check.result != "pass":
+            lines.append(f"        next: {one_line(check.remedy)}")
+    return lines

