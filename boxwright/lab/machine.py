@@ -1,0 +1,192 @@
+"""Making one twin: its own files, the views of its hardware, and the order to its supervisor."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import boxwright
+from boxwright.lab import hardware_view
+from boxwright.lab.commands import remove_tree, run
+from boxwright.lab.network import LabNetwork
+from boxwright.lab.places import TwinPlaces
+from boxwright.lab.spec import TwinSpec
+from boxwright.lab.supervisor import GUEST_VIEWS, Order, dump_files
+from boxwright.model.hardware import Hardware
+from boxwright.model.site import Distribution
+
+_PROPAGATED = Path("/run/systemd/nspawn/propagate")
+
+# The guest's first program. It fails loudly: a twin with the controller's hardware would be a false witness.
+_INIT = f"""\
+#!/bin/sh
+set -eu
+views={GUEST_VIEWS}
+over() {{ if [ -e "$2" ]; then mount --bind "$views/$1" "$2"; fi; }}
+over pci /sys/bus/pci/devices
+over node /sys/devices/system/node
+over cpu /sys/devices/system/cpu
+over cpuinfo /proc/cpuinfo
+over kernel/thp /sys/kernel/mm/transparent_hugepage
+mount --rbind /proc/sys "$views/original"
+mount --make-rprivate "$views/original"
+over kernel/vm /proc/sys/vm
+over kernel/fs /proc/sys/fs
+over kernel/kernel /proc/sys/kernel
+for own in hostname domainname random; do
+  mount --rbind "$views/original/kernel/$own" "/proc/sys/kernel/$own"
+done
+umount --recursive "$views/original"
+exec /lib/systemd/systemd
+"""
+
+_NOTICE = """\
+This host is a twin: a throw-away container that stands in for a machine of its profile.
+Real: systemd, sshd, apt, nftables, the file system, the processor's instructions.
+Simulated, as views generated from the profile:
+  PCI devices            /sys/bus/pci/devices (no device answers; there is no GPU)
+  NUMA nodes             /sys/devices/system/node
+  processors             /sys/devices/system/cpu, /proc/cpuinfo (the true number: taskset -p 1)
+Simulated, as this twin's own copy; the controller's kernel keeps its values:
+  kernel settings        /proc/sys/vm, /proc/sys/fs, /proc/sys/kernel
+  transparent huge pages /sys/kernel/mm/transparent_hugepage
+"""
+
+
+@dataclass(frozen=True)
+class TwinRecord:
+    """What a twin was made as; it stands in `twin.json`."""
+
+    name: str
+    distribution: Distribution
+    octet: int
+    hardware: dict[str, object]
+    disk_mib: int | None
+    base: str
+
+    @classmethod
+    def read(cls, places: TwinPlaces) -> TwinRecord | None:
+        """The record of a whole twin; none for a half-made one."""
+        try:
+            return cls(**json.loads(places.record.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def matches(self, spec: TwinSpec) -> bool:
+        """Whether the twin is what `spec` asks for."""
+        wanted = (spec.distribution, spec.hardware.model_dump(mode="json"), spec.disk_mib)
+        return (self.distribution, self.hardware, self.disk_mib) == wanted
+
+
+def make(places: TwinPlaces, spec: TwinSpec, network: LabNetwork, octet: int, *, base: Path, public_key: str) -> None:
+    """Write everything of a new twin below its folder; the record comes last and atomically."""
+    if places.root.exists():
+        remove_tree(places.root)
+    for folder in (places.root, places.seed, places.disk, places.mount, places.views):
+        folder.mkdir(parents=True)
+    places.root.chmod(0o700)
+    _write_seed(places.seed, spec.name, public_key)
+    _write_views(places, spec.hardware)
+    order = Order(
+        machine=_machine_name(network, octet),
+        hostname=spec.name,
+        root=str(places.mount),
+        layers=(str(places.seed), str(base)),
+        disk=str(places.disk),
+        disk_mib=spec.disk_mib,
+        views=str(places.views),
+        view_files=str(places.view_files),
+    )
+    order_path(places).write_text(order.dump())
+    record = TwinRecord(
+        spec.name,
+        spec.distribution,
+        octet,
+        spec.hardware.model_dump(mode="json"),
+        spec.disk_mib,
+        str(base),
+    )
+    draft = places.record.with_suffix(".draft")
+    draft.write_text(json.dumps(asdict(record), indent=1))
+    draft.replace(places.record)
+
+
+def forget(network: LabNetwork, octet: int) -> None:
+    """Remove what nspawn leaves on the controller where /run is not a memory file system."""
+    with suppress(FileNotFoundError):
+        (_PROPAGATED / _machine_name(network, octet)).rmdir()
+
+
+def _machine_name(network: LabNetwork, octet: int) -> str:
+    """The name by which nspawn knows a twin; not its host name, which twins of two labs may share."""
+    return f"boxwright-{network.octet}-{octet}"
+
+
+def order_path(places: TwinPlaces) -> Path:
+    """The order that the supervisor reads."""
+    return places.root / "order.json"
+
+
+def make_key(path: Path, comment: str) -> None:
+    """Make a pair of ssh keys without a passphrase; the public one goes beside it as `.pub`."""
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
+
+
+def host_key(places: TwinPlaces) -> str:
+    """The public host key, as `known_hosts` has it."""
+    algorithm, key, *_ = (places.seed / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()
+    return f"{algorithm} {key}"
+
+
+def supervisor_command(places: TwinPlaces, namespace: str) -> list[str]:
+    """The command of a twin's supervisor, in the twin's network namespace and a mount namespace of its own.
+
+    Mounts of the controller still propagate into it (slave), so that no copy holds up `ip netns delete`.
+    """
+    return [
+        *("nsenter", f"--net=/run/netns/{namespace}"),
+        *("unshare", "--mount", "--propagation", "slave"),
+        *(sys.executable, "-P", "-S", "-m", "boxwright.lab.supervisor", str(order_path(places))),
+    ]
+
+
+def supervisor_environment() -> dict[str, str]:
+    """What the supervisor needs of the environment, and nothing of the caller's secrets."""
+    package = Path(boxwright.__file__).parent.parent
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(package)}
+
+
+def _write_seed(seed: Path, name: str, public_key: str) -> None:
+    files = {
+        "etc/hostname": f"{name}\n",
+        "etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        "etc/machine-id": f"{uuid.uuid4().hex}\n",  # never empty: systemd would take it for a first boot
+        "etc/boxwright-twin": _NOTICE,
+        "root/.ssh/authorized_keys": public_key,
+    }
+    for path, text in files.items():
+        _write(seed / path, text.encode())
+    (seed / "etc/ssh").mkdir()
+    key = seed / "etc/ssh/ssh_host_ed25519_key"
+    make_key(key, name)
+    for folder in (seed, seed / "etc", seed / "etc/ssh"):
+        folder.chmod(0o755)
+    for private in (seed / "root", seed / "root/.ssh"):
+        private.chmod(0o700)
+
+
+def _write_views(places: TwinPlaces, hardware: Hardware) -> None:
+    """All views in one file: a big machine has thousands of small ones, which the supervisor keeps in memory."""
+    files = hardware_view.all_views(hardware, Path("/proc/cpuinfo").read_text())
+    files["init"] = _INIT.encode()
+    places.view_files.write_text(dump_files(files))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o644)

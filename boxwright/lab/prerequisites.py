@@ -1,0 +1,77 @@
+"""What the controller needs before it can run a twin."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from boxwright.errors import LabError
+from boxwright.lab.commands import run
+
+_PACKAGES = {  # the program that shows that a package is there
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "tinyproxy": "tinyproxy-bin",  # without its service, unlike the package tinyproxy
+    "ssh-keygen": "openssh-client",
+    "nsenter": "util-linux",
+    "apt-config": "apt",
+}
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+_INOTIFY_PER_TWIN = 16  # systemd, udevd, dbus and journald of a twin count on the controller's root user
+_INOTIFY_OWN = 64
+_INOTIFY_ROOMY = 8192
+
+
+def ensure(progress: Callable[[str], None]) -> None:
+    """Install what is missing, as root on Debian.
+
+    Raises:
+        LabError: This machine cannot run twins, or a package must be installed by hand first.
+    """
+    if os.geteuid() != 0:
+        raise LabError("twins need root on the controller", hint="Run the same command as root.")
+    if missing := missing_packages():
+        _install(missing, progress)
+    if not Path("/dev/fuse").exists():
+        raise LabError("this kernel has no /dev/fuse", hint="Load it: modprobe fuse")
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages that the lab needs and this machine does not have."""
+    missing = [package for program, package in _PACKAGES.items() if shutil.which(program) is None]
+    return missing if _KEYRING.exists() else [*missing, "debian-archive-keyring"]
+
+
+def _install(packages: list[str], progress: Callable[[str], None]) -> None:
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
+    if release.get("ID") != "debian":
+        raise LabError(
+            f"missing on this controller: {', '.join(packages)}",
+            hint="On Debian, as root: apt-get update && " + " ".join(command),
+        )
+    progress(f"Installing {', '.join(packages)} on the controller")
+    patient = ["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    run([*environment, "apt-get", *patient, "update"], timeout=300)
+    run([*environment, *command[:1], *patient, *command[1:]], timeout=600)
+
+
+def ensure_inotify(twins: int, progress: Callable[[str], None]) -> None:
+    """Raise the kernel's limit of inotify instances where `twins`, of all labs, would go past it.
+
+    Args:
+        twins: How many twins of all labs run in the end.
+        progress: Told when the limit changes.
+    """
+    needed = _INOTIFY_OWN + twins * _INOTIFY_PER_TWIN
+    current = int(_INOTIFY_INSTANCES.read_text())
+    if current < needed:
+        raised = max(needed, _INOTIFY_ROOMY)
+        progress(f"Raising fs.inotify.max_user_instances from {current} to {raised} until the next boot")
+        _INOTIFY_INSTANCES.write_text(str(raised))

@@ -1,0 +1,66 @@
+"""What a caller says about a twin, and what a lab answers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from boxwright.errors import BadInputError
+from boxwright.model.hardware import Hardware
+from boxwright.model.site import Distribution
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a lab or a twin, which becomes part of paths, or refuse it."""
+    if not _NAME.fullmatch(name):
+        raise BadInputError(
+            f"{name!r} cannot name a lab or a twin",
+            hint="Use lower-case letters, digits and hyphens, at most 63 of them.",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class TwinSpec:
+    """A twin that should run.
+
+    `disk_mib` makes the disk a small one in memory, so that a test can fill it; such a disk is empty again
+    after the twin was stopped and started. Without it the disk is as large as the controller's.
+    """
+
+    name: str
+    distribution: Distribution
+    hardware: Hardware
+    disk_mib: int | None = None
+
+    def __post_init__(self) -> None:
+        checked_name(self.name)
+
+
+@dataclass(frozen=True)
+class RunningTwin:
+    """A twin that answers over ssh, and how to enter it. `known_hosts` had its key before it first booted."""
+
+    name: str
+    address: str
+    key: Path
+    known_hosts: Path
+    distribution: Distribution
+    port: int = 22
+    user: str = "root"
+
+
+@dataclass(frozen=True)
+class TwinStatus:
+    """How a twin is doing. `since` is Unix time of its power-on; `memory_bytes` is what its processes use."""
+
+    name: str
+    distribution: Distribution
+    address: str
+    state: Literal["running", "stopped"]
+    since: float | None
+    memory_bytes: int
