@@ -1,0 +1,31 @@
+"""Facts about Open WebUI."""
+
+from __future__ import annotations
+
+import shlex
+
+from pyinfra.api import FactBase
+
+_QUERY = (
+    "import sqlite3,sys;"
+    "c=sqlite3.connect('file:'+sys.argv[1]+'?mode=ro',uri=True);"
+    "print(c.execute('select count(*) from user where email=?',(sys.argv[2],)).fetchone()[0])"
+)
+
+
+class AccountExists(FactBase):
+    """Whether Open WebUI has an account of this address. Asked as its user, who owns SQLite's side files."""
+
+    @staticmethod
+    def default() -> bool:
+        """Without a database there is no account."""
+        return False
+
+    def command(self, user: str, database: str, email: str) -> str:
+        """Count the accounts."""
+        query = f"python3 -c {shlex.quote(_QUERY)} {shlex.quote(database)} {shlex.quote(email.lower())}"
+        return f"test ! -f {shlex.quote(database)} || runuser -u {shlex.quote(user)} -- {query} 2>/dev/null || true"
+
+    def process(self, output: list[str]) -> bool:
+        """Read the count."""
+        return output[0].strip() != "0"

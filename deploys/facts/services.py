@@ -1,0 +1,59 @@
+"""Facts about services."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase
+
+# Exits 0 when the address answers with 2xx. Proxies are for the outside, never for loopback.
+PROBE = "import sys,urllib.request as r;r.build_opener(r.ProxyHandler({})).open(sys.argv[1],timeout=5).read(1)"
+
+
+def probe_command(url: str) -> str:
+    """A shell command that succeeds when `url` answers well on the box itself."""
+    return f"python3 -c {shlex.quote(PROBE)} {shlex.quote(url)} >/dev/null 2>&1"
+
+
+@dataclass(frozen=True)
+class ServiceOnBox:
+    """A systemd service, and whether what runs is what the files say."""
+
+    active: bool
+    enabled: bool
+    reload_needed: bool
+    stale: bool  # a file that it reads at its start is younger than the process
+    serving: bool
+
+
+class ServiceState(FactBase):
+    """A service's unit, its process against the files that it was started from, and whether it really answers."""
+
+    @staticmethod
+    def default() -> ServiceOnBox:
+        """Nothing is there."""
+        return ServiceOnBox(active=False, enabled=False, reload_needed=False, stale=False, serving=False)
+
+    def command(self, unit: str, url: str, files: Sequence[str]) -> str:
+        """Ask all of it at once."""
+        properties = "ActiveState,UnitFileState,NeedDaemonReload,InactiveExitTimestamp"
+        names = " ".join(shlex.quote(path) for path in files)
+        return (
+            f"systemctl show {shlex.quote(unit)} --timestamp=unix --property={properties}; "
+            f"stat -c FileChanged=%Z {names} 2>/dev/null; {probe_command(url)} && echo Serving=yes; true"
+        )
+
+    def process(self, output: list[str]) -> ServiceOnBox:
+        """Read `Key=value` lines."""
+        values = dict(line.split("=", 1) for line in output if "=" in line)
+        changes = [int(line.split("=")[1]) for line in output if line.startswith("FileChanged=")]
+        started = values.get("InactiveExitTimestamp", "").removeprefix("@")
+        return ServiceOnBox(
+            active=values.get("ActiveState") == "active",
+            enabled=values.get("UnitFileState") == "enabled",
+            reload_needed=values.get("NeedDaemonReload") == "yes",
+            stale=bool(started.isdigit() and changes and max(changes) > int(started)),
+            serving="Serving" in values,
+        )

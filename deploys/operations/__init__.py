@@ -1,0 +1,1 @@
+"""What the deploys do to a box, where pyinfra has no operation for it."""

@@ -1,0 +1,79 @@
+"""Services that run what the files say, and really answer."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+
+from deploys.facts.chat_page import AccountExists
+from deploys.facts.services import ServiceState, probe_command
+
+
+@operation()
+def serving(
+    unit: str, url: str, files: Sequence[str], after: Sequence[Any] = (), patience_s: int = 120
+) -> Iterator[PyinfraCommand]:
+    """Have a unit enabled, started from its present files, and answering.
+
+    A restart is due when one of the files is younger than the process. That holds, too, when an earlier run was killed
+    between writing a file and restarting.
+
+    Args:
+        unit: Name with `.service`.
+        url: Answers 2xx when the service is ready.
+        files: What the process read when it started.
+        after: Operations that write these files; lets a dry run foresee the restart.
+        patience_s: How long a start may take.
+    """
+    now = host.get_fact(ServiceState, unit=unit, url=url, files=tuple(files))
+    restart = now.stale or not now.active or not now.serving or any(written.changed for written in after)
+    if not (restart or now.reload_needed or not now.enabled):
+        host.noop(f"{unit} serves")
+        return
+    if now.reload_needed:
+        yield StringCommand("systemctl daemon-reload")
+    if not now.enabled:
+        yield StringCommand("systemctl enable --quiet", QuoteString(unit))
+    if restart or now.reload_needed:
+        yield StringCommand(
+            "systemctl reset-failed", QuoteString(unit), "2>/dev/null; systemctl restart", QuoteString(unit)
+        )
+        yield StringCommand(until_serving(unit, url, patience_s))
+
+
+def until_serving(unit: str, url: str, patience_s: int) -> str:
+    """A shell command that waits until `url` answers; if it never does, it shows the unit's last log lines."""
+    name = shlex.quote(unit)
+    restarts = f"systemctl show --value --property=NRestarts {name}"  # a unit in a crash loop never counts as failed
+    return (
+        f"end=$(( $(date +%s) + {patience_s} )); "
+        f"until {probe_command(url)}; do "
+        f'if [ "$(date +%s)" -ge "$end" ] || [ "$({restarts})" -ge 3 ]; then '
+        f"echo {shlex.quote(f'{unit} does not answer at {url}')} >&2; "
+        f"journalctl --unit={name} --lines=20 --no-pager --output=cat >&2; exit 1; fi; sleep 0.5; done"
+    )
+
+
+@operation()
+def administrator(unit: str, user: str, database: str, email: str) -> Iterator[PyinfraCommand]:
+    """Have an administrator's account in Open WebUI; `unit` makes it. An account that is there stays as it is.
+
+    Args:
+        unit: The one-shot unit that creates the account.
+        user: Who owns the database.
+        database: SQLite file.
+        email: The account's address.
+    """
+    if host.get_fact(AccountExists, user=user, database=database, email=email):
+        host.noop("the administrator has an account")
+        return
+    name = shlex.quote(unit)
+    yield StringCommand("systemctl daemon-reload")
+    yield StringCommand(
+        f"systemctl start {name} || {{ journalctl --unit={name} --lines=20 --no-pager --output=cat >&2; exit 1; }}"
+    )

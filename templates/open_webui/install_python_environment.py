@@ -1,0 +1,97 @@
+#!/usr/bin/python3
+"""Install a hash-pinned list of wheels into a versioned Python environment.
+
+Usage: install-python-environment REQUEST
+
+REQUEST is a JSON file: `python` (an unpacked interpreter, see install-debian-root), `destination`, `version`,
+`requirements` (a pip list with hashes that holds every dependency), `index` and `proxy`. The environment has no pip
+of its own. `DESTINATION/current` points at the version that was completed last; the one before it is kept, older
+ones go.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+COMPLETE = ".complete"  # written last: an environment without it is the rest of a killed run
+
+
+class InstallError(Exception):
+    """The environment cannot be made; the message says why."""
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-10:])
+        raise InstallError(f"{' '.join(command[:4])} failed with exit code {done.returncode}:\n{tail}")
+
+
+def _build(folder: Path, request: dict[str, Any]) -> None:
+    root = Path(request["python"]).resolve()
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
+    _run([str(root / "usr/bin/python3.11"), "-m", "venv", "--without-pip", str(folder)], environment)
+    python = str(folder / "bin/python")
+    (pip,) = (root / "usr/share/python-wheels").glob("pip-*.whl")
+    settings = {
+        "PIP_CERT": AUTHORITIES,
+        "PIP_CONFIG_FILE": os.devnull,  # the request says it all
+        "PIP_INDEX_URL": request["index"],
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_RETRIES": "5",
+    }
+    if request["proxy"]:
+        settings |= {"http_proxy": request["proxy"], "https_proxy": request["proxy"]}
+    installing = [python, f"{pip}/pip", "install", "--quiet", "--requirement", request["requirements"]]
+    rules = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    lean = ["--no-cache-dir", "--no-compile"]  # compiled below instead, on every core
+    _run([*installing, *rules, *lean], environment | settings)
+    # A wheel may carry files that this Python cannot compile (templates, tests of newer syntax): they are not used.
+    compiling = [python, "-m", "compileall", "-q", "-j", "0", str(folder / "lib")]
+    subprocess.run(compiling, env=environment, capture_output=True, check=False)
+    (folder / COMPLETE).touch()
+
+
+def install(request: dict[str, Any]) -> None:
+    """Build the environment unless it is complete, and point `current` at it."""
+    destination = Path(request["destination"])
+    destination.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (destination / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder, link = destination / request["version"], destination / "current"
+        if not (folder / COMPLETE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _build(folder, request)
+            os.sync()
+        before = str(link.readlink()) if link.is_symlink() else request["version"]
+        draft = destination / ".current.new"
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(request["version"])
+        draft.replace(link)
+        for other in destination.iterdir():
+            if other.is_dir() and not other.is_symlink() and other.name not in (before, request["version"]):
+                shutil.rmtree(other)
+
+
+def main(arguments: list[str]) -> int:
+    """Install what the request file says."""
+    os.umask(0o022)
+    try:
+        install(json.loads(Path(arguments[0]).read_text()))
+    except (InstallError, OSError) as error:
+        print(f"install-python-environment: {error}", file=sys.stderr)  # noqa: T201 - a program of its own on the box
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
