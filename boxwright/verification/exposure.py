@@ -1,0 +1,105 @@
+"""Which ports of a box answer another machine: asked from this one, over the network."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from boxwright.errors import BoxwrightError
+from boxwright.verification.ssh import BoxShell
+
+# Where serving stacks listen by default, and where a mistake would be found by a scanner first.
+NOTORIOUS_PORTS = (3000, 5000, 8000, 8080, 8081, 9090, 9100, 11434, 2375)
+# A DHCP client must hear its server; that a packet reaches nothing else is the firewall's work.
+DHCP_CLIENT_PORTS = (68, 546)
+
+_LISTENER = """
+import select, socket, sys
+server = socket.create_server(("", 0))
+sys.stdout.write(str(server.getsockname()[1]) + "\\n")
+sys.stdout.flush()
+select.select([sys.stdin], [], [], 60)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that waits for others: `protocol` is tcp or udp, `address` may be a wildcard."""
+
+    protocol: str
+    address: str
+    port: int
+    program: str
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only the box itself can reach it."""
+        if self.address == "*":
+            return False
+        address = ipaddress.ip_address(self.address)
+        mapped = getattr(address, "ipv4_mapped", None)
+        return (mapped or address).is_loopback
+
+    def __str__(self) -> str:
+        return f"{self.program or 'something'} on {self.protocol} {self.address}:{self.port}"
+
+
+def parse_listeners(text: str) -> list[Listener]:
+    """Read what `ss --no-header --listening --numeric --processes --tcp --udp` printed.
+
+    Raises:
+        ValueError: A line is not one of ss's: to overlook a socket would be worse than to stop.
+    """
+    listeners = []
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        columns = line.split(None, 6)
+        if len(columns) < 6 or columns[0] not in ("tcp", "udp"):
+            raise ValueError(f"not a line of ss: {line!r}")
+        address, _, port = columns[4].rpartition(":")
+        program = re.search(r'\(\("([^"]*)"', columns[6] if len(columns) > 6 else "")
+        bare = address.partition("%")[0].strip("[]") if address != "*" else "*"
+        listeners.append(Listener(columns[0], bare, int(port), program[1] if program else ""))
+    return listeners
+
+
+def answering_ports(address: str, ports: Iterable[int], *, timeout_s: float = 3) -> list[int]:
+    """The ports among some that accept a TCP connection from here."""
+    with ThreadPoolExecutor(max_workers=32, thread_name_prefix="probe") as pool:
+        wanted = sorted(set(ports))
+        answers = pool.map(lambda port: accepts(address, port, timeout_s=timeout_s), wanted)
+        return [port for port, answer in zip(wanted, answers, strict=True) if answer]
+
+
+def accepts(address: str, port: int, *, timeout_s: float = 3) -> bool:
+    """Whether a TCP connection can be made."""
+    try:
+        socket.create_connection((address, port), timeout=timeout_s).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def forgotten_service(shell: BoxShell) -> Iterator[int]:
+    """Run an unplanned service on every address of the box, and give its port. It ends with the block."""
+    argv = shell.argv(f"python3 -c {shlex.quote(_LISTENER)}")
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None  # noqa: S101  asked for above
+        assert process.stdout is not None  # noqa: S101
+        try:
+            answer = process.stdout.readline().strip()
+            if not answer.isdigit():
+                raise BoxwrightError("the box could not start a listener", where=shell.host.name)
+            yield int(answer)
+        finally:
+            process.stdin.close()
+            process.terminate()

@@ -1,0 +1,139 @@
+"""What the acceptance suite is told: where the hosts are, what they promised, and their secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+
+from boxwright.errors import BadInputError
+from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Port
+from boxwright.model.profile import Profile
+from boxwright.model.variables import revealed
+from boxwright.vault import HostSecrets
+
+Waiver = Annotated[str, Field(pattern=r"^[^:\s][^:]*: \S.*$")]  # "name: reason"
+
+
+class VerifyHost(Frozen):
+    """One provisioned host: how to reach it and what it promised.
+
+    Attributes:
+        api_url: Base of the API at the gateway, `https://10.83.0.2/v1`.
+        chat_url: The chat page at the gateway; None where the profile has no chat page.
+        engine_url: The engine on the box's own loopback, `http://127.0.0.1:8080`.
+        ca_pem: The authority that the gateway's certificate comes from; None means the box's own authority,
+            which is then fetched over ssh.
+        open_ports: TCP ports that may answer other machines; None means ssh and the gateway.
+        twin: Whether the host is a throw-away twin.
+        profile: The contract that the host was provisioned with.
+    """
+
+    name: HostName
+    address: Address
+    port: Port = 22
+    user: str = "root"
+    key: Path | None = None
+    known_hosts: Path | None = None
+    become: bool = False
+    api_url: HttpUrl
+    api_user: str
+    chat_url: HttpUrl | None
+    admin_email: str
+    engine_url: HttpUrl
+    model_alias: str
+    ca_pem: str | None = None
+    open_ports: tuple[Port, ...] | None = None
+    twin: bool = False
+    profile: Profile
+    secrets: HostSecrets
+
+    @property
+    def allowed_ports(self) -> tuple[int, ...]:
+        """The TCP ports that may answer another machine."""
+        return self.open_ports if self.open_ports is not None else (self.port, 80, 443)
+
+    @property
+    def gateway_name(self) -> str:
+        """What people type to reach the gateway, and what its certificate must be valid for."""
+        name = urlsplit(self.api_url).hostname
+        assert name is not None  # noqa: S101  HttpUrl has a host
+        return name
+
+    def known_secrets(self) -> dict[str, tuple[str, ...]]:
+        """Each secret by name, in every form it may show in: plain, escaped for a URL or JSON, a login."""
+        forms: dict[str, tuple[str, ...]] = {}
+        for name in HostSecrets.model_fields:
+            secret: SecretStr | None = getattr(self.secrets, name)
+            if secret is None:
+                continue
+            value = secret.get_secret_value()
+            spellings = [value, quote(value, safe=""), json.dumps(value)[1:-1]]
+            if name == "api_password":
+                spellings.append(base64.b64encode(f"{self.api_user}:{value}".encode()).decode())
+            forms[name] = tuple(dict.fromkeys(spellings))
+        return forms
+
+
+class VerifyJob(Frozen):
+    """What one run of the acceptance suite looks at.
+
+    Attributes:
+        hosts: The hosts; each is checked by a process of its own.
+        run_logs: The directory of the controller's run logs, in which no secret may be found.
+        waivers: Accepted failures: the id of a check, and `name: reason` of who accepts it.
+        report: Where the checks are written as JSON when all is done.
+        check_timeout_s: How long one check may take before it counts as failed.
+    """
+
+    hosts: Annotated[tuple[VerifyHost, ...], Field(min_length=1)]
+    run_logs: Path
+    waivers: dict[str, Waiver] = Field(default_factory=dict)
+    report: Path | None = None
+    check_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 120
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> VerifyJob:
+        names = [host.name for host in self.hosts]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two hosts are named {', '.join(twice)}")
+        return self
+
+    def for_host(self, host: VerifyHost) -> VerifyJob:
+        """The same job for one host, so that its process never learns the secrets of the others."""
+        return self.model_copy(update={"hosts": (host,)})
+
+    def to_json(self) -> str:
+        """The job as JSON with its secrets in clear: for a pipe or a 0600 file, and nothing else."""
+        return json.dumps(revealed(self), default=str)
+
+
+def load_job(path: Path) -> VerifyJob:
+    """Read a job that `VerifyJob.to_json` wrote.
+
+    Raises:
+        BadInputError: The file is missing, is open to other users, or is not a job.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            mode = path.stat().st_mode
+            if stat.S_ISREG(mode) and mode & 0o077:
+                raise BadInputError(
+                    "the job holds secrets and others may read it",
+                    where=str(path),
+                    hint=f"chmod 600 {path}",
+                )
+            text = stream.read()
+        return VerifyJob.model_validate_json(text)
+    except OSError as error:
+        raise BadInputError(f"cannot read the job: {error.strerror}", where=str(path)) from error
+    except ValidationError as error:
+        # The input of a failing field may be a secret: name the fields, never the values.
+        fields = ", ".join(".".join(map(str, item["loc"])) + f" ({item['msg']})" for item in error.errors())
+        raise BadInputError(f"not a verification job: {fields}", where=str(path)) from None

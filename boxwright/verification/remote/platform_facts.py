@@ -1,0 +1,58 @@
+"""Tells how a box's operating system is set, as it runs now: one program, not a command a setting.
+
+Runs on the box as root, with nothing but Python's standard library. It tells and does not judge.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def output_of(*argv: str) -> str:
+    """What a command printed. A failing command ends the program: no fact is missing in silence."""
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+
+def sysctl(name: str) -> str | None:
+    """The running value of a kernel setting; None where this kernel does not have it."""
+    path = Path("/proc/sys", *name.split("."))
+    return " ".join(path.read_text().split()) if path.exists() else None
+
+
+def apt_settings(prefixes: tuple[str, ...]) -> dict[str, list[str]]:
+    """apt's settings under some names; a list setting has several values."""
+    settings: dict[str, list[str]] = {}
+    for line in output_of("apt-config", "dump").splitlines():
+        name, _, value = line.partition(" ")
+        if name.startswith(prefixes) and value != '"";':
+            settings.setdefault(name.removesuffix("::"), []).append(value.strip('";'))
+    return settings
+
+
+def journal_limit() -> str:
+    """The last `SystemMaxUse=` that journald reads from its file and its drop-ins."""
+    lines = output_of("systemd-analyze", "cat-config", "systemd/journald.conf").splitlines()
+    values = [line.partition("=")[2].strip() for line in lines if line.startswith("SystemMaxUse=")]
+    return values[-1] if values else ""
+
+
+def facts(data: dict[str, Any]) -> dict[str, Any]:
+    """Every fact. `data` holds the `sysctls` to read."""
+    thp = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return {
+        "sysctls": {name: sysctl(name) for name in data["sysctls"]},
+        "transparent_hugepage": thp.read_text().strip() if thp.exists() else None,
+        "nofile_limit": output_of("systemctl", "show", "--property=DefaultLimitNOFILE", "--value"),
+        "timezone": str(Path("/etc/localtime").readlink()).partition("/zoneinfo/")[2],
+        "journal_limit": journal_limit(),
+        "apt": apt_settings(("APT::Periodic::", "Unattended-Upgrade::")),
+        "nft": json.loads(output_of("nft", "--json", "list", "table", "inet", "boxwright")),
+    }
+
+
+if __name__ == "__main__":
+    json.dump(facts(globals()["DATA"]), sys.stdout)

@@ -1,0 +1,156 @@
+"""The chat page, through the gateway, as a person's browser uses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from boxwright.verification.gateway import Gateway
+from boxwright.verification.job import VerifyHost
+from boxwright.verification.plugin import Evidence
+
+ATTEMPTS = 3
+SIGN_IN = "/api/v1/auths/signin"
+WEBSOCKET = "/ws/socket.io/?EIO=4&transport=websocket"
+
+
+@pytest.fixture(scope="module")
+def session(gateway: Gateway, target: VerifyHost) -> str:
+    """The `Authorization` of a signed-in administrator, as the page's own script sends it."""
+    login = {"email": target.admin_email, "password": target.secrets.webui_admin_password.get_secret_value()}
+    answer = gateway.request("POST", SIGN_IN, body=login)
+    assert answer.status_code == 200, f"sign-in answered {answer.status_code}"
+    cookie = answer.headers.get("set-cookie", "").lower()
+    assert "httponly" in cookie, "the session's cookie can be read by scripts"
+    assert "secure" in cookie, "the session's cookie travels without TLS"
+    return f"Bearer {answer.json()['token']}"
+
+
+@pytest.mark.check(
+    id="chat_page.opens",
+    title="The chat page opens without asking for the API's password",
+    severity="critical",
+    remedy="On the box: journalctl -u open-webui -n 50. Then provision again.",
+    needs="chat_url",
+)
+def test_page_opens(gateway: Gateway, evidence: Evidence) -> None:
+    answer = gateway.request("GET", "/")
+    kind = answer.headers.get("content-type", "")
+    assert answer.status_code == 200, f"answered {answer.status_code}"
+    assert kind.startswith("text/html"), f"answered {kind}"
+    evidence(f"200, {kind}, {len(answer.content)} bytes")
+
+
+@pytest.mark.check(
+    id="chat_page.sign_in",
+    title="The administrator signs in, and the session's cookie is closed to scripts and plain HTTP",
+    severity="critical",
+    remedy="Provision again: the deploy open_webui makes the administrator from the site's secrets.",
+    needs="chat_url",
+)
+def test_sign_in(session: str, target: VerifyHost, evidence: Evidence) -> None:
+    assert len(session) > len("Bearer "), "sign-in gave no token"
+    evidence(f"{target.admin_email} signed in; the cookie is HttpOnly and Secure")
+
+
+@pytest.mark.check(
+    id="chat_page.wrong_password",
+    title="A wrong password is refused",
+    severity="critical",
+    remedy="Take the box off the network and report this: the chat page lets strangers in.",
+    needs="chat_url",
+)
+def test_wrong_password_is_refused(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+    answer = gateway.request(
+        "POST", SIGN_IN, body={"email": target.admin_email, "password": "not the password"}
+    )
+    assert answer.status_code in (400, 401, 403), f"answered {answer.status_code}"
+    assert "token" not in answer.cookies, "gave a session"
+    evidence(f"{answer.status_code}")
+
+
+@pytest.mark.check(
+    id="chat_page.stranger",
+    title="A visitor who is not signed in sees no models and starts no chat",
+    severity="critical",
+    remedy="Provision again: WEBUI_AUTH must be on.",
+    needs="chat_url",
+)
+def test_strangers_are_refused(gateway: Gateway, question: dict[str, Any], evidence: Evidence) -> None:
+    tried = {
+        "no credentials": None,
+        "a made-up token": "Bearer made.up.token",
+        "the API's key": gateway.bearer,
+        "the API's password": gateway.basic,
+    }
+    for name, authorization in tried.items():
+        for method, path, body in (("GET", "/api/models", None), ("POST", "/api/chat/completions", question)):
+            status = gateway.request(method, path, authorization=authorization, body=body).status_code
+            assert status in (401, 403), f"{method} {path} with {name} answered {status}"
+    evidence(f"refused with {', '.join(tried)}")
+
+
+@pytest.mark.check(
+    id="chat_page.sign_up",
+    title="Nobody can make an account for themselves",
+    severity="critical",
+    remedy="Provision again: ENABLE_SIGNUP must be off.",
+    needs="chat_url",
+)
+def test_sign_up_is_closed(gateway: Gateway, evidence: Evidence) -> None:
+    config = gateway.request("GET", "/api/config").json()
+    assert config["features"]["auth"] is True, "the page works without signing in"
+    assert config["features"]["enable_signup"] is False, "the page offers to sign up"
+    stranger = {"name": "A stranger", "email": "stranger@verify.invalid", "password": "a-Long-1-password"}
+    status = gateway.request("POST", "/api/v1/auths/signup", body=stranger).status_code
+    assert status in (400, 401, 403), (
+        f"signing up answered {status}: remove the account stranger@verify.invalid"
+    )
+    evidence(f"not offered, and {status} when tried")
+
+
+@pytest.mark.check(
+    id="chat_page.models",
+    title="The signed-in page lists the promised model",
+    severity="critical",
+    remedy="On the box: journalctl -u open-webui -n 50; is the engine's key the same on both sides?",
+    needs="chat_url",
+)
+def test_models_are_listed(gateway: Gateway, session: str, target: VerifyHost, evidence: Evidence) -> None:
+    answer = gateway.request("GET", "/api/models", authorization=session)
+    assert answer.status_code == 200, f"answered {answer.status_code}"
+    models = [model["id"] for model in answer.json()["data"]]
+    assert target.model_alias in models, f"lists {models}, not {target.model_alias}"
+    evidence(f"lists {', '.join(models)}")
+
+
+@pytest.mark.check(
+    id="chat_page.chat",
+    title="A chat on the page is answered, and the answer makes sense",
+    severity="critical",
+    remedy="On the box: journalctl -u open-webui -u llama-server -n 50.",
+    needs="chat_url",
+)
+def test_chat(gateway: Gateway, session: str, question: dict[str, Any], evidence: Evidence) -> None:
+    for _ in range(ATTEMPTS):
+        answer = gateway.request("POST", "/api/chat/completions", authorization=session, body=question)
+        assert answer.status_code == 200, f"answered {answer.status_code}: {answer.text[:200]}"
+        text = answer.json()["choices"][0]["message"]["content"]
+        if "paris" in text.lower():
+            break
+    assert "paris" in text.lower(), f"the capital of France is said to be {text[:120]!r}"
+    evidence(f"{text.strip()[:120]!r}")
+
+
+@pytest.mark.check(
+    id="chat_page.websocket",
+    title="The page's websocket passes the gateway",
+    severity="major",
+    remedy="Provision again: the gateway passes Upgrade on, and CORS_ALLOW_ORIGIN names the page.",
+    needs="chat_url",
+)
+def test_websocket(gateway: Gateway, evidence: Evidence) -> None:
+    status = gateway.websocket_status(WEBSOCKET)
+    assert " 101 " in status, f"answered {status!r}"
+    evidence(status)

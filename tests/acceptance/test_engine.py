@@ -1,0 +1,112 @@
+"""The engine, through the gateway: it has the promised model, it answers, and its answer flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from boxwright.verification.gateway import Gateway
+from boxwright.verification.job import VerifyHost
+from boxwright.verification.plugin import Evidence
+
+ATTEMPTS = 3
+# A proxy that holds an answer back lets all of it go within a few milliseconds.
+LEAST_SPREAD_S = 0.05
+
+
+@pytest.mark.check(
+    id="engine.model",
+    title="The API offers the promised model",
+    severity="critical",
+    remedy="On the box: journalctl -u llama-server -n 50. Then provision again.",
+)
+def test_model_is_offered(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+    answer = gateway.request("GET", "/v1/models", authorization=gateway.bearer)
+    models = [model["id"] for model in answer.json()["data"]]
+    assert target.model_alias in models, f"offers {models}, not {target.model_alias}"
+    evidence(f"/v1/models lists {', '.join(models)}")
+
+
+@pytest.mark.check(
+    id="engine.guarded",
+    title="The engine asks for its key on the box itself, too",
+    severity="major",
+    remedy="Provision again: the deploy of the engine gives it a key file.",
+)
+def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence) -> None:
+    url = f"{target.engine_url.rstrip('/')}/v1/models"
+    status = host.check_output(
+        "curl --silent --noproxy '*' --max-time 10 --output /dev/null --write-out %s -X POST --data '{}' %s",
+        "%{http_code}",
+        url.replace("/models", "/chat/completions"),
+    )
+    assert status == "401", f"a request without a key on the loopback was answered {status}"
+    evidence("401 without a key on the loopback")
+
+
+def _ask(gateway: Gateway, question: dict[str, Any], authorization: str) -> tuple[str, dict[str, Any]]:
+    """An answer that has Paris in it, or the last of a few."""
+    for _ in range(ATTEMPTS):
+        answer = gateway.request("POST", "/v1/chat/completions", authorization=authorization, body=question)
+        assert answer.status_code == 200, f"answered {answer.status_code}: {answer.text[:200]}"
+        body = answer.json()
+        text = body["choices"][0]["message"]["content"]
+        if "paris" in text.lower():
+            break
+    return text, body.get("usage", {})
+
+
+@pytest.mark.check(
+    id="engine.chat_by_password",
+    title="A chat by the API's password is answered, and the answer makes sense",
+    severity="critical",
+    remedy="On the box: journalctl -u llama-server -n 50 and /var/log/nginx/. Then provision again.",
+)
+def test_chat_by_password(gateway: Gateway, question: dict[str, Any], evidence: Evidence) -> None:
+    text, usage = _ask(gateway, question, gateway.basic)
+    assert "paris" in text.lower(), f"the capital of France is said to be {text[:120]!r}"
+    assert usage.get("completion_tokens", 0) > 0, f"no count of tokens in the answer: {usage}"
+    evidence(f"{text.strip()[:120]!r}, {usage['completion_tokens']} tokens")
+
+
+@pytest.mark.check(
+    id="engine.chat_by_key",
+    title="A chat by the API's key is answered, and the answer makes sense",
+    severity="critical",
+    remedy="On the box: journalctl -u llama-server -n 50 and /var/log/nginx/. Then provision again.",
+)
+def test_chat_by_key(gateway: Gateway, question: dict[str, Any], evidence: Evidence) -> None:
+    text, _ = _ask(gateway, question, gateway.bearer)
+    assert "paris" in text.lower(), f"the capital of France is said to be {text[:120]!r}"
+    evidence(f"{text.strip()[:120]!r}")
+
+
+@pytest.mark.check(
+    id="engine.stream",
+    title="A streamed answer comes word by word, with the count of its tokens at the end",
+    severity="major",
+    remedy="Something holds answers back: proxy_buffering must be off in the gateway.",
+)
+def test_answers_stream(gateway: Gateway, question: dict[str, Any], evidence: Evidence) -> None:
+    story = {
+        **question,
+        "messages": [{"role": "user", "content": "Tell me a story about a lighthouse."}],
+        "max_tokens": 96,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    stream = gateway.stream("/v1/chat/completions", authorization=gateway.bearer, body=story)
+    assert stream.status == 200, f"answered {stream.status}"
+    assert len(stream.arrivals) >= 2, f"came in {len(stream.arrivals)} pieces"
+    spread = stream.arrivals[-1] - stream.arrivals[0]
+    assert spread >= LEAST_SPREAD_S, (
+        f"{len(stream.arrivals)} pieces came at once, within {spread * 1000:.0f} ms"
+    )
+    tokens = stream.usage.get("completion_tokens", 0)
+    assert tokens > 0, "the stream ended without a count of its tokens"
+    evidence(
+        f"{len(stream.arrivals)} pieces over {spread:.2f} s, the first after {stream.arrivals[0]:.2f} s; "
+        f"{tokens} tokens"
+    )

@@ -1,0 +1,76 @@
+"""Only ssh and the gateway can be reached from another machine."""
+
+from __future__ import annotations
+
+import pytest
+from testinfra.host import Host
+
+from boxwright.verification.exposure import (
+    DHCP_CLIENT_PORTS,
+    NOTORIOUS_PORTS,
+    Listener,
+    accepts,
+    answering_ports,
+    forgotten_service,
+    parse_listeners,
+)
+from boxwright.verification.job import VerifyHost
+from boxwright.verification.plugin import Evidence
+from boxwright.verification.ssh import BoxShell
+
+
+@pytest.fixture(scope="module")
+def listeners(host: Host) -> list[Listener]:
+    found = parse_listeners(host.check_output("ss --no-header --listening --numeric --processes --tcp --udp"))
+    assert found, "ss listed no socket at all, not even ssh's"
+    return found
+
+
+@pytest.mark.check(
+    id="exposure.sockets",
+    title="Every service but ssh and the gateway listens on the loopback alone",
+    severity="critical",
+    remedy="Find the program in the evidence, bind it to 127.0.0.1, and provision again.",
+)
+def test_sockets_are_on_the_loopback(
+    listeners: list[Listener], target: VerifyHost, evidence: Evidence
+) -> None:
+    allowed = {("tcp", port) for port in target.allowed_ports} | {("udp", port) for port in DHCP_CLIENT_PORTS}
+    exposed = [
+        each for each in listeners if not each.is_loopback and (each.protocol, each.port) not in allowed
+    ]
+    assert not exposed, ", ".join(map(str, exposed))
+    inside = sum(each.is_loopback for each in listeners)
+    evidence(f"{inside} sockets on the loopback, {len(listeners) - inside} outside it, all of them planned")
+
+
+@pytest.mark.check(
+    id="exposure.ports",
+    title="From another machine, ssh and the gateway answer and nothing else does",
+    severity="critical",
+    remedy="See to the firewall (systemctl status boxwright-firewall), and stop what listens there.",
+)
+def test_only_planned_ports_answer(listeners: list[Listener], target: VerifyHost, evidence: Evidence) -> None:
+    candidates = {each.port for each in listeners if each.protocol == "tcp"}
+    candidates |= {*NOTORIOUS_PORTS, *target.allowed_ports}
+    answering = answering_ports(target.address, candidates)
+    surplus = sorted(set(answering) - set(target.allowed_ports))
+    assert not surplus, f"answer from outside: {', '.join(map(str, surplus))}"
+    silent = sorted(set(target.allowed_ports) - set(answering))
+    assert not silent, f"should answer from outside and do not: {', '.join(map(str, silent))}"
+    evidence(f"of {len(candidates)} ports tried from here, {', '.join(map(str, answering))} answer")
+
+
+@pytest.mark.check(
+    id="exposure.firewall",
+    title="The firewall keeps a service that nobody planned from other machines",
+    severity="critical",
+    remedy="Provision again: the role firewall loads a table that drops what is not listed.",
+)
+def test_the_firewall_drops_what_nobody_planned(
+    target: VerifyHost, shell: BoxShell, evidence: Evidence
+) -> None:
+    with forgotten_service(shell) as port:
+        answered = accepts(target.address, port)
+    assert not answered, f"a service on port {port} of all addresses was reached from outside"
+    evidence(f"a service put on port {port} of all addresses for this check was not reached from here")

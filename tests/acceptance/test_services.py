@@ -1,0 +1,102 @@
+"""The services of a box run, start at boot, and have not fallen over."""
+
+from __future__ import annotations
+
+import pytest
+from testinfra.host import Host
+
+from boxwright.verification.job import VerifyHost
+from boxwright.verification.plugin import Evidence
+
+PLATFORM_UNITS = ("boxwright-firewall", "nginx", "prometheus", "prometheus-node-exporter", "ssh")
+ENGINE_UNITS = {"llama_cpp": "llama-server"}
+CHAT_PAGE_UNITS = {"open_webui": "open-webui"}
+PROPERTIES = "Id,ActiveState,SubState,UnitFileState,User,NRestarts"
+
+Units = dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def stack_units(target: VerifyHost) -> tuple[str, ...]:
+    stack = target.profile.stack
+    page = () if stack.chat_page == "none" else (CHAT_PAGE_UNITS[stack.chat_page],)
+    return (ENGINE_UNITS[stack.engine], *page)
+
+
+@pytest.fixture(scope="module")
+def units(host: Host, stack_units: tuple[str, ...]) -> Units:
+    """What systemd says of each unit, by its name without `.service`; asked in one command."""
+    names = [f"{name}.service" for name in (*PLATFORM_UNITS, *stack_units)]
+    text = host.check_output("systemctl show --property=%s " + " ".join(names), PROPERTIES)
+    records = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n")]
+    assert len(records) == len(names), "systemd told of another number of units than it was asked for"
+    return {name.removesuffix(".service"): record for name, record in zip(names, records, strict=True)}
+
+
+@pytest.mark.check(
+    id="services.active",
+    title="Every service runs",
+    severity="critical",
+    remedy="On the box: systemctl status UNIT; journalctl -u UNIT -n 50. Then provision again.",
+)
+def test_every_service_is_active(units: Units, evidence: Evidence) -> None:
+    down = [
+        f"{name} is {unit['ActiveState']}" for name, unit in units.items() if unit["ActiveState"] != "active"
+    ]
+    assert not down, ", ".join(down)
+    evidence(f"active: {', '.join(units)}")
+
+
+@pytest.mark.check(
+    id="services.enabled",
+    title="Every service starts at boot",
+    severity="critical",
+    remedy="Provision again: the service's role or deploy enables its unit.",
+)
+def test_every_service_is_enabled(units: Units, evidence: Evidence) -> None:
+    off = [
+        f"{name} is {unit['UnitFileState'] or 'not installed'}"
+        for name, unit in units.items()
+        if unit["UnitFileState"] != "enabled"
+    ]
+    assert not off, ", ".join(off)
+    evidence(f"enabled: {', '.join(units)}")
+
+
+@pytest.mark.check(
+    id="services.failed",
+    title="No unit of the box has failed",
+    severity="major",
+    remedy="On the box: systemctl --failed, then journalctl -u UNIT. Then: systemctl reset-failed UNIT.",
+)
+def test_no_unit_has_failed(host: Host, evidence: Evidence) -> None:
+    failed = host.check_output("systemctl list-units --failed --plain --no-legend --no-pager").splitlines()
+    assert not failed, "failed: " + ", ".join(line.split()[0] for line in failed)
+    evidence("systemctl --failed lists nothing")
+
+
+@pytest.mark.check(
+    id="services.steady",
+    title="No service had to be restarted by systemd since the box booted",
+    severity="minor",
+    remedy="On the box: journalctl -b -u UNIT tells why it ended. When mended: systemctl reset-failed UNIT.",
+)
+def test_no_service_was_restarted(units: Units, evidence: Evidence) -> None:
+    shaky = [
+        f"{name}: {unit['NRestarts']}" for name, unit in units.items() if unit["NRestarts"] not in ("0", "")
+    ]
+    assert not shaky, f"restarts after a failure: {', '.join(shaky)}"
+    evidence(f"no restarts of {len(units)} services")
+
+
+@pytest.mark.check(
+    id="services.unprivileged",
+    title="What serves models does not run as root",
+    severity="critical",
+    remedy="Provision again: the deploys give the engine and the chat page users of their own.",
+)
+def test_the_stack_is_not_root(units: Units, stack_units: tuple[str, ...], evidence: Evidence) -> None:
+    users = {name: units[name]["User"] for name in stack_units}
+    as_root = [name for name, user in users.items() if user in ("", "root", "0")]
+    assert not as_root, f"run as root: {', '.join(as_root)}"
+    evidence(", ".join(f"{name} as {user}" for name, user in users.items()))
