@@ -144,6 +144,8 @@ def lab_ssh(console, host="", site="lab"):
 @_verb
 def test(console, fast=False, only=""):
     """Run the project's tests: unit, golden, and the lab on twins."""
+    from boxwright.model.catalogues import ROOT
+
     console.info("Running the tests" + (" that need no twin" if fast else "; the lab boots twins on this machine"))
     sys.stdout.flush()
     suites = ["unit", "golden"] if fast else ["unit", "golden", "lab"]

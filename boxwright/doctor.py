@@ -37,7 +37,7 @@ def examine() -> list[Finding]:
 
 def show(console: Console, findings: list[Finding]) -> Exit:
     """Show what was found, and say what to do. One missing thing that every run needs makes it fail."""
-    rows = [("ok" if one.ok else "missing", one.what, one.found, one.needed, one.remedy) for one in findings]
+    rows = [("ok" if one.ok else "missing", one.what, one.found, one.needed, "" if one.ok else one.remedy) for one in findings]
     console.table("Doctor", ["Result", "What", "Found", "Needed for", "Remedy"], rows, kind="finding")
     broken = [one for one in findings if not one.ok and one.needed == "every run"]
     return Exit.ERROR if broken else Exit.OK
@@ -47,11 +47,10 @@ def _controller() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("Python", sys.version_info >= (3, 11), version, "every run", "Install Python 3.11 or newer.")
     ssh = shutil.which("ssh")
-    yield Finding("OpenSSH client", bool(ssh), ssh or "", "every run", "" if ssh else "apt-get install openssh-client")
+    yield Finding("OpenSSH client", bool(ssh), ssh or "", "every run", "apt-get install openssh-client")
     state = places.state()
     private = not state.stat().st_mode & 0o077
-    remedy = "" if private else f"chmod 700 {state}"
-    yield Finding("state directory", private and os.access(state, os.W_OK), str(state), "every run", remedy)
+    yield Finding("state directory", private and os.access(state, os.W_OK), str(state), "every run", f"chmod 700 {state}")
     try:
         found = mirrors.resolve(Mirrors())
         told = f"Debian {found.debian}, Python {found.python_index}"
@@ -62,7 +61,7 @@ def _controller() -> Iterator[Finding]:
 
 def _lab() -> Iterator[Finding]:
     root = os.geteuid() == 0
-    yield Finding("root", root, "yes" if root else "no", "the lab", "" if root else "Run it as root.")
+    yield Finding("root", root, "yes" if root else "no", "the lab", "Run it as root.")
     debian = Path("/etc/debian_version").exists()
     yield Finding("Debian tools", debian, "apt" if debian else "no apt", "the lab")
     missing = missing_packages()
@@ -71,10 +70,10 @@ def _lab() -> Iterator[Finding]:
         not missing,
         "all there" if not missing else f"without {', '.join(missing)}",
         "the lab",
-        "" if not missing else "lab.up installs them, as root.",
+        "lab.up installs them, as root.",
     )
     free = shutil.disk_usage(places.state()).free / 2**30
     yield Finding("free disk", free >= LAB_DISK_GIB, f"{free:.0f} GiB", "the lab", f"The lab needs {LAB_DISK_GIB} GiB.")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30
     enough = memory >= LAB_MEMORY_GIB
-    yield Finding("free memory", enough, f"{memory:.1f} GiB", "the lab", "" if enough else "End other programs.")
+    yield Finding("free memory", enough, f"{memory:.1f} GiB", "the lab", "End other programs.")

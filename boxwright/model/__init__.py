@@ -1,1 +1,1 @@
-"""What we want: profiles, sites and fleets as frozen, validated values. Imports nothing else of Boxwright but errors."""
+"""What we want: profiles, sites and fleets as frozen, validated values. Of ours it imports errors alone."""

@@ -49,6 +49,7 @@ class Mirrors(Frozen):
     debian: HttpUrl | None = None
     debian_security: HttpUrl | None = None
     python_index: HttpUrl | None = None
+    check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
 
 
 class Networks(Frozen):

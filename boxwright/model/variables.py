@@ -113,6 +113,7 @@ class LlamaCppVariables(Variables):
     port: Port
     api_key: SecretStr
     debian_mirror: HttpUrl
+    debian_check_valid_until: bool
     proxy: HttpUrl | None
 
 
@@ -130,6 +131,7 @@ class OpenWebuiVariables(Variables):
     admin_password: SecretStr
     python_index: HttpUrl
     debian_mirror: HttpUrl
+    debian_check_valid_until: bool
     proxy: HttpUrl | None
 
 

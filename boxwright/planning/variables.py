@@ -88,6 +88,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             port=stack.engine_port,
             api_key=secrets.engine_key,
             debian_mirror=mirrors.debian,
+            debian_check_valid_until=mirrors.check_valid_until is not False,
             proxy=proxy,
         ),
         OpenWebuiVariables(
@@ -101,6 +102,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             admin_password=secrets.webui_admin_password,
             python_index=mirrors.python_index,
             debian_mirror=mirrors.debian,
+            debian_check_valid_until=mirrors.check_valid_until is not False,
             proxy=proxy,
         ),
     )

@@ -9,7 +9,7 @@ from boxwright.errors import Exit
 from boxwright.model.site import Host
 from boxwright.planning.variables import chat_page_url, engine_url, public_url
 from boxwright.provisioning.target import Target
-from boxwright.verification import Check, CheckOutcome, HostSecrets, VerifyHost, VerifyJob
+from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob
 
 
 def verify_job(target: Target, hosts: Collection[str]) -> VerifyJob:
@@ -21,7 +21,7 @@ def verify_job(target: Target, hosts: Collection[str]) -> VerifyJob:
 
 
 def _verify_host(target: Target, host: Host) -> VerifyHost:
-    fleet, secrets, endpoint = target.fleet, target.secrets[host.name], target.endpoint(host)
+    fleet, endpoint = target.fleet, target.endpoint(host)
     url = public_url(fleet, host)
     return VerifyHost(
         name=host.name,
@@ -40,7 +40,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         ca_pem=target.chain,
         twin=fleet.site.twin is not None,
         profile=fleet.profile,
-        secrets=HostSecrets(**{name: getattr(secrets, name) for name in HostSecrets.model_fields}),
+        secrets=target.secrets[host.name],
     )
 
 

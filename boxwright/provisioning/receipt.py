@@ -20,7 +20,7 @@ exec python3 - "$(cat)" <<'PYTHON'
 import json, os, pathlib, subprocess, sys
 
 receipt = json.loads(sys.argv[1])
-names = ["linux-image-amd64", "nftables", "nginx", "openssh-server", "prometheus", "prometheus-node-exporter", "systemd"]
+names = ["linux-image-amd64", "nftables", "nginx", "openssh-server", "prometheus", "prometheus-node-exporter"]
 rows = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n", *names],
                       capture_output=True, text=True).stdout.splitlines()
 versions = {name: version for name, version, state in (row.split() for row in rows) if state == "installed"}
