@@ -37,7 +37,10 @@ def examine() -> list[Finding]:
 
 def show(console: Console, findings: list[Finding]) -> Exit:
     """Show what was found, and say what to do. One missing thing that every run needs makes it fail."""
-    rows = [("ok" if one.ok else "missing", one.what, one.found, one.needed, "" if one.ok else one.remedy) for one in findings]
+    rows = [
+        ("ok" if one.ok else "missing", one.what, one.found, one.needed, "" if one.ok else one.remedy)
+        for one in findings
+    ]
     console.table("Doctor", ["Result", "What", "Found", "Needed for", "Remedy"], rows, kind="finding")
     broken = [one for one in findings if not one.ok and one.needed == "every run"]
     return Exit.ERROR if broken else Exit.OK
@@ -50,7 +53,9 @@ def _controller() -> Iterator[Finding]:
     yield Finding("OpenSSH client", bool(ssh), ssh or "", "every run", "apt-get install openssh-client")
     state = places.state()
     private = not state.stat().st_mode & 0o077
-    yield Finding("state directory", private and os.access(state, os.W_OK), str(state), "every run", f"chmod 700 {state}")
+    yield Finding(
+        "state directory", private and os.access(state, os.W_OK), str(state), "every run", f"chmod 700 {state}"
+    )
     try:
         found = mirrors.resolve(Mirrors())
         told = f"Debian {found.debian}, Python {found.python_index}"

@@ -77,9 +77,7 @@ def _table(console: Console, checks: Sequence[CheckResult], *, with_host: bool) 
         if check.remedy and check.result != "pass":
             found.append(f"\n{console.symbols.next} {one_line(check.remedy)}", style="cyan")
         host = [Text(one_line(check.host))] if with_host else []
-        table.add_row(
-            *host, Text(check.result, style=style), Text(check.id), Text(one_line(check.what)), found
-        )
+        table.add_row(*host, Text(check.result, style=style), Text(check.id), Text(one_line(check.what)), found)
     return table
 
 
@@ -88,9 +86,7 @@ def _lines(checks: Sequence[CheckResult], *, with_host: bool) -> list[str]:
     for check in checks:
         host = f"{one_line(check.host)}  " if with_host else ""
         evidence = f": {shortened(one_line(check.evidence))}" if check.evidence else ""
-        lines.append(
-            f"{padded(check.result, 6)}  {host}{one_line(check.id)}  {one_line(check.what)}{evidence}"
-        )
+        lines.append(f"{padded(check.result, 6)}  {host}{one_line(check.id)}  {one_line(check.what)}{evidence}")
         if check.remedy and check.result != "pass":
             lines.append(f"        next: {one_line(check.remedy)}")
     return lines

@@ -122,9 +122,7 @@ class Console:
             for line in error_lines(error):
                 screen.print(Text(line), soft_wrap=True)
 
-    def table(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, kind: str
-    ) -> None:
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, kind: str) -> None:
         """Show a table; in JSON mode each row is one line of type `kind`, with a key for each column.
 
         A cell given as `Text` keeps its style; what it says must be harmless already.
@@ -240,6 +238,4 @@ def _screen(stream: IO[str] | None, width: int | None, *, is_error: bool) -> _Sc
         stream.reconfigure(errors="backslashreplace")
     if width is None and not _is_terminal(stream):
         width = _UNBROKEN
-    return _Screen(
-        file=stream, stderr=is_error, width=width, markup=False, emoji=False, highlight=False, safe_box=True
-    )
+    return _Screen(file=stream, stderr=is_error, width=width, markup=False, emoji=False, highlight=False, safe_box=True)

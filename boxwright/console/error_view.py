@@ -47,9 +47,7 @@ def error_panel(error: BoxwrightError, symbols: Symbols) -> Panel:
     """Return an error as a panel. It has no sides, so that its lines can be copied."""
     body = Text(shortened(harmless(error.message).strip()), style="bold")
     if error.where:
-        body.append("\n").append("where  ", style="not bold dim").append(
-            one_line(error.where), style="not bold"
-        )
+        body.append("\n").append("where  ", style="not bold dim").append(one_line(error.where), style="not bold")
     if why := _why(error):
         body.append("\n").append("why    ", style="not bold dim").append(why, style="not bold")
     output, earlier = last_lines(error.output)
@@ -57,9 +55,7 @@ def error_panel(error: BoxwrightError, symbols: Symbols) -> Panel:
         body.append(f"\n\n{_output_heading(len(output), earlier)}", style="not bold dim")
         body.append("\n" + "\n".join(f"  {line}" for line in output), style="not bold")
     if error.hint:
-        body.append(f"\n\n{symbols.next} ", style="cyan").append(
-            harmless(error.hint).strip(), style="not bold"
-        )
+        body.append(f"\n\n{symbols.next} ", style="cyan").append(harmless(error.hint).strip(), style="not bold")
     return Panel(
         body,
         title=Text(f"{symbols.failed} error", style="bold red"),

@@ -40,9 +40,7 @@ def render_plan(console: Console, changes: Sequence[PlannedChange], *, already_r
     if changes:
         console.line()
         where = counted(len(hosts), "host")
-        console.line(
-            f"Plan: {len(changes)} to change on {where}, {already_right} already right.", style="bold"
-        )
+        console.line(f"Plan: {len(changes)} to change on {where}, {already_right} already right.", style="bold")
     else:
         console.success(f"Nothing to change: {already_right} already right.")
 

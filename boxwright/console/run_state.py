@@ -111,9 +111,7 @@ class RunProgress:
     """
 
     def __init__(self, hosts: Sequence[str], stages: Sequence[str]) -> None:
-        self.hosts = {
-            host: HostProgress(host, {stage: StageProgress() for stage in stages}) for host in hosts
-        }
+        self.hosts = {host: HostProgress(host, {stage: StageProgress() for stage in stages}) for host in hosts}
         self.stages = list(stages)
         self.closed = False
 
@@ -165,9 +163,7 @@ class RunProgress:
         host.stage = stage
         self._stage(host, stage).state = "failed"
         unreachable = isinstance(error, UnreachableError)
-        host.failures.append(
-            Failure(name, stage, error.where, error.message, error.output, error.hint, unreachable)
-        )
+        host.failures.append(Failure(name, stage, error.where, error.message, error.output, error.hint, unreachable))
         host.end(HostState.FAILED, now)
         return host
 
@@ -188,9 +184,7 @@ class RunProgress:
         return [_error(failures, log) for failures in alike.values()]
 
     def _host(self, name: str, now: float) -> HostProgress:
-        host = self.hosts.setdefault(
-            name, HostProgress(name, {stage: StageProgress() for stage in self.stages})
-        )
+        host = self.hosts.setdefault(name, HostProgress(name, {stage: StageProgress() for stage in self.stages}))
         host.begin(now)
         return host
 

@@ -105,9 +105,7 @@ class RunView:
             now = self._clock()
             at = self._progress.stage(host, stage, state, seconds, now)
             line = "" if state == "running" else self._spoken(at, now, stage_line(self._progress, at, stage))
-        self._console.data(
-            "stage", {"host": host, "stage": stage, "state": state, "seconds": round(seconds, 3)}
-        )
+        self._console.data("stage", {"host": host, "stage": stage, "state": state, "seconds": round(seconds, 3)})
         self._log_line(line)
 
     def fail(self, host: str, stage: str, error: BoxwrightError) -> None:

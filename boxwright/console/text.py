@@ -83,7 +83,4 @@ def padded(text: str, width: int) -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows of cells as lines whose columns stand under each other."""
     widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -16,7 +16,13 @@ class BasePolicy(Frozen):
     packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")], ...] = ()
     journald_max_mib: Annotated[int, Field(ge=64)] = 1024
     unattended_upgrades: Literal["security", "off"] = "security"
-    upgrade_blocklist: tuple[str, ...] = ("nvidia-", "libnvidia-", "cuda-", "libcuda", "linux-image-")
+    upgrade_blocklist: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.+*^$-]+$")], ...] = (
+        "nvidia-",
+        "libnvidia-",
+        "cuda-",
+        "libcuda",
+        "linux-image-",
+    )
 
 
 class KernelTuning(Frozen):

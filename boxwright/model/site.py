@@ -108,6 +108,13 @@ class Site(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _no_operator_is_the_login(self) -> Site:
+        # The role writes an operator's authorized_keys as a whole, which would end the controller's own way in.
+        if any(operator.name == self.ssh.user for operator in self.operators):
+            raise ValueError(f"operator '{self.ssh.user}' is the account that Boxwright itself enters by (ssh.user)")
+        return self
+
+    @model_validator(mode="after")
     def _hosts_can_be_reached(self) -> Site:
         if self.twin is None:
             missing = [host.name for host in self.hosts if host.address is None]

@@ -6,9 +6,9 @@ A field here is the one place where a variable exists. A role knows it as `<role
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Network, Port
 from boxwright.model.catalogue import ModelFile
@@ -25,7 +25,7 @@ class Variables(Frozen):
 class CaCertificate(Frozen):
     """An authority that the box trusts besides its distribution's own."""
 
-    name: str  # file stem under /usr/local/share/ca-certificates
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]  # file stem under /usr/local/share/ca-certificates
     pem: str
 
 

@@ -143,7 +143,7 @@ def _handover(target: Target, host: Host, done: HostOutcome) -> Handover:
         model=fleet.model.id,
         secret_commands={"chat": f"{show} webui_admin_password", "api": f"{show} api_password"},
         ca_certificate="" if target.chain else _fetch_authority(target, host),
-        address=host.address or "",
+        address=(host.address or "") if fleet.site.server_name else "",
         stage_seconds=done.seconds,
     )
 

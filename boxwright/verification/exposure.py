@@ -71,7 +71,7 @@ def parse_listeners(text: str) -> list[Listener]:
     return listeners
 
 
-def answering_ports(address: str, ports: Iterable[int], *, timeout_s: float = 3) -> list[int]:
+def answering_ports(address: str, ports: Iterable[int], *, timeout_s: float = 2) -> list[int]:
     """The ports among some that accept a TCP connection from here."""
     with ThreadPoolExecutor(max_workers=32, thread_name_prefix="probe") as pool:
         wanted = sorted(set(ports))
@@ -79,7 +79,7 @@ def answering_ports(address: str, ports: Iterable[int], *, timeout_s: float = 3)
         return [port for port, answer in zip(wanted, answers, strict=True) if answer]
 
 
-def accepts(address: str, port: int, *, timeout_s: float = 3) -> bool:
+def accepts(address: str, port: int, *, timeout_s: float = 2) -> bool:
     """Whether a TCP connection can be made."""
     try:
         socket.create_connection((address, port), timeout=timeout_s).close()

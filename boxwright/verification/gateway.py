@@ -54,8 +54,9 @@ class Gateway:
         self._ca_pem = ca_pem
         self.name = host.gateway_name
         literal = f"[{host.address}]" if ":" in host.address else host.address
+        self._https = f"https://{literal}:{HTTPS}"
+        self._http = f"http://{literal}"
         self._client = httpx.Client(
-            base_url=f"https://{literal}:{HTTPS}",
             headers={"Host": self.name},
             verify=self.context(),
             trust_env=False,  # a proxy of the controller's would answer in the box's place
@@ -103,7 +104,7 @@ class Gateway:
             sent["Authorization"] = authorization
         for pause in (*_BUSY_PAUSES_S, None):
             response = self._client.request(
-                method, path, headers=sent, json=body, extensions=self._extensions
+                method, self._https + path, headers=sent, json=body, extensions=self._extensions
             )
             if response.status_code != httpx.codes.TOO_MANY_REQUESTS or pause is None:
                 break
@@ -117,7 +118,7 @@ class Gateway:
         text = ""
         usage: dict[str, Any] = {}
         with self._client.stream(
-            "POST", path, headers={"Authorization": authorization}, json=body, extensions=self._extensions
+            "POST", self._https + path, headers={"Authorization": authorization}, json=body, extensions=self._extensions
         ) as response:
             for line in response.iter_lines():
                 if not line.startswith("data: "):
@@ -126,16 +127,13 @@ class Gateway:
                 if line != "data: [DONE]":
                     chunk = json.loads(line.removeprefix("data: "))
                     usage = chunk.get("usage") or usage
-                    text += "".join(
-                        choice["delta"].get("content") or "" for choice in chunk.get("choices", ())
-                    )
+                    text += "".join(choice["delta"].get("content") or "" for choice in chunk.get("choices", ()))
         return Stream(response.status_code, arrivals, text, usage)
 
     def redirect(self, path: str) -> httpx.Response:
         """Ask on plain HTTP."""
-        literal = f"[{self._host.address}]" if ":" in self._host.address else self._host.address
         return httpx.get(
-            f"http://{literal}{path}",
+            self._http + path,
             headers={"Host": self.name},
             follow_redirects=False,
             trust_env=False,

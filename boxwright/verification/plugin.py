@@ -30,9 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that say what to verify."""
     group = parser.getgroup("boxwright", "verification of a provisioned host")
     group.addoption("--boxwright-job", metavar="FILE", help="the verification job, a JSON file of mode 0600")
-    group.addoption(
-        "--boxwright-checks-fd", type=int, metavar="FD", help="where checks are told as JSON lines"
-    )
+    group.addoption("--boxwright-checks-fd", type=int, metavar="FD", help="where checks are told as JSON lines")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,9 +64,7 @@ def _chosen_host(job: VerifyJob, wanted: str | None) -> VerifyHost:
     for host in job.hosts:
         if bare in (host.name, host.address, f"{host.address}:{host.port}", f"[{host.address}]:{host.port}"):
             return host
-    raise pytest.UsageError(
-        f"no host '{wanted}' in the job, which has {', '.join(h.name for h in job.hosts)}"
-    )
+    raise pytest.UsageError(f"no host '{wanted}' in the job, which has {', '.join(h.name for h in job.hosts)}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -58,9 +58,7 @@ class Recorder:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Fail a file that could not be read, or that skipped itself."""
         if not report.passed:
-            about = _about_suite(
-                "collection", Path(report.nodeid).stem, "Every file of the suite can be read"
-            )
+            about = _about_suite("collection", Path(report.nodeid).stem, "Every file of the suite can be read")
             self._finish(about, [_reason(report)], [], 0)
 
     @pytest.hookimpl(wrapper=True)
@@ -78,9 +76,7 @@ class Recorder:
         return result
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note everything that is not a plain pass of one of the three phases."""
         report = yield
         if not report.passed or hasattr(report, "wasxfail"):
@@ -172,7 +168,7 @@ def _words(longrepr: Any) -> str:
     else:
         lines = str(longrepr).strip().splitlines()[-1:]
     text = " ".join(line.strip().removeprefix("E ").strip() for line in lines)
-    return re.sub(r"^(AssertionError|Failed): ", "", text)
+    return re.sub(r"^(AssertionError|Failed|boxwright\.errors\.\w+): ", "", text)
 
 
 @contextmanager

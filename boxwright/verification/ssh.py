@@ -128,7 +128,5 @@ class BoxShell:
             raise BoxwrightError(f"no result within {timeout_s:g} s", where=self.host.name) from None
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise BoxwrightError(
-                f"a program on the box failed: {last}", where=self.host.name, output=done.stderr
-            )
+            raise BoxwrightError(f"a program on the box failed: {last}", where=self.host.name, output=done.stderr)
         return json.loads(done.stdout)

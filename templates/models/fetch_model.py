@@ -371,7 +371,6 @@ def _alone(directory: Path) -> Iterator[IO[str]]:
 
 def main(arguments: list[str]) -> int:
     """Fetch the named files; the exit code says whether all of them are there."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever watched is gone: the next run goes on from here
     os.umask(0o022)
     request = json.loads(Path(arguments[0]).read_text())
     wanted = {item["name"]: item for item in request["files"]}
@@ -386,4 +385,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever watched is gone: the next run goes on from here
     sys.exit(main(sys.argv[1:]))

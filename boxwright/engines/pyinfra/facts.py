@@ -173,8 +173,7 @@ class Facts:
         if answers:
             return
         if privileged and completed.rc not in (0, _NOT_FOUND):
-            # sudo or su refused: each question would have met the same refusal ("unknown user", most of the
-            # time).
+            # sudo or su refused ("unknown user", most of the time), as it would have for each question alone.
             self._answers.update(dict.fromkeys(questions, completed))
         else:
             self._can_batch = False

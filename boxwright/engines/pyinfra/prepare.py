@@ -52,8 +52,7 @@ class Operation:
 class _HostState(State):
     """A State that looks for changes itself, so that one operation's failure on assumed answers stays its own.
 
-    The operation that fails for want of an answer must not keep the ones after it from asking their
-    questions.
+    An operation that fails for want of an answer must not keep the ones after it from asking theirs.
     """
 
     def should_check_for_changes(self) -> bool:

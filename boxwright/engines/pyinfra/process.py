@@ -34,8 +34,7 @@ class WorkerExit(IntEnum):
 
 
 class EventPipe:
-    """The real standard output. Every Event is one line, written at once, so that none is lost on a sudden
-    end."""
+    """The real standard output: an Event is one line, written at once, so that a sudden end loses none."""
 
     def __init__(self) -> None:
         self._fd = os.dup(1)

@@ -165,8 +165,7 @@ class Session:
             if pty:
                 channel.get_pty()
             channel.exec_command(command)
-            # Both ends of the output are drained while the input is sent, or a full window would stall all
-            # three.
+            # The output is drained while the input is sent: a full window on either would stall both.
             out = gevent.spawn(channel.makefile("rb").read)
             err = gevent.spawn(channel.makefile_stderr("rb").read)
             with contextlib.suppress(OSError):  # a command may end without reading all of its input

@@ -115,11 +115,7 @@ def in_files(roots: list[str], needles: Needles, most: int, skip: frozenset[str]
             result["searched"] += 1
             for name in sorted(in_file(path, marked, most)):
                 is_key = name == "a private key"
-                kind = (
-                    ("open_keys" if open_to_others else "keys")
-                    if is_key
-                    else ("open" if open_to_others else "kept")
-                )
+                kind = ("open_keys" if open_to_others else "keys") if is_key else ("open" if open_to_others else "kept")
                 result[kind].append([name, f"{path} ({stat.S_IMODE(mode):04o})"])
     return result
 

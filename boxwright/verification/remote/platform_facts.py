@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
 def output_of(*argv: str) -> str:
-    """What a command printed. A failing command ends the program: no fact is missing in silence."""
+    """What a command printed. A command that fails is an error, never an empty answer."""
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
 
@@ -40,18 +41,35 @@ def journal_limit() -> str:
     return values[-1] if values else ""
 
 
-def facts(data: dict[str, Any]) -> dict[str, Any]:
-    """Every fact. `data` holds the `sysctls` to read."""
-    thp = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    return {
-        "sysctls": {name: sysctl(name) for name in data["sysctls"]},
-        "transparent_hugepage": thp.read_text().strip() if thp.exists() else None,
-        "nofile_limit": output_of("systemctl", "show", "--property=DefaultLimitNOFILE", "--value"),
-        "timezone": str(Path("/etc/localtime").readlink()).partition("/zoneinfo/")[2],
-        "journal_limit": journal_limit(),
-        "apt": apt_settings(("APT::Periodic::", "Unattended-Upgrade::")),
-        "nft": json.loads(output_of("nft", "--json", "list", "table", "inet", "boxwright")),
+def transparent_huge_pages() -> str | None:
+    """The running choice; None where this kernel has none."""
+    path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return path.read_text().strip() if path.exists() else None
+
+
+def facts(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each fact as `{"value": …}`, or `{"error": …}` where it cannot be told; one never hides another.
+
+    `data` holds the `sysctls` to read.
+    """
+    sources: dict[str, Callable[[], Any]] = {
+        "sysctls": lambda: {name: sysctl(name) for name in data["sysctls"]},
+        "transparent_hugepage": transparent_huge_pages,
+        "nofile_limit": lambda: output_of("systemctl", "show", "--property=DefaultLimitNOFILE", "--value"),
+        "timezone": lambda: str(Path("/etc/localtime").readlink()).partition("/zoneinfo/")[2],
+        "journal_limit": journal_limit,
+        "apt": lambda: apt_settings(("APT::Periodic::", "Unattended-Upgrade::")),
+        "nft": lambda: json.loads(output_of("nft", "--json", "list", "table", "inet", "boxwright")),
     }
+    told: dict[str, dict[str, Any]] = {}
+    for name, tell in sources.items():
+        try:
+            told[name] = {"value": tell()}
+        except subprocess.CalledProcessError as error:
+            told[name] = {"error": f"{' '.join(error.cmd)}: {error.stderr.strip()}"}
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            told[name] = {"error": str(error)}
+    return told
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxwright.engines.pyinfra.redaction import RedactingStream, Redactor
+from boxwright.engines.pyinfra.redaction import REDACTED, RedactingStream, Redactor
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_quoted_spellings_are_replaced_too(secret: str) -> None:
     for spelled in (secret, json.dumps(secret), shlex.quote(secret)):
         body = spelled.strip("\"'")
         if len(body) >= 6:
-            assert body not in redact(f"<{spelled}>")
+            assert body not in redact(f"<{spelled}>").replace(REDACTED, "")
 
 
 def test_a_stream_redacts_secrets_written_in_pieces() -> None:

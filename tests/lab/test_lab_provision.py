@@ -1,0 +1,121 @@
+"""The main job, as a person does it: one command, a verified box, and nothing to do the second time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import Boxwright, Ran
+
+from boxwright.errors import Exit
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+
+both = pytest.mark.parametrize(
+    "twin_site", [("test-bookworm", "debian-12"), ("test-trixie", "debian-13")], indirect=True, ids=["12", "13"]
+)
+
+# Everything that provisioning owns or could disturb. Logs, caches, counters and what a running service writes for
+# itself are not part of a box's state.
+SNAPSHOT = r"""
+set -eu
+export LC_ALL=C
+find /etc /opt/boxwright /usr/local /srv /var/lib/boxwright -xdev -type f ! -path '/etc/resolv.conf' \
+  -printf '%p %m %u:%g %s %T@\n' | sort
+find /etc /opt/boxwright -xdev -type l -printf '%p -> %l\n' | sort
+dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n'
+systemctl list-unit-files --no-legend --no-pager | awk '{print $1, $2}' | sort
+systemctl show -p ActiveEnterTimestampMonotonic nginx llama-server open-webui prometheus
+sysctl -a 2>/dev/null | grep -E '^(vm\.(swappiness|max_map_count|zone_reclaim_mode)|net\.core\.somaxconn)'
+cat /sys/kernel/mm/transparent_hugepage/enabled
+nft -s list ruleset
+getent passwd; getent group
+"""
+
+
+def on_twin(boxwright: Boxwright, site: str, script: str) -> str:
+    status = boxwright("lab.status", "--site", site).kind("twin")
+    lab = Path(boxwright.environment["BOXWRIGHT_STATE"], "lab", status[0]["name"].removesuffix("-1"))
+    options = [
+        "-o",
+        f"UserKnownHostsFile={lab / 'known_hosts'}",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "BatchMode=yes",
+    ]
+    argv = ["ssh", *options, "-i", str(lab / "id_ed25519"), f"root@{status[0]['address']}", "bash -s"]
+    return subprocess.run(argv, input=script, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def changed(ran: Ran) -> list[str]:
+    events = ran.kind("event")
+    return [f"{event['stage']}: {event['resource']}" for event in events if event["outcome"] == "changed"]
+
+
+@both
+def test_a_run_that_was_killed_is_finished_by_the_next(boxwright: Boxwright, twin_site: str) -> None:
+    words = ("provision", "--profile", "lab", "--site", twin_site, "--yes")
+    broken = boxwright.start(*words, "--json")
+    assert broken.stdout
+    for line in broken.stdout:  # as soon as packages are being installed
+        if '"gateway"' in line and '"started"' in line:
+            break
+    broken.send_signal(signal.SIGKILL)
+    broken.wait(timeout=10)
+
+    ran = boxwright(*words)
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    checks = ran.kind("check")
+    assert len(checks) > 30
+    assert {check["result"] for check in checks} == {"pass"}
+    (handover,) = ran.kind("handover")
+    assert handover["chat_url"].startswith("https://")
+
+
+@both
+def test_the_second_run_changes_nothing(boxwright: Boxwright, twin_site: str) -> None:
+    before = on_twin(boxwright, twin_site, SNAPSHOT)
+    ran = boxwright("provision", "--profile", "lab", "--site", twin_site, "--yes")
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    assert changed(ran) == []
+    assert on_twin(boxwright, twin_site, SNAPSHOT) == before
+
+
+@both
+def test_plan_sees_nothing_then_a_drift_and_provision_mends_it(boxwright: Boxwright, twin_site: str) -> None:
+    assert boxwright("plan", "--profile", "lab", "--site", twin_site).code == Exit.OK
+    meddle = "echo '# meddled' >> /etc/sysctl.d/90-boxwright.conf; sysctl -qw vm.swappiness=60"
+    on_twin(boxwright, twin_site, meddle)
+    planned = boxwright("plan", "--profile", "lab", "--site", twin_site)
+    assert planned.code == Exit.CHANGES
+    assert any("-# meddled" in change["diff"] for change in planned.kind("change"))
+    again = boxwright("provision", "--profile", "lab", "--site", twin_site, "--yes")
+    assert again.code == Exit.OK
+    assert on_twin(boxwright, twin_site, "sysctl -n vm.swappiness").strip() == "10"
+    assert boxwright("plan", "--profile", "lab", "--site", twin_site).code == Exit.OK
+
+
+@pytest.mark.parametrize("twin_site", [("test-bookworm", "debian-12")], indirect=True, ids=["12"])
+def test_a_second_operator_is_refused_and_ctrl_c_says_how_to_go_on(boxwright: Boxwright, twin_site: str) -> None:
+    words = ("provision", "--profile", "lab", "--site", twin_site, "--yes")
+    first = boxwright.start(*words)
+    assert first.stdout
+    for line in first.stdout:
+        if "base" in line:
+            break
+    refused = boxwright(*words)
+    assert refused.code == Exit.LOCKED, refused.text[-2000:]
+    assert "has been at work on this box since" in refused.text
+    os.kill(first.pid, signal.SIGINT)
+    out, _ = first.communicate(timeout=60)
+    assert first.returncode == Exit.INTERRUPTED
+    assert "goes on from here" in out
+    log = max(Path(boxwright.environment["BOXWRIGHT_STATE"], "runs").glob("*/events.jsonl"), key=os.path.getmtime)
+    assert '"ended": "interrupted"' in log.read_text().splitlines()[-1]
+    own = str(Path(boxwright.environment["BOXWRIGHT_STATE"]))
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert not [line for line in processes.splitlines() if own in line and "ansible-playbook" in line]
