@@ -1,1 +1,1 @@
-"""How a host is changed: Ansible for the machine, pyinfra for the workload, both as subprocesses of one Event stream."""
+"""How a host is changed: Ansible for the machine, pyinfra for the workload, as processes that speak events."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,14 +48,3 @@ def gateway(target: VerifyHost, authority: str) -> Iterator[Gateway]:
     gateway = Gateway(target, authority)
     yield gateway
     gateway.close()
-
-
-@pytest.fixture(scope="session")
-def question(target: VerifyHost) -> dict[str, Any]:
-    """A chat that any instruct model answers with the same word, whatever processor it runs on."""
-    return {
-        "model": target.model_alias,
-        "messages": [{"role": "user", "content": "What is the capital of France?"}],
-        "temperature": 0,
-        "max_tokens": 256,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
 
 import pytest
 from testinfra.host import Host
@@ -10,10 +10,12 @@ from testinfra.host import Host
 from boxwright.verification.gateway import Gateway
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
+from boxwright.verification.questions import ask, question
 
-ATTEMPTS = 3
-# A proxy that holds an answer back lets all of it go within a few milliseconds.
-LEAST_SPREAD_S = 0.05
+CHAT = "/v1/chat/completions"
+# A proxy that holds an answer back lets many pieces go at once, all together or a buffer at a time.
+APART_S = 0.001
+MOST_PIECES_AT_ONCE = 8
 
 
 @pytest.mark.check(
@@ -46,29 +48,17 @@ def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence
     evidence("401 without a key on the loopback")
 
 
-def _ask(gateway: Gateway, question: dict[str, Any], authorization: str) -> tuple[str, dict[str, Any]]:
-    """An answer that has Paris in it, or the last of a few."""
-    for _ in range(ATTEMPTS):
-        answer = gateway.request("POST", "/v1/chat/completions", authorization=authorization, body=question)
-        assert answer.status_code == 200, f"answered {answer.status_code}: {answer.text[:200]}"
-        body = answer.json()
-        text = body["choices"][0]["message"]["content"]
-        if "paris" in text.lower():
-            break
-    return text, body.get("usage", {})
-
-
 @pytest.mark.check(
     id="engine.chat_by_password",
     title="A chat by the API's password is answered, and the answer makes sense",
     severity="critical",
     remedy="On the box: journalctl -u llama-server -n 50 and /var/log/nginx/. Then provision again.",
 )
-def test_chat_by_password(gateway: Gateway, question: dict[str, Any], evidence: Evidence) -> None:
-    text, usage = _ask(gateway, question, gateway.basic)
-    assert "paris" in text.lower(), f"the capital of France is said to be {text[:120]!r}"
-    assert usage.get("completion_tokens", 0) > 0, f"no count of tokens in the answer: {usage}"
-    evidence(f"{text.strip()[:120]!r}, {usage['completion_tokens']} tokens")
+def test_chat_by_password(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+    answer = ask(gateway, CHAT, target.model_alias, gateway.basic)
+    assert answer.is_right, f"the capital of France is said to be {answer.text[:120]!r}"
+    assert answer.usage.get("completion_tokens", 0) > 0, f"no count of tokens in the answer: {answer.usage}"
+    evidence(f"{answer.text.strip()[:120]!r}, {answer.usage['completion_tokens']} tokens")
 
 
 @pytest.mark.check(
@@ -77,10 +67,10 @@ def test_chat_by_password(gateway: Gateway, question: dict[str, Any], evidence: 
     severity="critical",
     remedy="On the box: journalctl -u llama-server -n 50 and /var/log/nginx/. Then provision again.",
 )
-def test_chat_by_key(gateway: Gateway, question: dict[str, Any], evidence: Evidence) -> None:
-    text, _ = _ask(gateway, question, gateway.bearer)
-    assert "paris" in text.lower(), f"the capital of France is said to be {text[:120]!r}"
-    evidence(f"{text.strip()[:120]!r}")
+def test_chat_by_key(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+    answer = ask(gateway, CHAT, target.model_alias, gateway.bearer)
+    assert answer.is_right, f"the capital of France is said to be {answer.text[:120]!r}"
+    evidence(f"{answer.text.strip()[:120]!r}")
 
 
 @pytest.mark.check(
@@ -89,24 +79,25 @@ def test_chat_by_key(gateway: Gateway, question: dict[str, Any], evidence: Evide
     severity="major",
     remedy="Something holds answers back: proxy_buffering must be off in the gateway.",
 )
-def test_answers_stream(gateway: Gateway, question: dict[str, Any], evidence: Evidence) -> None:
+def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     story = {
-        **question,
+        **question(target.model_alias),
         "messages": [{"role": "user", "content": "Tell me a story about a lighthouse."}],
         "max_tokens": 96,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    stream = gateway.stream("/v1/chat/completions", authorization=gateway.bearer, body=story)
+    stream = gateway.stream(CHAT, authorization=gateway.bearer, body=story)
     assert stream.status == 200, f"answered {stream.status}"
     assert len(stream.arrivals) >= 2, f"came in {len(stream.arrivals)} pieces"
-    spread = stream.arrivals[-1] - stream.arrivals[0]
-    assert spread >= LEAST_SPREAD_S, (
-        f"{len(stream.arrivals)} pieces came at once, within {spread * 1000:.0f} ms"
+    bursts = 1 + sum(later - earlier >= APART_S for earlier, later in pairwise(stream.arrivals))
+    assert bursts >= max(2, len(stream.arrivals) / MOST_PIECES_AT_ONCE), (
+        f"{len(stream.arrivals)} pieces came in {bursts} bursts: something holds answers back"
     )
+    spread = stream.arrivals[-1] - stream.arrivals[0]
     tokens = stream.usage.get("completion_tokens", 0)
     assert tokens > 0, "the stream ended without a count of its tokens"
     evidence(
-        f"{len(stream.arrivals)} pieces over {spread:.2f} s, the first after {stream.arrivals[0]:.2f} s; "
-        f"{tokens} tokens"
+        f"{len(stream.arrivals)} pieces at {bursts} times over {spread:.2f} s, "
+        f"the first after {stream.arrivals[0]:.2f} s; {tokens} tokens"
     )

@@ -32,13 +32,9 @@ def listeners(host: Host) -> list[Listener]:
     severity="critical",
     remedy="Find the program in the evidence, bind it to 127.0.0.1, and provision again.",
 )
-def test_sockets_are_on_the_loopback(
-    listeners: list[Listener], target: VerifyHost, evidence: Evidence
-) -> None:
+def test_sockets_are_on_the_loopback(listeners: list[Listener], target: VerifyHost, evidence: Evidence) -> None:
     allowed = {("tcp", port) for port in target.allowed_ports} | {("udp", port) for port in DHCP_CLIENT_PORTS}
-    exposed = [
-        each for each in listeners if not each.is_loopback and (each.protocol, each.port) not in allowed
-    ]
+    exposed = [each for each in listeners if not each.is_loopback and (each.protocol, each.port) not in allowed]
     assert not exposed, ", ".join(map(str, exposed))
     inside = sum(each.is_loopback for each in listeners)
     evidence(f"{inside} sockets on the loopback, {len(listeners) - inside} outside it, all of them planned")
@@ -67,9 +63,7 @@ def test_only_planned_ports_answer(listeners: list[Listener], target: VerifyHost
     severity="critical",
     remedy="Provision again: the role firewall loads a table that drops what is not listed.",
 )
-def test_the_firewall_drops_what_nobody_planned(
-    target: VerifyHost, shell: BoxShell, evidence: Evidence
-) -> None:
+def test_the_firewall_drops_what_nobody_planned(target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
     with forgotten_service(shell) as port:
         answered = accepts(target.address, port)
     assert not answered, f"a service on port {port} of all addresses was reached from outside"

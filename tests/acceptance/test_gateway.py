@@ -71,9 +71,11 @@ def test_old_protocols_are_refused(gateway: Gateway, evidence: Evidence) -> None
         context = gateway.context()
         context.set_ciphers("ALL:@SECLEVEL=0")  # else this machine would refuse before the box can
         context.minimum_version = context.maximum_version = version
-        with pytest.raises((ssl.SSLError, ConnectionError)) as refusal, gateway.tls(context):
-            pass
-        reason = getattr(refusal.value, "reason", None) or type(refusal.value).__name__
+        try:
+            with gateway.tls(context):
+                pytest.fail(f"{version.name} is accepted")
+        except (ssl.SSLError, ConnectionError) as refusal:
+            reason = getattr(refusal, "reason", None) or type(refusal).__name__
         # Anything else is this machine's own inability, which says nothing about the box.
         from_box = ("TLSV1_ALERT_PROTOCOL_VERSION", "ConnectionResetError", "UNEXPECTED_EOF_WHILE_READING")
         assert reason in from_box, f"{version.name} could not be tried from here: {reason}"
@@ -106,7 +108,7 @@ def test_wrong_credentials_are_refused(gateway: Gateway, evidence: Evidence) -> 
         "a wrong password": gateway.basic_of("wrong"),
         "an empty password": gateway.basic_of(""),
         "a wrong key": "Bearer wrong",
-        "an empty key": "Bearer ",
+        "an empty key": "Bearer",
         "the key as a password": gateway.basic_of(gateway.bearer.removeprefix("Bearer ")),
         "another scheme": gateway.bearer.replace("Bearer", "Token"),
     }
@@ -170,11 +172,7 @@ def test_foreign_names_are_refused(gateway: Gateway, evidence: Evidence) -> None
 def test_security_headers(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     headers = gateway.request("GET", "/").headers
     assert headers.get("x-content-type-options") == "nosniff", "no X-Content-Type-Options: nosniff"
-    framing = headers.get("x-frame-options", "") + headers.get("content-security-policy", "")
-    assert "SAMEORIGIN" in framing or "DENY" in framing or "frame-ancestors" in framing, (
-        "may be framed by anyone"
-    )
-    assert not any(letter.isdigit() for letter in headers.get("server", "")), (
-        "the Server header tells a version"
-    )
+    framing = f"{headers.get('x-frame-options', '')} {headers.get('content-security-policy', '')}".strip()
+    assert "SAMEORIGIN" in framing or "DENY" in framing or "frame-ancestors" in framing, "may be framed by anyone"
+    assert not any(letter.isdigit() for letter in headers.get("server", "")), "the Server header tells a version"
     evidence(f"nosniff, framing: {framing}, server: {headers.get('server', 'not told')}")

@@ -16,9 +16,7 @@ PROMETHEUS = "http://127.0.0.1:9090"
 
 
 def _ask(host: Host, path: str) -> Any:
-    text = host.check_output(
-        "curl --silent --show-error --fail --noproxy '*' --max-time 10 %s", PROMETHEUS + path
-    )
+    text = host.check_output("curl --silent --show-error --fail --noproxy '*' --max-time 10 %s", PROMETHEUS + path)
     answer = json.loads(text)
     assert answer["status"] == "success", f"{path} answered {answer['status']}"
     return answer["data"]
@@ -68,9 +66,7 @@ def test_rules_are_loaded(host: Host, evidence: Evidence) -> None:
 )
 def test_no_critical_alert(host: Host, evidence: Evidence) -> None:
     alerts = [alert for alert in _ask(host, "/api/v1/alerts")["alerts"] if alert["state"] == "firing"]
-    critical = [
-        alert["labels"]["alertname"] for alert in alerts if alert["labels"].get("severity") == "critical"
-    ]
+    critical = [alert["labels"]["alertname"] for alert in alerts if alert["labels"].get("severity") == "critical"]
     assert not critical, f"firing: {', '.join(critical)}"
     others = ", ".join(sorted({alert["labels"]["alertname"] for alert in alerts}))
     evidence(f"none; less than critical: {others or 'none'}")

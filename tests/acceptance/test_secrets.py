@@ -31,9 +31,7 @@ def search(shell: BoxShell, target: VerifyHost) -> Search:
 
 
 def _places(found: list[list[str]]) -> str:
-    return ", ".join(f"{name} in {place}" for name, place in found[:6]) + (
-        " and more" if len(found) > 6 else ""
-    )
+    return ", ".join(f"{name} in {place}" for name, place in found[:6]) + (" and more" if len(found) > 6 else "")
 
 
 @pytest.mark.check(

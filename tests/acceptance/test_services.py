@@ -40,9 +40,7 @@ def units(host: Host, stack_units: tuple[str, ...]) -> Units:
     remedy="On the box: systemctl status UNIT; journalctl -u UNIT -n 50. Then provision again.",
 )
 def test_every_service_is_active(units: Units, evidence: Evidence) -> None:
-    down = [
-        f"{name} is {unit['ActiveState']}" for name, unit in units.items() if unit["ActiveState"] != "active"
-    ]
+    down = [f"{name} is {unit['ActiveState']}" for name, unit in units.items() if unit["ActiveState"] != "active"]
     assert not down, ", ".join(down)
     evidence(f"active: {', '.join(units)}")
 
@@ -82,9 +80,7 @@ def test_no_unit_has_failed(host: Host, evidence: Evidence) -> None:
     remedy="On the box: journalctl -b -u UNIT tells why it ended. When mended: systemctl reset-failed UNIT.",
 )
 def test_no_service_was_restarted(units: Units, evidence: Evidence) -> None:
-    shaky = [
-        f"{name}: {unit['NRestarts']}" for name, unit in units.items() if unit["NRestarts"] not in ("0", "")
-    ]
+    shaky = [f"{name}: {unit['NRestarts']}" for name, unit in units.items() if unit["NRestarts"] not in ("0", "")]
     assert not shaky, f"restarts after a failure: {', '.join(shaky)}"
     evidence(f"no restarts of {len(units)} services")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import stat
@@ -16,7 +17,7 @@ from boxwright.errors import BadInputError
 from boxwright.model.hardware import Hardware
 from boxwright.model.profile import Profile, Stack
 from boxwright.vault import HostSecrets
-from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob, load_job, run
+from boxwright.verification import ACCEPTANCE_SUITE, Check, CheckOutcome, VerifyHost, VerifyJob, load_job, run
 from boxwright.verification.exposure import Listener, parse_listeners
 from boxwright.verification.remote import find_secrets
 
@@ -58,16 +59,12 @@ class Suite:
         self.directory.mkdir()
         self.logs = directory
 
-    def add(
-        self, id: str, body: str, *, arguments: str = "evidence", more: str = "", file: str = "main"
-    ) -> None:
+    def add(self, id: str, body: str, *, arguments: str = "evidence", more: str = "", file: str = "main") -> None:
         path = self.directory / f"test_{file}.py"
         text = path.read_text() if path.exists() else "import os, time\nimport pytest\n"
         number = text.count("def test_")
         lines = "\n".join(f"    {line}" for line in body.splitlines())
-        path.write_text(
-            f"{text}\n{MARK.format(id=id, more=more)}\ndef test_{number}({arguments}):\n{lines}\n"
-        )
+        path.write_text(f"{text}\n{MARK.format(id=id, more=more)}\ndef test_{number}({arguments}):\n{lines}\n")
 
     def run(self, *hosts: VerifyHost, timeout_s: int = 20, **settings: object) -> dict[str, Check]:
         job = VerifyJob(
@@ -98,9 +95,7 @@ def test_each_way_to_end_is_told_as_it_is(suite: Suite) -> None:
     checks = suite.run()
     assert {id: check.outcome for id, check in checks.items()} == {
         "a.pass": CheckOutcome.PASS,
-        **dict.fromkeys(
-            ("a.fail", "a.skip", "a.xfail", "a.raise", "a.silent", "a.fixture"), CheckOutcome.FAIL
-        ),
+        **dict.fromkeys(("a.fail", "a.skip", "a.xfail", "a.raise", "a.silent", "a.fixture"), CheckOutcome.FAIL),
     }
     assert checks["a.pass"].evidence == "seen"
     assert checks["a.fail"].evidence == "one is not two"
@@ -121,9 +116,7 @@ def test_an_expected_failure_that_passes_is_a_failure(suite: Suite) -> None:
 def test_a_fixture_that_fails_on_its_way_out_fails_the_check(suite: Suite) -> None:
     suite.add("a.pass", 'evidence("seen")', arguments="evidence, leaky")
     path = suite.directory / "test_main.py"
-    path.write_text(
-        path.read_text() + '\n@pytest.fixture\ndef leaky():\n    yield\n    raise OSError("left behind")\n'
-    )
+    path.write_text(path.read_text() + '\n@pytest.fixture\ndef leaky():\n    yield\n    raise OSError("left behind")\n')
     check = suite.run()["a.pass"]
     assert check.outcome is CheckOutcome.FAIL
     assert "left behind" in check.evidence
@@ -297,9 +290,7 @@ def test_a_job_survives_its_file_and_only_a_closed_one_is_read(tmp_path: Path) -
 def test_a_broken_job_is_refused_without_telling_its_values(tmp_path: Path) -> None:
     path = tmp_path / "job.json"
     path.touch(mode=0o600)
-    path.write_text(
-        VerifyJob(hosts=(make_host(),), run_logs=tmp_path).to_json().replace('"api_key"', '"api_kye"')
-    )
+    path.write_text(VerifyJob(hosts=(make_host(),), run_logs=tmp_path).to_json().replace('"api_key"', '"api_kye"'))
     with pytest.raises(BadInputError, match="api_kye") as refusal:
         load_job(path)
     assert "2718" not in str(refusal.value)
@@ -351,9 +342,7 @@ def test_the_search_for_secrets_tells_open_files_from_closed_ones(tmp_path: Path
         "/hidden/open (0644)",
     ]
     assert [place.removeprefix(str(tmp_path)) for _, place in found["open_keys"]] == ["/key.pem (0644)"]
-    assert [place.removeprefix(str(tmp_path)) for _, place in found["keys"]] == [
-        "/hidden/deeper/key.pem (0644)"
-    ]
+    assert [place.removeprefix(str(tmp_path)) for _, place in found["keys"]] == ["/hidden/deeper/key.pem (0644)"]
 
 
 def test_the_search_for_secrets_reads_compressed_logs(tmp_path: Path) -> None:
@@ -376,3 +365,16 @@ def test_the_search_for_secrets_reads_environments(monkeypatch: pytest.MonkeyPat
         found, _ = find_secrets.in_processes([("a secret", secret.encode())])
         process.kill()
     assert found == [["a secret", f"environ of sleep (process {process.pid})"]]
+
+
+def test_the_page_of_checks_says_what_the_suite_says() -> None:
+    page = (ACCEPTANCE_SUITE.parents[1] / "docs" / "checks.md").read_text()
+    said = {row.split(" | ", 1)[0].strip("| `"): row for row in page.splitlines() if row.startswith("| `")}
+    written = {}
+    for path in ACCEPTANCE_SUITE.glob("test_*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "check":
+                words = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+                row = f"| `{words['id']}` | {words['title']} | {words['severity']} | {words['remedy']} |"
+                written[words["id"]] = row
+    assert said == written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from boxwright.engines.ansible.inventory import host_inventory
 from boxwright.engines.process import Invocation
+from boxwright.errors import EngineError
 from boxwright.model.catalogues import ROOT
 from boxwright.model.variables import Variables
 from boxwright.transport.ssh import Endpoint
@@ -58,9 +60,18 @@ def _environment() -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     return own | {
         "ANSIBLE_CONFIG": str(_HERE / "ansible.cfg"),
+        "ANSIBLE_STRATEGY_PLUGINS": str(_mitogen() / "plugins" / "strategy"),
         "PYTHONPATH": str(ROOT),
         "LC_ALL": "C.UTF-8",
     }
+
+
+def _mitogen() -> Path:
+    """Where Mitogen's side of Ansible is; looked up, not imported, as it must not be loaded outside of Ansible."""
+    found = importlib.util.find_spec("ansible_mitogen")
+    if found is None or not found.submodule_search_locations:
+        raise EngineError("Mitogen is not installed", hint="Run through ./invoke, which makes the environment.")
+    return Path(found.submodule_search_locations[0])
 
 
 def _write_private(path: Path, text: str) -> None:
