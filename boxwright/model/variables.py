@@ -138,9 +138,9 @@ class OpenWebuiVariables(Variables):
 ROLE_VARIABLES: tuple[type[Variables], ...] = (
     BaseVariables,
     KernelVariables,
-    FirewallVariables,
     GatewayVariables,
     MonitoringVariables,
+    FirewallVariables,
 )
 DEPLOY_VARIABLES: tuple[type[Variables], ...] = (ModelsVariables, LlamaCppVariables, OpenWebuiVariables)
 

@@ -23,9 +23,9 @@ class Stage:
 PLATFORM = (
     Stage("base", "ansible", "packages, time, logs, upgrades, accounts"),
     Stage("kernel", "ansible", "sysctls, limits, transparent huge pages"),
-    Stage("firewall", "ansible", "nftables, closed by default"),
     Stage("gateway", "ansible", "nginx: TLS, users, the paths that may be reached"),
     Stage("monitoring", "ansible", "Prometheus, node exporter, alert rules"),
+    Stage("firewall", "ansible", "nftables, closed by default"),
 )
 WORKLOAD = (
     Stage("models", "pyinfra", "weights, verified by digest"),
