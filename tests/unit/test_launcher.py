@@ -78,9 +78,7 @@ class Machine:
     def add_uv(self, install: str = ":") -> None:
         self.add("uv", UV, make=MAKE_ENVIRONMENT.replace("{python}", sys.executable), install=install)
 
-    def start(
-        self, *arguments: str, cwd: Path | None = None, via: Path | None = None
-    ) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, cwd: Path | None = None, via: Path | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(via or self.repository / "invoke"), *arguments],
             cwd=cwd or self.repository,

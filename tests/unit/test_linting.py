@@ -31,9 +31,7 @@ def test_a_missing_or_complaining_linter_fails(tmp_path: Path) -> None:
 
 def test_one_that_hangs_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linting, "DEADLINE_S", 0.2)
-    result = linting.run(
-        linting.Linter("sleepy", ("python", "-c", "import time; time.sleep(9)"), ""), tmp_path
-    )
+    result = linting.run(linting.Linter("sleepy", ("python", "-c", "import time; time.sleep(9)"), ""), tmp_path)
     assert not result.ok
     assert "did not end within" in result.output
 
@@ -56,9 +54,7 @@ def test_shell_scripts_are_told_apart(tmp_path: Path, name: str, text: str, shel
     assert linting.is_shell_script(path) is shell
 
 
-def test_every_linter_runs_and_each_result_is_told_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_linter_runs_and_each_result_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     (tmp_path / "good.yml").write_text("a: 1\n")
     (tmp_path / "bad.sh").write_text("#!/bin/sh\nrm $1\n")

@@ -56,9 +56,7 @@ def test_one_line_reads_options_and_comments() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "\0", "deb [", ":::\n:", "Types", " folded first\n", "URIs: x\nTypes: deb"]
-)
+@pytest.mark.parametrize("text", ["", "\0", "deb [", ":::\n:", "Types", " folded first\n", "URIs: x\nTypes: deb"])
 def test_hostile_sources_yield_nothing_that_looks_like_a_mirror(text: str) -> None:
     found = (*parse_deb822(text), *parse_one_line(text))
     assert debian_mirrors(found) == (None, None)
@@ -106,14 +104,10 @@ def test_python_index_follows_pips_order(tmp_path: Path) -> None:
     system.write_text("[install]\nindex-url = https://system.example/simple\n")
     broken.write_text("no section\n\xff")
     files = (tmp_path / "absent.conf", broken, user, system)
-    assert (
-        python_index({"PIP_INDEX_URL": "https://env.example/simple"}, files) == "https://env.example/simple"
-    )
+    assert python_index({"PIP_INDEX_URL": "https://env.example/simple"}, files) == "https://env.example/simple"
     assert python_index({"UV_INDEX_URL": "https://uv.example/simple"}, files) == "https://user.example/simple"
     assert python_index({}, (system,)) == "https://system.example/simple"
-    assert (
-        python_index({"UV_DEFAULT_INDEX": "corp=https://uv.example/s?a=b"}, ()) == "https://uv.example/s?a=b"
-    )
+    assert python_index({"UV_DEFAULT_INDEX": "corp=https://uv.example/s?a=b"}, ()) == "https://uv.example/s?a=b"
     assert python_index({}, ()) is None
 
 

@@ -83,9 +83,7 @@ def test_lock_pins_every_package_by_hash_and_names_no_address() -> None:
 
 def test_lock_satisfies_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    locked = dict(
-        re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    )
+    locked = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     for line in project["dependencies"] + project["optional-dependencies"]["dev"]:
         wanted = Requirement(line)
         version = locked.get(canonicalize_name(wanted.name))
@@ -118,9 +116,7 @@ def verbs() -> list[str]:
 
 
 def test_every_verb_has_a_page_and_every_page_a_verb() -> None:
-    pages = {
-        page.stem: page.read_text() for page in (ROOT / "docs/verbs").glob("*.md") if page.stem != "README"
-    }
+    pages = {page.stem: page.read_text() for page in (ROOT / "docs/verbs").glob("*.md") if page.stem != "README"}
     missing = [verb for verb in verbs() if f"./invoke {verb}" not in pages.get(verb.split(".")[0], "")]
     assert not missing, f"no page docs/verbs/VERB.md shows `./invoke VERB` for: {missing}"
     orphans = set(pages) - {verb.split(".")[0] for verb in verbs()}

@@ -22,14 +22,10 @@ class Terminal(io.StringIO):
 class Recorded:
     """A console and what it wrote."""
 
-    def __init__(
-        self, *, terminal: bool = False, json: bool = False, width: int | None = None, typed: str = ""
-    ):
+    def __init__(self, *, terminal: bool = False, json: bool = False, width: int | None = None, typed: str = ""):
         stream = Terminal if terminal else io.StringIO
         self.stdout, self.stderr = stream(), stream()
-        self.console = Console(
-            json=json, stdout=self.stdout, stderr=self.stderr, stdin=Terminal(typed), width=width
-        )
+        self.console = Console(json=json, stdout=self.stdout, stderr=self.stderr, stdin=Terminal(typed), width=width)
 
     @property
     def out(self) -> str:

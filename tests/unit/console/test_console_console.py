@@ -42,9 +42,7 @@ def test_without_a_terminal_an_error_is_plain_lines_on_standard_error(record: Re
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_on_a_terminal_an_error_tells_the_same(
-    record: Record, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_a_terminal_an_error_tells_the_same(record: Record, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     seen = record(terminal=True, width=width)
     seen.console.error(_disk_full())
@@ -123,9 +121,7 @@ def test_plain_lines_are_never_broken(record: Record) -> None:
     assert [len(line) for line in seen.out.splitlines() if "word" in line] == [2000, 2004]
 
 
-def test_no_color_leaves_no_colours_and_a_terminal_has_them(
-    record: Record, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_color_leaves_no_colours_and_a_terminal_has_them(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = record(terminal=True)
     coloured.console.success("done")
     assert "\x1b[32m" in coloured.out

@@ -27,9 +27,7 @@ def started(host: str, stage: str, resource: str, message: str = "") -> Event:
     return Event(host=host, stage=stage, resource=resource, phase=Phase.STARTED, message=message)
 
 
-def finished(
-    host: str, stage: str, resource: str, outcome: Outcome, *, message: str = "", output: str = ""
-) -> Event:
+def finished(host: str, stage: str, resource: str, outcome: Outcome, *, message: str = "", output: str = "") -> Event:
     return Event(
         host=host,
         stage=stage,
@@ -111,9 +109,7 @@ def test_a_silent_host_gets_a_heartbeat(record: Record) -> None:
         deadline = time.monotonic() + 5
         while "busy" not in seen.out and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert re.search(
-        r"^a     models  busy for .*: Fetch weights \(41 of 93 MB\), for ", seen.out, re.MULTILINE
-    )
+    assert re.search(r"^a     models  busy for .*: Fetch weights \(41 of 93 MB\), for ", seen.out, re.MULTILINE)
     assert "idle  " not in seen.out
 
 
@@ -231,9 +227,7 @@ def test_events_of_finer_stages_count_for_the_stage_that_runs() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_the_summary_of_many_hosts_and_stages_fits(
-    record: Record, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_summary_of_many_hosts_and_stages_fits(record: Record, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     stages = ["base", "kernel", "firewall", "gateway", "monitoring", "models", "llama_cpp", "open_webui"]
     seen = record(terminal=True, width=width)

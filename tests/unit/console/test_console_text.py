@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from boxwright.console.symbols import ASCII, UNICODE, symbols_for
 from boxwright.console.text import aligned, duration, harmless, last_lines, named, one_line, shortened
 
-HOSTILE = st.text(
-    st.one_of(st.sampled_from("\x1b[]0;31mPX^_\\\x07\x9b\x9c\x9d\r\n\t\u202e"), st.characters())
-)
+HOSTILE = st.text(st.one_of(st.sampled_from("\x1b[]0;31mPX^_\\\x07\x9b\x9c\x9d\r\n\t\u202e"), st.characters()))
 
 
 @given(HOSTILE)

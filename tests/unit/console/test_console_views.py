@@ -78,9 +78,7 @@ def test_a_plan_in_json_has_a_line_for_each_host_and_change(record: Record) -> N
 CHECKS = [
     CheckResult(host="lab-1", id="tls", what="TLS 1.2 or newer", result="pass", evidence="TLSv1.3"),
     CheckResult(host="lab-1", id="gpu", what="GPUs compute", result="waived", evidence="a twin has none"),
-    CheckResult(
-        host="lab-1", id="ports", what="Closed", result="fail", evidence="9090 open", remedy="Close it."
-    ),
+    CheckResult(host="lab-1", id="ports", what="Closed", result="fail", evidence="9090 open", remedy="Close it."),
 ]
 
 
@@ -88,10 +86,7 @@ CHECKS = [
 def test_failed_checks_come_first_with_their_remedy(record: Record, terminal: bool) -> None:
     seen = record(terminal=terminal, width=100)
     show_checks(seen.console, CHECKS)
-    places = [
-        seen.out.index(word)
-        for word in ("ports", "Close it.", "gpu", "TLSv1.3", "1 failed, 1 waived, 1 passed")
-    ]
+    places = [seen.out.index(word) for word in ("ports", "Close it.", "gpu", "TLSv1.3", "1 failed, 1 waived, 1 passed")]
     assert places == sorted(places)
 
 

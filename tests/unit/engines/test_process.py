@@ -49,7 +49,8 @@ def test_stdin_reaches_the_engine() -> None:
 def test_cancelling_ends_the_whole_group(tmp_path: Path) -> None:
     mark = tmp_path / "child"
     child = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    script = f"import subprocess, sys, signal; signal.signal(15, signal.SIG_IGN); subprocess.run([sys.executable, '-c', {child!r}])"
+    deaf = "import subprocess, sys, signal; signal.signal(15, signal.SIG_IGN); "
+    script = f"{deaf}subprocess.run([sys.executable, '-c', {child!r}])"
     cancellation = Cancellation()
     worker = threading.Thread(target=run, args=(script, cancellation))
     worker.start()

@@ -129,6 +129,7 @@ def _unified(part: dict[str, Any]) -> Iterator[str]:
         value = part.get(side) or ""
         sides.append(value if isinstance(value, str) else json.dumps(value, indent=1, sort_keys=True) + "\n")
     before, after = (text.splitlines(keepends=True) for text in sides)
-    names = str(part.get("before_header") or "before"), str(part.get("after_header") or "after")
-    for line in difflib.unified_diff(before, after, *names, n=2):
+    name = str(part.get("before_header") or part.get("after_header") or "")
+    # A template's second header would be a temporary file of the controller, which says nothing to a reader.
+    for line in difflib.unified_diff(before, after, f"{name} now", f"{name} as wanted", n=2):
         yield line if line.endswith("\n") else line + "\n"
