@@ -45,6 +45,7 @@ server.user(  # noqa: S604 - `shell` is the account's
     system=True,
     home="/nonexistent",
     create_home=False,
+    ensure_home=False,
     shell="/usr/sbin/nologin",
 )
 files.directory(

@@ -82,6 +82,7 @@ server.user(  # noqa: S604 - `shell` is the account's
     system=True,
     home="/nonexistent",
     create_home=False,
+    ensure_home=False,
     shell="/usr/sbin/nologin",
 )
 files.directory(name="Make the folder of Open WebUI's settings", path=SETTINGS, user="root", group="root", mode="700")

@@ -19,7 +19,7 @@ class Stack(Frozen):
     context_tokens: Annotated[int, Field(ge=512)] = 4096  # per request
     parallel_requests: Annotated[int, Field(ge=1, le=256)] = 2
     chat_page: Literal["open_webui", "none"] = "open_webui"
-    open_webui_flavour: Literal["slim", "full"] = "slim"
+    open_webui_flavour: Literal["slim"] = "slim"  # without local embeddings; the full one is not packaged yet
     models_directory: AbsolutePath = "/srv/models"
     engine_port: Port = 8000  # on loopback
     chat_page_port: Port = 8080  # on loopback
