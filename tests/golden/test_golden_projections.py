@@ -1,0 +1,56 @@
+"""Every profile projected onto what the engines are given, held against a file that a person has read.
+
+After a change that is meant: `BOXWRIGHT_GOLDEN=write ./invoke test --fast --only golden`, then read the diff.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from boxwright.engines.ansible.inventory import host_inventory
+from boxwright.model.catalogues import load_models, load_profile, make_fleet, profile_names
+from boxwright.model.site import Host, Mirrors, Site
+from boxwright.model.variables import named
+from boxwright.planning.stages import stages_of
+from boxwright.planning.variables import deploy_variables, role_variables
+from boxwright.transport.ssh import Endpoint
+from boxwright.vault import SECRET_NAMES, HostSecrets
+
+HERE = Path(__file__).parent
+
+
+def projected(profile_name: str) -> dict[str, Any]:
+    hosts = (Host(name="box-1", address="192.0.2.7"),)
+    fleet = make_fleet(load_profile(profile_name), Site(name="golden", hosts=hosts), load_models())
+    secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
+    mirrors = Mirrors(
+        debian="http://mirror.example/debian",
+        debian_security="http://mirror.example/security",
+        python_index="https://mirror.example/simple",
+        check_valid_until=True,
+    )
+    host = fleet.hosts[0]
+    stages = stages_of(fleet.profile)
+    endpoint = Endpoint.of(fleet.site, host)
+    roles = [stage.name for stage in stages if stage.engine == "ansible"]
+    inventory = host_inventory(endpoint, role_variables(fleet, host, secrets, (), None), roles)
+    del inventory["all"]["hosts"]["box-1"]["ansible_ssh_common_args"]  # holds paths of the machine that runs this
+    deploys = {
+        key: value for unit in deploy_variables(fleet, host, secrets, mirrors) for key, value in named(unit).items()
+    }
+    return {"stages": [stage.name for stage in stages], "ansible": inventory, "pyinfra": deploys}
+
+
+@pytest.mark.parametrize("profile_name", profile_names())
+def test_projections_are_as_read(profile_name: str) -> None:
+    path = HERE / f"{profile_name}.json"
+    text = json.dumps(projected(profile_name), indent=2, sort_keys=True) + "\n"
+    if os.environ.get("BOXWRIGHT_GOLDEN") == "write":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
