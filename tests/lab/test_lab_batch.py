@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Boxwright
+from lab_command import Boxwright
 
 from boxwright.errors import Exit
 from boxwright.lab import Lab, TwinSpec

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Boxwright, Ran
+from lab_command import Boxwright, Ran
 
 from boxwright.errors import Exit
 

@@ -1,0 +1,46 @@
+"""The command as a person runs it, for the tests on twins."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boxwright.model.catalogues import ROOT
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    lines: list[dict[str, Any]]
+    text: str
+
+    def kind(self, name: str) -> list[dict[str, Any]]:
+        """The JSON lines of this type."""
+        return [line for line in self.lines if line.get("type") == name]
+
+
+@dataclass(frozen=True)
+class Boxwright:
+    """Runs verbs with a state directory and a site of their own."""
+
+    environment: dict[str, str]
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Begin a verb."""
+        argv = [str(Path(sys.executable).with_name("invoke")), *words]
+        return subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=self.environment
+        )
+
+    def __call__(self, *words: str) -> Ran:
+        """Run a verb with `--json` to its end."""
+        process = self.start(*words, "--json")
+        out, err = process.communicate(timeout=840)
+        lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        return Ran(process.returncode, lines, out + err)
