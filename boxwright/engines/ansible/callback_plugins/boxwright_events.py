@@ -73,9 +73,9 @@ class CallbackModule(CallbackBase):
                 resource=_resource(task),
                 phase=Phase.FINISHED,
                 outcome=outcome,
-                diff="" if task.no_log else "".join(_diffs(data)),
-                message=_message(data, task.no_log) if failed else "",
-                output=_output(data) if failed and not task.no_log else "",
+                diff="".join(_diffs(data)),
+                message=_message(data) if failed else "",
+                output=_output(data) if failed else "",
                 seconds=time.monotonic() - began if began is not None else 0.0,
             )
         )
@@ -93,17 +93,22 @@ def _resource(task: Any) -> str:
     return str(task.name or task.action)
 
 
-def _message(data: dict[str, Any], secret: bool) -> str:
-    if secret:
+def _broken(data: dict[str, Any]) -> dict[str, Any]:
+    """The result that tells what went wrong: of a loop, that of the first item which failed."""
+    return next((item for item in data.get("results", []) if item.get("failed")), data)
+
+
+def _message(data: dict[str, Any]) -> str:
+    broken = _broken(data)
+    # Ansible itself takes the text out of results under `no_log`; the task's own `no_log` may be a template.
+    if "censored" in broken:
         return "it failed; its output is secret"
-    broken = [item for item in data.get("results", []) if item.get("failed")]
-    text = (broken[0] if broken else data).get("msg") or data.get("msg") or "it failed"
-    return str(text).strip()
+    return str(broken.get("msg") or data.get("msg") or "it failed").strip()
 
 
 def _output(data: dict[str, Any]) -> str:
-    broken = [item for item in data.get("results", []) if item.get("failed")] or [data]
-    parts = [str(broken[0].get(stream, "")) for stream in ("stdout", "stderr", "module_stdout", "module_stderr")]
+    broken = _broken(data)
+    parts = [str(broken.get(stream, "")) for stream in ("stdout", "stderr", "module_stdout", "module_stderr")]
     lines = [line for part in parts for line in part.splitlines()]
     return "\n".join(lines[-_OUTPUT_LINES:])
 
@@ -111,7 +116,7 @@ def _output(data: dict[str, Any]) -> str:
 def _diffs(data: dict[str, Any]) -> Iterator[str]:
     """Unified-diff text of a result and of the results of its loop."""
     for item in data.get("results", []):
-        if isinstance(item, dict) and not item.get("_ansible_no_log"):
+        if isinstance(item, dict):
             yield from _diffs(item)
     diff = data.get("diff")
     for part in diff if isinstance(diff, list) else [diff]:
