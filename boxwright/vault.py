@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ _MAKERS = {
     "webui_secret_key": lambda: secrets.token_urlsafe(32),
 }
 SECRET_NAMES = tuple(_MAKERS)
+
+# What a secret of the customer's own must look like. Keys travel in headers and stand in configuration files;
+# bcrypt, which the gateway and the chat page hash passwords with, ignores what comes after byte 72.
+_KEY = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
+_KEY_RULE = "at least 16 characters out of A-Z a-z 0-9 . _ ~ + / = -"
+_PASSWORD_RULE = "one line of 8 to 72 bytes"  # noqa: S105  a rule, not a password
 
 
 class HostSecrets(Frozen):
@@ -86,7 +93,18 @@ def _read(reference: str, name: str) -> SecretStr:
         hint = f"Write the secret into {place}."
     if not value:
         raise BadInputError(f"the secret '{name}' is empty: {reference}", hint=hint)
+    if rule := _broken_rule(name, value):
+        raise BadInputError(f"the secret '{name}' from {reference} is not usable", hint=f"It must be {rule}.")
     return SecretStr(value)
+
+
+def _broken_rule(name: str, value: str) -> str:
+    """The rule that a secret of this name breaks, or nothing."""
+    if name in SECRET_NAMES and name.endswith("_key"):
+        return "" if _KEY.fullmatch(value) else _KEY_RULE
+    if name.endswith("_password"):
+        return "" if value.isprintable() and 8 <= len(value.encode()) <= 72 else _PASSWORD_RULE
+    return ""
 
 
 def _kept(path: Path, hosts: list[str], names: list[str]) -> dict[str, dict[str, SecretStr]]:

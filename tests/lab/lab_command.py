@@ -33,7 +33,8 @@ class Boxwright:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Begin a verb."""
-        argv = [str(Path(sys.executable).with_name("invoke")), *words]
+        # A shell starts its background jobs with SIGINT ignored, and so would be what the tests start.
+        argv = ["env", "--default-signal=INT", str(Path(sys.executable).with_name("invoke")), *words]
         return subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=self.environment
         )

@@ -49,17 +49,37 @@ def test_no_secret_in_a_repr(tmp_path: Path) -> None:
 
 def test_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_PASSWORD", "from the environment")
-    (tmp_path / "key").write_text("from a file\n")
+    (tmp_path / "key").write_text("from-a-file-0123456789\n")
     wanted = site(api_password="env:API_PASSWORD", engine_key=f"file:{tmp_path / 'key'}")
     found = vault.resolve(wanted, vault_path=tmp_path / "v")
     assert found["b"].api_password.get_secret_value() == "from the environment"
-    assert found["b"].engine_key.get_secret_value() == "from a file"
+    assert found["b"].engine_key.get_secret_value() == "from-a-file-0123456789"
 
 
 @pytest.mark.parametrize("reference", ["env:NOT_THERE_AT_ALL", "file:/not/there"])
 def test_a_missing_secret_is_refused(tmp_path: Path, reference: str) -> None:
     with pytest.raises(BadInputError, match="api_key"):
         vault.resolve(site(api_key=reference), vault_path=tmp_path / "v")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("api_key", "too-short", "16 characters"),
+        ("engine_key", 'quote"and space in it', "16 characters"),
+        ("webui_admin_password", "short", "8 to 72 bytes"),
+        ("api_password", "ä" * 40, "8 to 72 bytes"),
+        ("api_password", "two lines\nof a password", "8 to 72 bytes"),
+    ],
+)
+def test_a_secret_that_would_not_work_on_the_box_is_refused_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    monkeypatch.setenv("OWN", value)
+    with pytest.raises(BadInputError) as refused:
+        vault.resolve(site(**{name: "env:OWN"}), vault_path=tmp_path / "v")
+    assert rule in refused.value.hint
+    assert value not in refused.value.message + refused.value.hint
 
 
 def test_another_password_does_not_open_it_and_loses_nothing(tmp_path: Path, password: Path) -> None:
