@@ -15,13 +15,13 @@ from boxwright import places
 from boxwright.console import RunView
 from boxwright.engines.events import Event
 from boxwright.engines.process import Cancellation
-from boxwright.engines.pyinfra.redaction import Redactor
 from boxwright.errors import BoxwrightError
 from boxwright.planning.stages import Stage
 from boxwright.provisioning.host_run import HostRun, Work
 from boxwright.provisioning.outcome import HostOutcome, StageState
 from boxwright.provisioning.receipt import write_receipt
 from boxwright.provisioning.target import Target
+from boxwright.redaction import Redactor
 from boxwright.reporting.run_log import RunLog, now, operator
 from boxwright.transport.lock import Holder
 

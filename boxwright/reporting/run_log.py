@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright import places
-from boxwright.engines.pyinfra.redaction import Redactor
+from boxwright.redaction import Redactor
 
 
 def operator() -> str:

@@ -11,10 +11,10 @@ from boxwright.engines.pyinfra.facts import Facts
 from boxwright.engines.pyinfra.job import Job, JobHost
 from boxwright.engines.pyinfra.prepare import prepare
 from boxwright.engines.pyinfra.preview import preview
-from boxwright.engines.pyinfra.redaction import Redactor
 from boxwright.engines.pyinfra.report import Emit, Reporter, Verdict
 from boxwright.engines.pyinfra.session import Session
 from boxwright.errors import EngineError, UnreachableError
+from boxwright.redaction import Redactor
 
 CONNECT = "connect"
 FACTS = "facts"  # the resource that tells the cost of a deploy: "N round trips"

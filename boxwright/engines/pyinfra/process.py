@@ -20,7 +20,7 @@ from boxwright.engines.events import Event, Outcome, Phase
 from boxwright.engines.pyinfra import contexts
 from boxwright.engines.pyinfra.hostrun import HostRun
 from boxwright.engines.pyinfra.job import Job, JobHost
-from boxwright.engines.pyinfra.redaction import RedactingStream, Redactor
+from boxwright.redaction import RedactingStream, Redactor
 
 
 class WorkerExit(IntEnum):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from boxwright.engines.events import Event, Outcome, Phase
-from boxwright.engines.pyinfra.redaction import Redactor
+from boxwright.redaction import Redactor
 
 Emit = Callable[[Event], None]
 

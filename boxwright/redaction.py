@@ -1,4 +1,4 @@
-"""Secrets out of everything that leaves the worker: events, logs, tracebacks."""
+"""Secrets out of everything that is shown, logged or leaves a process of ours: events, logs, tracebacks."""
 
 from __future__ import annotations
 

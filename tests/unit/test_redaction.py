@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxwright.engines.pyinfra.redaction import REDACTED, RedactingStream, Redactor
+from boxwright.redaction import REDACTED, RedactingStream, Redactor
 
 
 @pytest.mark.parametrize(
