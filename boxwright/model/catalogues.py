@@ -1,4 +1,4 @@
-"""Finds profiles, sites and models by name under `inventories/`."""
+"""Finds profiles, sites, models and accelerators under `inventories/`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from boxwright.errors import BadInputError, did_you_mean
+from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.fleet import Fleet
 from boxwright.model.loading import load
@@ -59,6 +60,11 @@ def load_site(name: str, inventories: Path = INVENTORIES) -> Site:
 def load_models(inventories: Path = INVENTORIES) -> ModelCatalogue:
     """Load the model catalogue."""
     return load(inventories / "models.yml", ModelCatalogue)
+
+
+def load_accelerators(inventories: Path = INVENTORIES) -> AcceleratorCatalogue:
+    """Load the accelerator catalogue."""
+    return load(inventories / "accelerators.yml", AcceleratorCatalogue)
 
 
 def make_fleet(profile: Profile, site: Site, catalogue: ModelCatalogue) -> Fleet:
