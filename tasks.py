@@ -20,6 +20,7 @@ _HELP = {
     "stages": "only these stages, by commas",
     "yes": "do not ask",
     "json": "JSON lines for programs",
+    "profile_file": "print a profile file made from what was found, and nothing else",
     "topic": "profile or site",
     "name": "name of the secret; without it, all",
     "fast": "leave out the tests that boot twins",
@@ -73,6 +74,14 @@ def verify(console, profile, site="lab", host="", count=0, distribution=""):
     from boxwright.provisioning import verbs
 
     return verbs.verify(console, _choice(profile, site, host, count, distribution))
+
+
+@_verb
+def detect(console, host="", site="", profile_file=False):
+    """Say what a machine is, which profile comes closest, and what to look after. Changes nothing."""
+    from boxwright.detection import verbs
+
+    return verbs.detect(console, host=host, site=site, as_profile_file=profile_file)
 
 
 @_verb
@@ -176,6 +185,6 @@ def lint(console):
     return Exit.OK if all(result.ok for result in run_all(ROOT, show)) else Exit.ERROR
 
 
-namespace = Collection(plan, provision, verify, profiles, docs, doctor, test, lint)
+namespace = Collection(plan, provision, verify, detect, profiles, docs, doctor, test, lint)
 namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh))
 namespace.add_collection(Collection("secrets", show=secrets_show))

@@ -62,7 +62,7 @@ def choose(choice: Choice) -> Fleet:
         BadInputError: A name, a file or an argument is wrong.
     """
     profile = load_profile(choice.profile)
-    site = _single_host(choice.host) if choice.host else load_site(choice.site)
+    site = single_host(choice.host) if choice.host else load_site(choice.site)
     return make_fleet(profile, _adjusted(site, choice), load_models())
 
 
@@ -146,7 +146,7 @@ def _adjusted(site: Site, choice: Choice) -> Site:
     return site.model_copy(update={"twin": twin, "hosts": hosts or site.hosts})
 
 
-def _single_host(text: str) -> Site:
+def single_host(text: str) -> Site:
     """A site of one real host, from `[USER@]ADDRESS[:PORT]`."""
     user, _, place = text.rpartition("@")
     address, _, port = place.rpartition(":") if place.count(":") == 1 else (place, "", "")

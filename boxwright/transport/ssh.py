@@ -83,8 +83,15 @@ class Completed:
     stderr: str
 
 
-def run(endpoint: Endpoint, script: str, *, stdin: str = "", timeout_s: float = 60) -> Completed:
+def run(endpoint: Endpoint, script: str, *, stdin: str = "", timeout_s: float = 60, partial: bool = False) -> Completed:
     """Run a bash script on a host as root and wait for it.
+
+    Args:
+        endpoint: The host.
+        script: The script.
+        stdin: What it reads.
+        timeout_s: How long to wait for its end.
+        partial: When it does not end in time, take what it said until then, with code 124.
 
     Raises:
         UnreachableError: ssh could not get in, or nothing came back in time.
@@ -95,10 +102,14 @@ def run(endpoint: Endpoint, script: str, *, stdin: str = "", timeout_s: float = 
             input=stdin,
             capture_output=True,
             text=True,
+            errors="replace",  # a banner or a tool in another encoding is no reason to fail
             timeout=timeout_s,
             check=False,
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as late:
+        if partial and late.stdout:
+            said = late.stdout  # bytes, although text was asked for
+            return Completed(124, said.decode(errors="replace") if isinstance(said, bytes) else said, "")
         raise UnreachableError(
             f"no answer within {timeout_s:.0f} s", where=endpoint.name, hint=_how_to_look(endpoint)
         ) from None
