@@ -43,6 +43,8 @@ def machine_of(host: str, answer: str, mark: str, catalogue: AcceleratorCatalogu
     """
     sections = read_sections(answer, mark)
     on_bus = parse(sections, "pci", pci.devices, tool="sysfs")
+    by_lspci = parse(sections, "lspci", pci.names)
+    called = {} if isinstance(by_lspci, Unknown) else by_lspci  # names only; sysfs is what counts
     interfaces = parse(sections, "nics", network.hardware_nics, tool="sysfs", empty_is_fine=True)
     return Machine(
         host=host,
@@ -52,7 +54,7 @@ def machine_of(host: str, answer: str, mark: str, catalogue: AcceleratorCatalogu
         memory_kib=parse(sections, "memory_total", hardware.memory_kib, tool="/proc/meminfo"),
         numa_nodes=parse(sections, "nodes", hardware.numa_nodes, tool="sysfs"),
         dimms=parse(sections, "dmidecode", hardware.dimms),
-        accelerators=_then(on_bus, lambda found: pci.accelerators(found, catalogue)),
+        accelerators=_then(on_bus, lambda found: pci.accelerators(found, catalogue, called)),
         fabric_switches=_then(on_bus, lambda found: pci.fabric_switches(found, catalogue)),
         nvidia=parse(sections, "nvidia_smi", nvidia.driver, tool="nvidia-smi"),
         disks=parse(sections, "lsblk", disks.disks),

@@ -47,7 +47,8 @@ def _first_words(text: str) -> str:
 def _gpu(gpu: ElementTree.Element) -> GpuReading:
     link = "pci/pci_gpu_link_info"
     memory = whole(_value(gpu, "fb_memory_usage/total") or "")
-    power = _value(gpu, "gpu_power_readings/current_power_limit") or _value(gpu, "power_readings/power_limit") or ""
+    places = ("gpu_power_readings/current_power_limit", "gpu_power_readings/power_limit", "power_readings/power_limit")
+    power = next((limit for place in places if (limit := _value(gpu, place))), "")
     watts = re.match(r"([0-9]{1,6}(\.[0-9]{1,6})?) W", power)
     return GpuReading(
         slot=slot_of(gpu.get("id", "")),

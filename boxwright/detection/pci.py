@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from boxwright.detection.machine import UNKNOWN_NODE, AcceleratorFound, PcieLink
@@ -77,9 +77,21 @@ def _width(text: str) -> int | None:
     return lanes if lanes and 0 < lanes <= 32 else None  # 255 is what a device that is gone reads
 
 
-def accelerators(found: tuple[Device, ...], catalogue: AcceleratorCatalogue) -> tuple[AcceleratorFound, ...]:
-    """The accelerators among the devices, those without a recipe too."""
-    return tuple(_named(device, catalogue) for device in found if _is_accelerator(device, catalogue))
+def names(text: str) -> dict[str, str]:
+    """What `lspci -Dnnvmm` calls each device, by slot."""
+    found = {}
+    for block in text.split("\n\n"):
+        values = dict(re.findall(r"^(Slot|Device):\t(.*)$", block, re.MULTILINE))
+        if _SLOT.fullmatch(values.get("Slot", "")) and values.get("Device"):
+            found[values["Slot"]] = re.sub(r" \[[0-9a-f]{4}\]$", "", values["Device"])
+    return found
+
+
+def accelerators(
+    found: tuple[Device, ...], catalogue: AcceleratorCatalogue, called: Mapping[str, str]
+) -> tuple[AcceleratorFound, ...]:
+    """The accelerators among the devices, those without a recipe too; `called` names what the catalogue does not."""
+    return tuple(_named(device, catalogue, called) for device in found if _is_accelerator(device, catalogue))
 
 
 def fabric_switches(found: tuple[Device, ...], catalogue: AcceleratorCatalogue) -> int:
@@ -98,14 +110,14 @@ def _is_accelerator(device: Device, catalogue: AcceleratorCatalogue) -> bool:
     return known and (device.kind == _DISPLAY or (device.kind == _VGA and vendor == "10de"))
 
 
-def _named(device: Device, catalogue: AcceleratorCatalogue) -> AcceleratorFound:
+def _named(device: Device, catalogue: AcceleratorCatalogue, called: Mapping[str, str]) -> AcceleratorFound:
     known = catalogue.find(device.pci_id, device.subsystem)
     vendor = catalogue.vendor(device.pci_id.split(":")[0]) or "unknown vendor"
     return AcceleratorFound(
         slot=device.slot,
         pci_id=device.pci_id,
         subsystem=device.subsystem,
-        name=known[1].name if known else f"{vendor} accelerator {device.pci_id}",
+        name=known[1].name if known else f"{vendor} {called.get(device.slot) or 'accelerator ' + device.pci_id}",
         vendor=vendor,
         accelerator=known[0].id if known else None,
         recipe=known[0].recipe if known else False,

@@ -13,7 +13,7 @@ PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 section() {
     name=$1
     shift
-    printf '%s begin %s\n' "$mark" "$name"
+    printf '\n%s begin %s\n' "$mark" "$name" # a banner may have left its line open
     {
         said=$("$@" 2>&1 >&3 3>&- </dev/null)
         printf '\000%s\000%s' "$?" "$(printf '%s' "$said" | tail -c 2000)"

@@ -54,7 +54,7 @@ def read_sections(answer: str, mark: str) -> dict[str, Section]:
     """
     found: dict[str, Section] = {}
     name, lines = "", list[str]()
-    for line in answer.splitlines():
+    for line in answer.split("\n"):
         words = line.split()
         if words[:2] == [mark, "begin"] and len(words) == 3:
             name, lines = words[2], []
