@@ -13,6 +13,8 @@ from boxwright.model.accelerators import AcceleratorCatalogue
 
 Severity = Literal["error", "warning", "note"]
 _CLOCK_OFF_S = 60.0
+_MISSING = ": not installed"
+_PACKAGE = {"dmidecode": "dmidecode", "lscpu": "util-linux", "lsblk": "util-linux", "ip": "iproute2", "ss": "iproute2"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,12 @@ def _system(machine: Machine) -> Iterator[Finding]:
 
 
 def _unknown(machine: Machine) -> Iterator[Finding]:
+    """What was not found out. That nvidia-smi is missing matters only where there is a card for it."""
+    cards = machine.accelerators
+    without_nvidia = not isinstance(cards, Unknown) and not any(card.pci_id.startswith("10de:") for card in cards)
     for name in type(machine).model_fields:
         value = getattr(machine, name)
-        if isinstance(value, Unknown):
-            yield Finding("note", name.replace("_", " "), f"not found out: {value.reason}")
+        if isinstance(value, Unknown) and not (name == "nvidia" and without_nvidia):
+            tool = value.reason.partition(":")[0]
+            remedy = f"apt-get install {_PACKAGE[tool]}" if value.reason.endswith(_MISSING) and tool in _PACKAGE else ""
+            yield Finding("note", name.replace("_", " "), f"not found out: {value.reason}", remedy)
