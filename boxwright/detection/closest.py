@@ -65,7 +65,7 @@ def _accelerators(machine: Machine, wanted: Hardware) -> Iterator[Difference]:
         yield Difference("accelerators", "unknown", "", 50)
         return
     found = Counter(card.pci_id for card in machine.accelerators)
-    asked = Counter({card.pci_id: card.count for card in wanted.accelerators})
+    asked = Counter(card.pci_id for card in wanted.accelerators for _ in range(card.count))
     names = {card.pci_id: card.name for card in machine.accelerators} | {c.pci_id: c.name for c in wanted.accelerators}
     for pci_id in sorted(found | asked):
         if found[pci_id] != asked[pci_id]:

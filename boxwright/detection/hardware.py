@@ -15,7 +15,13 @@ _PLACEHOLDER = re.compile(
 )
 _GIB = {"MB": 1 / 1024, "GB": 1.0, "TB": 1024.0}  # dmidecode's units are powers of two
 _PROCESSOR = re.compile(r"(?:CPU|PROC(?:ESSOR)?|SOCKET|NODE|P)[ _-]?([0-9])", re.IGNORECASE)
-_CHANNEL = re.compile(r"(?:CHANNEL|CHAN|CH)[ _-]?([A-P0-9])|DIMM[ _-]?([A-P])[ _-]?[0-9]?(?![A-Z])", re.IGNORECASE)
+_CHANNEL = re.compile(
+    r"DIMM[ _-]?P[0-9][ _-](?P<gigabyte>[A-P])[0-9]"
+    r"|(?:^|[ _-])C(?P<inspur>[0-9]{1,2})D[0-9]"
+    r"|(?:CHANNEL|CHAN|CH)[ _-]?(?P<named>[A-P]|[0-9]{1,2})"
+    r"|DIMM[ _-]?(?P<letter>[A-P])[ _-]?[0-9]?(?![A-Z])",
+    re.IGNORECASE,
+)
 
 
 def system(text: str) -> System:
@@ -116,4 +122,4 @@ def _channel(slot: str) -> str | None:
     if not channel:
         return None
     processor = _PROCESSOR.search(slot)
-    return f"{processor[1] if processor else ''}{(channel[1] or channel[2]).upper()}"
+    return f"{processor[1] if processor else ''}{channel[channel.lastgroup or 0].upper()}"

@@ -76,7 +76,7 @@ def listeners(text: str) -> tuple[Listener, ...]:
         match = _LISTENER.fullmatch(line.strip())
         if match and int(match[3]) <= 65535:
             protocol: Literal["tcp", "udp"] = "tcp" if match[1] == "tcp" else "udp"
-            found.append(Listener(protocol=protocol, address=match[2].strip("[]"), port=int(match[3])))
+            found.append(Listener(protocol=protocol, address=re.sub(r"[\[\]]", "", match[2]), port=int(match[3])))
     if text.strip() and not found:
         raise UnreadableError("no line of ss")
     return tuple(found)

@@ -88,7 +88,17 @@ def test_memory_channels() -> None:
 
 @pytest.mark.parametrize(
     ("slot", "channel"),
-    [("P1-DIMMA1", "1A"), ("DIMM 0 P0 CHANNEL C", "0C"), ("CPU1_DIMM_H2", "1H"), ("A7", None), ("Slot 3", None)],
+    [
+        ("P1-DIMMA1", "1A"),
+        ("DIMM 0 P0 CHANNEL C", "0C"),
+        ("CPU1_DIMM_H2", "1H"),
+        ("DIMM_P0_A0", "0A"),
+        ("CPU1_C11D0", "111"),
+        ("DIMM 7 P1_Node0_Channel3_Dimm0", "13"),
+        ("PROC 1 DIMM 12", None),
+        ("A7", None),
+        ("Slot 3", None),
+    ],
 )
 def test_channels_by_the_slots_names(slot: str, channel: str | None) -> None:
     text = f"Handle 0x1\nMemory Device\n\tSize: 1 TB\n\tLocator: {slot}\n"
