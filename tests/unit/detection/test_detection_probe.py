@@ -21,6 +21,7 @@ from boxwright.detection.collect import PROBE, machine_of
 from boxwright.detection.machine import Machine, Unknown
 from boxwright.detection.sections import Section, read_sections
 from boxwright.errors import BadInputError, Exit, UnreachableError
+from boxwright.lab.spec import RunningTwin
 from boxwright.transport.ssh import Endpoint
 
 Tool = Callable[[str, str], None]
@@ -192,6 +193,28 @@ def test_a_host_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_arguments(host: str, site: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         verbs.endpoints(host, site)
+
+
+def test_the_hosts_of_a_site(tmp_path: Path) -> None:
+    site = tmp_path / "bench.yml"
+    hosts = "hosts: [{name: box-1, address: 192.0.2.1}, {name: box-2, address: 192.0.2.2}]"
+    site.write_text(f"name: bench\n{hosts}\nssh: {{user: admin, port: 2222}}\n")
+    every = verbs.endpoints("", str(site))
+    assert [(one.name, one.user, one.port) for one in every] == [("box-1", "admin", 2222), ("box-2", "admin", 2222)]
+    for chosen in ("box-2", "192.0.2.2", "admin@192.0.2.2"):
+        assert [one.name for one in verbs.endpoints(chosen, str(site))] == ["box-2"]
+    with pytest.raises(BadInputError, match="has 2"):
+        verbs.detect(Console(), host="", site=str(site), as_profile_file=True)
+
+
+def test_the_twins_of_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lab:
+        def twin(self, name: str) -> RunningTwin:
+            return RunningTwin(name, "10.0.0.9", Path("/key"), Path("/known"), "debian-12")
+
+    monkeypatch.setattr(verbs, "lab_of", lambda *_: Lab())
+    (twin,) = verbs.endpoints("", "lab")
+    assert (twin.name, twin.address, twin.key) == ("lab-1", "10.0.0.9", Path("/key"))
 
 
 def test_a_section_that_the_probe_never_reached() -> None:
