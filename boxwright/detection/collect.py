@@ -42,7 +42,7 @@ def machine_of(host: str, answer: str, mark: str, catalogue: AcceleratorCatalogu
         BoxwrightError: This is not the probe's answer.
     """
     sections = read_sections(answer, mark)
-    on_bus = parse(sections, "pci", pci.devices, tool="sysfs")
+    on_bus = parse(sections, "pci", pci.devices, tool="sysfs", empty_is_fine=True)
     by_lspci = parse(sections, "lspci", pci.names)
     called = {} if isinstance(by_lspci, Unknown) else by_lspci  # names only; sysfs is what counts
     interfaces = parse(sections, "nics", network.hardware_nics, tool="sysfs", empty_is_fine=True)

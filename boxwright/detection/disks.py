@@ -8,7 +8,9 @@ from typing import Any
 from boxwright.detection.machine import Disk, FileSystem
 from boxwright.detection.sections import UnreadableError, json_with
 
-_DF_LINE = re.compile(r"(/dev/\S+)\s+([0-9]{1,19})\s+[0-9]+\s+(-?[0-9]{1,19})\s+\S+\s+(/.*)")
+_DF_LINE = re.compile(r"(\S+)\s+([0-9]{1,19})\s+[0-9]+\s+(-?[0-9]{1,19})\s+\S+\s+(/.*)")
+# Nothing is stored below these; what is mounted there from a disk is a single file of a container's host.
+_NOT_FOR_DATA = re.compile(r"/(dev|etc|proc|run|sys)(/.*)?")
 
 
 def disks(text: str) -> tuple[Disk, ...]:
@@ -60,12 +62,13 @@ def _word(value: object) -> str:
 
 
 def file_systems(text: str) -> tuple[FileSystem, ...]:
-    """The mounted file systems that lie on a disk."""
+    """The mounted file systems for data: the root, whatever it lies on, and those on a disk."""
     found = []
     for line in text.splitlines():
-        if match := _DF_LINE.fullmatch(line.strip()):
+        match = _DF_LINE.fullmatch(line.strip())
+        if match and (match[4] == "/" or (match[1].startswith("/dev/") and not _NOT_FOR_DATA.fullmatch(match[4]))):
             size, free = int(match[2]), max(int(match[3]), 0)
             found.append(FileSystem(device=match[1], mount=match[4], bytes=size, free_bytes=free))
     if not found:
-        raise UnreadableError("no file system on a disk")
+        raise UnreadableError("no file system for data")
     return tuple(found)

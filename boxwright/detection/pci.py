@@ -32,13 +32,13 @@ class Device:
 
 
 def devices(text: str) -> tuple[Device, ...]:
-    """Every PCI device of the probe's list.
+    """Every PCI device of the probe's list; a virtual machine or a container may have a bus without any.
 
     Raises:
         UnreadableError: Not one line is a PCI device.
     """
     found = tuple(_devices(text))
-    if not found:
+    if not found and text.strip():
         raise UnreadableError("no PCI device")
     return found
 

@@ -84,6 +84,10 @@ system() {
 }
 
 pci() {
+    [ -d /sys/bus/pci/devices ] || {
+        echo 'no PCI bus in /sys' >&2
+        return 1
+    }
     for device in /sys/bus/pci/devices/*; do
         [ -e "$device/vendor" ] || continue
         printf '%s' "${device##*/}"

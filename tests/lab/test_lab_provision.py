@@ -121,3 +121,14 @@ def test_plan_sees_nothing_then_a_drift_and_provision_mends_it(boxwright: Boxwri
     assert again.code == Exit.OK
     assert on_twin(boxwright, twin_site, "sysctl -n vm.swappiness").strip() == "10"
     assert boxwright("plan", "--profile", "lab", "--site", twin_site).code == Exit.OK
+
+
+@both
+def test_detect_knows_the_machine_again(boxwright: Boxwright, twin_site: str) -> None:
+    ran = boxwright("detect", "--site", twin_site)
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    (machine,) = ran.kind("machine")
+    assert {"bytes", "mount"} <= machine["file_systems"][0].keys()
+    assert {443, 22} <= {listener["port"] for listener in machine["listeners"]}
+    match = ran.kind("match")[0]
+    assert (match["profile"], match["differences"]) == ("lab", [])

@@ -211,3 +211,12 @@ def test_no_value_in_the_xml_breaks_detection(value: str, where: int) -> None:
     parts = by_hand("nvidia-smi-mixed.xml").split("N/A")
     place = where % (len(parts) - 1)
     machine(nvidia_smi="N/A".join(parts[: place + 1]) + value + "N/A".join(parts[place + 1 :]))
+
+
+def test_a_bus_without_devices_has_no_accelerator_and_no_bus_is_unknown() -> None:
+    assert machine(pci="").accelerators == ()
+    outputs = eight_4090()
+    del outputs["pci"]
+    framed = answer(outputs) + section("pci", "", code=1, said="no PCI bus in /sys")
+    found = machine_of("box", framed, MARK, CATALOGUE, now=NOW)
+    assert found.accelerators == Unknown(reason="sysfs: it ended with code 1: no PCI bus in /sys")

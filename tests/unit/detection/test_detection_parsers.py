@@ -48,6 +48,11 @@ def test_lsblk_with_raid_and_an_empty_disk() -> None:
     assert (models.transport, models.holds_data) == ("nvme", False)
 
 
+def test_the_root_counts_on_whatever_it_lies_and_a_mounted_file_does_not() -> None:
+    (root,) = disks.file_systems(recorded("df-container-twin.txt"))
+    assert (root.mount, root.free_bytes) == ("/", 82755846144)
+
+
 def test_recorded_df() -> None:
     (root,) = disks.file_systems(recorded("df.txt"))
     assert (root.device, root.mount) == ("/dev/vda", "/")
