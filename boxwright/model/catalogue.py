@@ -43,7 +43,7 @@ class Model(Frozen):
     license: str
     parameters: Annotated[int, Field(gt=0)]
     context_length: Annotated[int, Field(gt=0)]  # tokens the model was trained for
-    files: tuple[ModelFile, ...]
+    files: tuple[ModelFile, ...]  # none: known by name, with no digests pinned yet, so it is not fetched
 
 
 class ModelCatalogue(Frozen):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from boxwright.errors import BadInputError, did_you_mean
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.catalogue import ModelCatalogue
+from boxwright.model.composition import load_composed
 from boxwright.model.fleet import Fleet
 from boxwright.model.loading import load
 from boxwright.model.profile import Profile
@@ -37,7 +38,7 @@ def load_profile(name: str, inventories: Path = INVENTORIES) -> Profile:
     path = Path(name) if name.endswith(".yml") else inventories / "profiles" / f"{name}.yml"
     if not path.is_file():
         raise _unknown("profile", name, profile_names(inventories))
-    profile = load(path, Profile)
+    profile = load_composed(path, Profile, inventories / "parts")
     _named_like_its_file(profile.name, path.stem, path)
     return profile
 

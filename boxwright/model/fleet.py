@@ -31,6 +31,13 @@ class Fleet(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _hosts_make_whole_boxes(self) -> Fleet:
+        nodes, hosts = self.profile.nodes, len(self.site.hosts)
+        if hosts % nodes:
+            raise ValueError(f"a {self.profile.name} is {nodes} machines, and the site has {hosts}")
+        return self
+
     @property
     def model(self) -> Model:
         """The model that the stack serves."""

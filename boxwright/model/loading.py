@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -20,20 +21,42 @@ Schema = TypeVar("Schema", bound=BaseModel)
 MAX_BYTES = 1_000_000  # a profile is a few kilobytes; more is a mistake, and YAML parsing is slow
 
 
+@dataclass(frozen=True)
+class Layer:
+    """One file of those that a document is put together from."""
+
+    path: Path
+    document: dict[str, Any]
+
+
 def load(path: Path, schema: type[Schema]) -> Schema:
     """Read a YAML file as `schema`.
 
     Raises:
         BadInputError: The file is missing, is not YAML, or breaks the schema.
     """
-    document = _parse(path)
+    layer = read_layer(path)
+    return validated(layer.document, schema, (layer,))
+
+
+def validated(document: dict[str, Any], schema: type[Schema], layers: Sequence[Layer]) -> Schema:
+    """Hold a document against its schema; a mistake is looked up in the layers, the last of which counts most.
+
+    Raises:
+        BadInputError: The document breaks the schema.
+    """
     try:
         return schema.model_validate(document)
     except ValidationError as error:
-        raise _explain(path, document, schema, error) from None
+        raise _explain(layers, schema, error) from None
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def read_layer(path: Path) -> Layer:
+    """Read a YAML file that is a mapping, with the places of its keys.
+
+    Raises:
+        BadInputError: The file is missing, or is not such YAML.
+    """
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -73,7 +96,7 @@ def _parse(path: Path) -> dict[str, Any]:
         )
     if not isinstance(document, dict):
         raise BadInputError("the file must be a mapping of keys to values", where=f"{path}:1")
-    return document
+    return Layer(path, document)
 
 
 def _mark(path: Path, error: MarkedYAMLError) -> str:
@@ -89,20 +112,28 @@ def _yaml_hint(text: str, error: MarkedYAMLError) -> str:
     return "Look at the line before it, too: a missing colon or quote is often there."
 
 
-def _explain(path: Path, document: Any, schema: type[BaseModel], error: ValidationError) -> BadInputError:
-    """All of the file's mistakes as one error: the first as the message, the others below it."""
+def _explain(layers: Sequence[Layer], schema: type[BaseModel], error: ValidationError) -> BadInputError:
+    """All mistakes as one error: the first as the message, the others below it."""
     lines = []
     for detail in error.errors(include_url=False):
         keys = tuple(detail["loc"])
-        lines.append((_position(path, document, keys), _sentence(schema, keys, detail)))
+        lines.append((position(layers, keys), _sentence(schema, keys, detail)))
     (where, first), rest = lines[0], lines[1:]
     more = "\n".join(f"{place}: {text}" for place, text in rest)
     return BadInputError(first, where=where, hint=f"Also wrong:\n{more}" if more else "")
 
 
-def _position(path: Path, document: Any, keys: Sequence[int | str]) -> str:
-    """`file:line:column` of the deepest of these keys that the file really holds."""
-    line, column, node = 0, 0, document
+def position(layers: Sequence[Layer], keys: Sequence[int | str]) -> str:
+    """`file:line:column` of the deepest of these keys that is really there, in the last layer that has it."""
+    places = [(_place(layer, keys), number) for number, layer in enumerate(layers)]
+    (_, line, column), number = max(places, key=lambda place: (place[0][0], place[1]))
+    return f"{layers[number].path}:{line + 1}:{column + 1}"
+
+
+def _place(layer: Layer, keys: Sequence[int | str]) -> tuple[int, int, int]:
+    """How many of these keys a layer holds one in the other, and where the last of them stands."""
+    depth, line, column = 0, 0, 0
+    node: Any = layer.document
     for key in keys:
         try:
             if isinstance(node, dict):
@@ -112,7 +143,8 @@ def _position(path: Path, document: Any, keys: Sequence[int | str]) -> str:
             node = node[key]
         except (KeyError, IndexError, TypeError, AttributeError):
             break
-    return f"{path}:{line + 1}:{column + 1}"
+        depth += 1
+    return depth, line, column
 
 
 def _sentence(schema: type[BaseModel], keys: Sequence[int | str], detail: ErrorDetails) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Identifier, Network, Port
+from boxwright.model.contract import Waiver
 
 Distribution = Literal["debian-12", "debian-13"]
 SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
@@ -95,6 +96,7 @@ class Site(Frozen):
     server_name: Address | None = None  # DNS name of the gateway; without one, the host's address
     certificate: Certificate | None = None
     secrets: Secrets = Secrets()
+    waivers: tuple[Waiver, ...] = ()
 
     @model_validator(mode="after")
     def _hosts_are_distinct(self) -> Site:
@@ -105,6 +107,14 @@ class Site(Frozen):
                 twice = [a for a in twice if len({h.port for h in self.hosts if h.address == a}) == 1]
             if twice:
                 raise ValueError(f"two hosts share the {field} {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _waivers_are_for_hosts_of_the_site(self) -> Site:
+        names = {host.name for host in self.hosts}
+        strangers = sorted({name for waiver in self.waivers for name in waiver.hosts} - names)
+        if strangers:
+            raise ValueError(f"a waiver is for {', '.join(strangers)}, and the site has no such host")
         return self
 
     @model_validator(mode="after")

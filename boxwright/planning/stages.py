@@ -40,8 +40,9 @@ def stages_of(profile: Profile, only: tuple[str, ...] = ()) -> tuple[Stage, ...]
     Raises:
         BadInputError: `only` names a stage that the profile does not have.
     """
+    workload = WORKLOAD if profile.stack.deployable else ()
     skipped = {"open_webui"} if profile.stack.chat_page == "none" else set()
-    stages = tuple(stage for stage in (*PLATFORM, *WORKLOAD) if stage.name not in skipped)
+    stages = tuple(stage for stage in (*PLATFORM, *workload) if stage.name not in skipped)
     names = [stage.name for stage in stages]
     for name in only:
         if name not in names:

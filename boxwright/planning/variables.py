@@ -73,6 +73,8 @@ def role_variables(
 def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirrors) -> tuple[Variables, ...]:
     """What the pyinfra deploys are given for this host. `mirrors` must be resolved: no field empty."""
     stack, proxy = fleet.profile.stack, fleet.site.proxy
+    if not stack.deployable:
+        return ()
     directory = PurePosixPath(stack.models_directory) / fleet.model.id
     assert mirrors.python_index  # noqa: S101  resolved by the caller
     assert mirrors.debian  # noqa: S101  resolved by the caller

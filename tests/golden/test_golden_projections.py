@@ -26,8 +26,9 @@ HERE = Path(__file__).parent
 
 
 def projected(profile_name: str) -> dict[str, Any]:
-    hosts = (Host(name="box-1", address="192.0.2.7"),)
-    fleet = make_fleet(load_profile(profile_name), Site(name="golden", hosts=hosts), load_models())
+    profile = load_profile(profile_name)
+    hosts = tuple(Host(name=f"box-{number}", address=f"192.0.2.{6 + number}") for number in range(1, profile.nodes + 1))
+    fleet = make_fleet(profile, Site(name="golden", hosts=hosts), load_models())
     secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
     mirrors = Mirrors(
         debian="http://mirror.example/debian",
