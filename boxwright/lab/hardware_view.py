@@ -9,12 +9,17 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from boxwright.lab.firmware_view import firmware_tables
 from boxwright.model.hardware import Accelerator, Cpu, Hardware
 
 Files = dict[str, bytes]
 
 _DISPLAY, _3D, _PROCESSING = 0x030000, 0x030200, 0x120000
+_ETHERNET, _INFINIBAND, _BRIDGE = 0x020000, 0x020700, 0x068000
+_NVSWITCH = "10de:22a3"
+_GIGATRANSFERS = {1: "2.5", 2: "5.0", 3: "8.0", 4: "16.0", 5: "32.0", 6: "64.0", 7: "128.0"}
 _NO_RESOURCE = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
 _NUMA_COUNTERS = ("numa_hit", "numa_miss", "numa_foreign", "interleave_hit", "local_node", "other_node")
 _LOCAL, _SAME_SOCKET, _OTHER_SOCKET = 10, 12, 21
@@ -48,35 +53,62 @@ def cpu_mask(cpus: Iterable[int], total: int) -> str:
     return ",".join(f"{word:08x}" for word in reversed(words))
 
 
+@dataclass(frozen=True)
+class PciDevice:
+    """What one device on the bus shows. `kind` is its class code."""
+
+    pci_id: str
+    kind: int
+    generation: int | None = None
+    width: int | None = None
+
+
+def bus(hardware: Hardware) -> list[list[PciDevice]]:
+    """The groups of devices on the bus: accelerator cards, switches of their fabric, network cards."""
+    cards = [
+        PciDevice(card.pci_id, pci_class(card), card.pcie_generation, card.pcie_width)
+        for card in hardware.accelerators
+        for _ in range(card.count)
+    ]
+    switches = [PciDevice(_NVSWITCH, _BRIDGE)] * hardware.fabric_switches
+    nics = [
+        PciDevice(nic.pci_id, _INFINIBAND if nic.kind == "infiniband" else _ETHERNET)
+        for nic in hardware.nics
+        if nic.pci_id
+        for _ in range(nic.count)
+    ]
+    return [cards, switches, nics]
+
+
 def pci_devices(hardware: Hardware) -> Files:
-    """The folder /sys/bus/pci/devices: one entry per accelerator card, spread over the NUMA nodes."""
-    cards = [accelerator for accelerator in hardware.accelerators for _ in range(accelerator.count)]
+    """The folder /sys/bus/pci/devices: one entry per device, each group spread over the NUMA nodes."""
     nodes = hardware.numa_nodes
     placed = cpus_by_node(hardware)
     buses_per_node = 255 // nodes
     used = [0] * nodes
     files: Files = {}
-    for index, card in enumerate(cards):
-        node = index * nodes // len(cards)
-        bus = 1 + node * buses_per_node + used[node] % buses_per_node
-        slot = used[node] // buses_per_node  # more cards than buses share them
-        used[node] += 1
-        files |= _pci_device(card, f"0000:{bus:02x}:{slot:02x}.0", node, placed[node])
+    for group in bus(hardware):
+        for index, device in enumerate(group):
+            node = index * nodes // len(group)
+            number = 1 + node * buses_per_node + used[node] % buses_per_node
+            slot = used[node] // buses_per_node  # more devices than buses share them
+            used[node] += 1
+            files |= _pci_device(device, f"0000:{number:02x}:{slot:02x}.0", node, placed[node])
     return files
 
 
-def _pci_device(card: Accelerator, slot: str, node: int, cpus: list[int]) -> Files:
-    vendor, device = (int(part, 16) for part in card.pci_id.split(":"))
-    kind = pci_class(card)
+def _pci_device(device: PciDevice, slot: str, node: int, cpus: list[int]) -> Files:
+    vendor, number = (int(part, 16) for part in device.pci_id.split(":"))
+    kind = device.kind
     base, sub = kind >> 16, kind >> 8 & 255
-    alias = f"pci:v{vendor:08X}d{device:08X}sv{vendor:08X}sd{0:08X}bc{base:02X}sc{sub:02X}i00"
+    alias = f"pci:v{vendor:08X}d{number:08X}sv{vendor:08X}sd{0:08X}bc{base:02X}sc{sub:02X}i00"
     uevent = (
-        f"PCI_CLASS={kind:X}\nPCI_ID={vendor:04X}:{device:04X}\nPCI_SUBSYS_ID={vendor:04X}:0000\n"
+        f"PCI_CLASS={kind:X}\nPCI_ID={vendor:04X}:{number:04X}\nPCI_SUBSYS_ID={vendor:04X}:0000\n"
         f"PCI_SLOT_NAME={slot}\nMODALIAS={alias}\n"
     )
     texts = {
         "vendor": f"0x{vendor:04x}\n",
-        "device": f"0x{device:04x}\n",
+        "device": f"0x{number:04x}\n",
         "class": f"0x{kind:06x}\n",
         "revision": "0xa1\n",
         "subsystem_vendor": f"0x{vendor:04x}\n",
@@ -88,8 +120,13 @@ def _pci_device(card: Accelerator, slot: str, node: int, cpus: list[int]) -> Fil
         "modalias": alias + "\n",
         "uevent": uevent,
     }
+    if device.generation:
+        speed = f"{_GIGATRANSFERS[device.generation]} GT/s PCIe\n"
+        texts |= {"current_link_speed": speed, "max_link_speed": speed}
+    if device.width:
+        texts |= {"current_link_width": f"{device.width}\n", "max_link_width": "16\n"}
     files = {f"{slot}/{name}": text.encode() for name, text in texts.items()}
-    files[f"{slot}/config"] = pci_config(vendor, device, kind)
+    files[f"{slot}/config"] = pci_config(vendor, number, kind)
     return files
 
 
@@ -195,9 +232,25 @@ def _renumbered(line: str, values: dict[str, object]) -> str:
     return f"{label}{separator} {values[key]}" if separator and key in values else line
 
 
-def all_views(hardware: Hardware, real_cpuinfo: str) -> Files:
+def meminfo(hardware: Hardware, real: str) -> bytes:
+    """The file /proc/meminfo: the contract's memory, as much in use as on the controller when the twin was made."""
+    total = int(hardware.memory_gib * 1024 * 1024)
+    kib = {name: int(value) for name, value in re.findall(r"^(\w+):\s+([0-9]+) kB", real, re.MULTILINE)}
+    used = max(kib.get("MemTotal", 0) - kib.get("MemAvailable", 0), 0)
+    free = max(total - used, total // 2)
+    values = {"MemTotal": total, "MemFree": free, "MemAvailable": free}
+    lines = []
+    for line in real.splitlines():
+        name = line.partition(":")[0]
+        lines.append(f"{name + ':':<16}{values[name]:>8} kB" if name in values else line)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def all_views(hardware: Hardware, real_cpuinfo: str, real_meminfo: str) -> Files:
     """Every generated file of a twin, below one folder per view."""
     trees = {"pci": pci_devices(hardware), "node": numa_nodes(hardware), "cpu": processors(hardware.cpu)}
     files = {f"{view}/{path}": content for view, tree in trees.items() for path, content in tree.items()}
     files["cpuinfo"] = cpuinfo(hardware.cpu, real_cpuinfo)
+    files["meminfo"] = meminfo(hardware, real_meminfo)
+    files |= {f"firmware/dmi/tables/{name}": content for name, content in firmware_tables(hardware).items()}
     return files

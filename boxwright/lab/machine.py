@@ -31,6 +31,13 @@ over pci /sys/bus/pci/devices
 over node /sys/devices/system/node
 over cpu /sys/devices/system/cpu
 over cpuinfo /proc/cpuinfo
+over meminfo /proc/meminfo
+if [ ! -e /sys/firmware ]; then # nspawn's /sys has a few folders of the real one only
+  mount -o remount,rw /sys
+  mkdir /sys/firmware
+  mount -o remount,ro /sys
+fi
+over firmware /sys/firmware
 over kernel/thp /sys/kernel/mm/transparent_hugepage
 mount --rbind /proc/sys "$views/original"
 mount --make-rprivate "$views/original"
@@ -51,6 +58,7 @@ Simulated, as views generated from the profile:
   PCI devices            /sys/bus/pci/devices (no device answers; there is no GPU)
   NUMA nodes             /sys/devices/system/node
   processors             /sys/devices/system/cpu, /proc/cpuinfo (the true number: taskset -p 1)
+  memory                 /proc/meminfo (does not move), memory modules in /sys/firmware/dmi/tables
 Simulated, as this twin's own copy; the controller's kernel keeps its values:
   kernel settings        /proc/sys/vm, /proc/sys/fs, /proc/sys/kernel
   transparent huge pages /sys/kernel/mm/transparent_hugepage
@@ -181,7 +189,7 @@ def _write_seed(seed: Path, name: str, public_key: str) -> None:
 
 def _write_views(places: TwinPlaces, hardware: Hardware) -> None:
     """All views in one file: a big machine has thousands of small ones, which the supervisor keeps in memory."""
-    files = hardware_view.all_views(hardware, Path("/proc/cpuinfo").read_text())
+    files = hardware_view.all_views(hardware, Path("/proc/cpuinfo").read_text(), Path("/proc/meminfo").read_text())
     files["init"] = _INIT.encode()
     places.view_files.write_text(dump_files(files))
 

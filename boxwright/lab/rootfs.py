@@ -20,7 +20,7 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod", "procps"),
     *("openssh-server", "sudo", "python3", "python3-apt", "ca-certificates", "curl", "gpg"),
-    *("iproute2", "iputils-ping", "nftables", "pciutils", "numactl"),
+    *("iproute2", "iputils-ping", "nftables", "pciutils", "numactl", "dmidecode"),
 )
 _LAYOUT = 2  # raised when the way the tree is cleaned up changes
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxwright.lab import hardware_view as view
-from boxwright.model.hardware import Accelerator, Cpu, Hardware
+from boxwright.lab.firmware_view import firmware_tables
+from boxwright.model.hardware import Accelerator, Cpu, Dimms, Hardware, Nic
 
 H20 = Accelerator(name="NVIDIA H20", pci_id="10de:2329", count=8, memory_gib=96)
 RTX4090 = Accelerator(name="GeForce RTX 4090", pci_id="10de:2684", count=8, memory_gib=24)
@@ -112,4 +113,44 @@ def test_a_machine_without_cards_shows_none() -> None:
 
 @pytest.mark.parametrize("name", ["pci", "node", "cpu"])
 def test_all_views_are_one_folder_each(name: str) -> None:
-    assert any(path.startswith(f"{name}/") for path in view.all_views(BOX, "processor\t: 0\n\n"))
+    assert any(path.startswith(f"{name}/") for path in view.all_views(BOX, "processor\t: 0\n\n", "MemTotal: 8 kB\n"))
+
+
+def test_links_show_their_speed_and_width() -> None:
+    card = RTX4090.model_copy(update={"pcie_generation": 4, "pcie_width": 8, "count": 1})
+    files = view.pci_devices(BOX.model_copy(update={"accelerators": (card,)}))
+    told = {path.split("/")[1]: content for path, content in files.items() if "link" in path}
+    assert told == {
+        "current_link_speed": b"16.0 GT/s PCIe\n",
+        "max_link_speed": b"16.0 GT/s PCIe\n",
+        "current_link_width": b"8\n",
+        "max_link_width": b"16\n",
+    }
+
+
+def test_the_switches_of_a_fabric_and_network_cards_are_on_the_bus() -> None:
+    nic = Nic(name="compute", kind="infiniband", count=2, gbit_s=400, pci_id="15b3:1021")
+    files = view.pci_devices(BOX.model_copy(update={"fabric_switches": 4, "nics": (nic,)}))
+    kinds = [content.strip() for path, content in files.items() if path.endswith("/class")]
+    assert kinds.count(b"0x030200") == 8
+    assert kinds.count(b"0x068000") == 4
+    assert kinds.count(b"0x020700") == 2
+
+
+def test_memory_is_the_contracts_and_the_rest_is_real() -> None:
+    real = "MemTotal:       1024 kB\nMemFree:         100 kB\nMemAvailable:    512 kB\nSwapTotal:         7 kB\n"
+    told = view.meminfo(BOX, real).decode().splitlines()
+    assert told[0].split() == ["MemTotal:", str(64 * 1024 * 1024), "kB"]
+    assert told[2].split() == ["MemAvailable:", str(64 * 1024 * 1024 - 512), "kB"]
+    assert told[3].split() == ["SwapTotal:", "7", "kB"]
+
+
+def test_firmware_tables_add_up() -> None:
+    """What the real dmidecode reads in them is tested on twins."""
+    box = BOX.model_copy(update={"memory_gib": 1536.0, "dimms": Dimms(count=24, gib=64, channels_per_socket=8)})
+    tables = firmware_tables(box)
+    entry, table = tables["smbios_entry_point"], tables["DMI"]
+    assert sum(entry) % 256 == 0
+    assert struct.unpack_from("<I", entry, 12) == (len(table),)
+    assert table.count(b"_DIMM_") == 32  # two slots a channel, 24 of them filled
+    assert table.count(struct.pack("<I", 64 * 1024)) == 24
