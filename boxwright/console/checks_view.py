@@ -13,8 +13,9 @@ from rich.text import Text
 from boxwright.console.console import Console
 from boxwright.console.text import counted, one_line, padded, shortened
 
-Result = Literal["fail", "waived", "pass"]
-_STYLE: dict[Result, str] = {"fail": "bold red", "waived": "yellow", "pass": "green"}
+Result = Literal["fail", "waived", "unproven", "pass"]
+_STYLE: dict[Result, str] = {"fail": "bold red", "waived": "yellow", "unproven": "cyan", "pass": "green"}
+_WITH_REMEDY = {"fail", "waived"}
 _ORDER = list(_STYLE)
 
 
@@ -26,7 +27,8 @@ class CheckResult:
         host: The host that was checked.
         id: The check's stable name.
         what: What should hold, as a sentence.
-        result: Whether it does; `waived` when a named person accepted that it does not.
+        result: Whether it does; `waived` when a named person accepted that it does not, `unproven` when
+            it cannot be looked at here.
         evidence: What was found; for a waiver also who gave it and why.
         remedy: What to do when it does not hold.
     """
@@ -59,10 +61,11 @@ def show_checks(console: Console, checks: Sequence[CheckResult]) -> None:
     else:
         for line in _lines(ordered, with_host=with_host):
             console.line(line)
-    if counts["fail"] or counts["waived"]:
-        style = _STYLE["fail"] if counts["fail"] else _STYLE["waived"]
-        words = f"{counts['fail']} failed, {counts['waived']} waived, {counts['pass']} passed."
-        console.line(words, style=style)
+    if counts["pass"] < len(checks):
+        worst: Result = next(result for result in _ORDER if counts[result])
+        unproven = f"{counts['unproven']} unproven here, " if counts["unproven"] else ""
+        words = f"{counts['fail']} failed, {counts['waived']} waived, {unproven}{counts['pass']} passed."
+        console.line(words, style=_STYLE[worst])
     else:
         console.success(f"{counted(len(checks), 'check')} passed.")
 
@@ -74,7 +77,7 @@ def _table(console: Console, checks: Sequence[CheckResult], *, with_host: bool) 
     for check in checks:
         style = _STYLE[check.result]
         found = Text(shortened(one_line(check.evidence)))
-        if check.remedy and check.result != "pass":
+        if check.remedy and check.result in _WITH_REMEDY:
             found.append(f"\n{console.symbols.next} {one_line(check.remedy)}", style="cyan")
         host = [Text(one_line(check.host))] if with_host else []
         table.add_row(*host, Text(check.result, style=style), Text(check.id), Text(one_line(check.what)), found)
@@ -86,7 +89,7 @@ def _lines(checks: Sequence[CheckResult], *, with_host: bool) -> list[str]:
     for check in checks:
         host = f"{one_line(check.host)}  " if with_host else ""
         evidence = f": {shortened(one_line(check.evidence))}" if check.evidence else ""
-        lines.append(f"{padded(check.result, 6)}  {host}{one_line(check.id)}  {one_line(check.what)}{evidence}")
-        if check.remedy and check.result != "pass":
-            lines.append(f"        next: {one_line(check.remedy)}")
+        lines.append(f"{padded(check.result, 8)}  {host}{one_line(check.id)}  {one_line(check.what)}{evidence}")
+        if check.remedy and check.result in _WITH_REMEDY:
+            lines.append(f"          next: {one_line(check.remedy)}")
     return lines

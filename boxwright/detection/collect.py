@@ -68,6 +68,7 @@ def machine_of(host: str, answer: str, mark: str, catalogue: AcceleratorCatalogu
         programs=parse(sections, "programs", software.programs, tool="command -v", empty_is_fine=True),
         package_problems=parse(sections, "dpkg_audit", str.strip, tool="dpkg --audit", empty_is_fine=True),
         clock=_clock(sections, now),
+        twin="twin" in sections and sections["twin"].output.strip() == "yes",
     )
 
 

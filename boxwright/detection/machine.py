@@ -210,3 +210,4 @@ class Machine(Frozen):
     programs: dict[str, str] | Unknown
     package_problems: str | Unknown  # what dpkg --audit says; empty when all is well
     clock: Clock | Unknown
+    twin: bool = False  # a throw-away host that stands in for a machine

@@ -47,6 +47,10 @@ link_name() {
 
 os_release() { cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release; }
 
+twin() { # a throw-away host of the lab says what it is
+    if [ -e /etc/boxwright-twin ]; then echo yes; else echo no; fi
+}
+
 kernel() {
     printf 'release\t%s\n' "$(uname -r)"
     printf 'machine\t%s\n' "$(uname -m)"
@@ -131,6 +135,7 @@ programs() {
 }
 
 section os_release os_release
+section twin twin
 section kernel kernel
 section modules modules
 section secure_boot secure_boot

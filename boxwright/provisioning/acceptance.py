@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from boxwright import places
+from boxwright.detection.contract import Result, Verdict
 from boxwright.errors import Exit
+from boxwright.model.contract import ContractCheck
 from boxwright.model.site import Host
 from boxwright.planning.variables import chat_page_url, engine_url, public_url
 from boxwright.provisioning.target import Target
 from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob
+from boxwright.verification.check import Severity
+
+_PROMISE: dict[ContractCheck, str] = {
+    "accelerators.kind": "The cards are of the profile's kind and of no other",
+    "accelerators.count": "All cards are on the bus",
+    "accelerators.numa_nodes": "The cards are spread evenly over the NUMA nodes",
+    "fabric.switches": "The switches of the cards' fabric are on the bus",
+    "pcie.width": "Every card has its full PCIe width",
+    "pcie.generation": "Every card's link can reach its PCIe generation",
+    "cpu.sockets": "The processors are as many as the profile says",
+    "cpu.cores": "The processors have the profile's cores",
+    "cpu.model": "The processors are of the profile's model",
+    "numa.nodes": "The firmware makes as many NUMA nodes as the profile says",
+    "memory.size": "The memory is as large as the profile says",
+    "memory.channels": "The memory channels are filled as the profile says",
+    "disk.size": "There is room for the models",
+    "nics.count": "The network ports are as many as the profile says",
+}
+_OUTCOME: dict[Verdict, CheckOutcome] = {
+    "ok": CheckOutcome.PASS,
+    "refused": CheckOutcome.FAIL,
+    "warning": CheckOutcome.FAIL,
+    "waived": CheckOutcome.WAIVED,
+    "unproven": CheckOutcome.UNPROVEN,
+}
 
 
 def verify_job(target: Target, hosts: Collection[str]) -> VerifyJob:
@@ -39,9 +66,32 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         model_alias=fleet.model.id,
         ca_pem=target.chain,
         twin=fleet.site.twin is not None,
+        without_stack=""
+        if fleet.profile.stack.deployable
+        else f"{fleet.profile.stack.engine} is not installed: Boxwright has no deploy for it yet",
         profile=fleet.profile,
         secrets=target.secrets[host.name],
     )
+
+
+def contract_checks(host: str, results: Sequence[Result]) -> list[Check]:
+    """The machine's contract as checks of a verification; those of one name are told as one."""
+    checks: dict[str, Check] = {}
+    for result in results:
+        evidence = f"{result.found}; wanted {result.wanted}"
+        check = Check(
+            id=f"contract.{result.check}",
+            title=_PROMISE[result.check],
+            severity=Severity.CRITICAL if result.verdict == "refused" else Severity.MAJOR,
+            remedy=result.remedy or "Compare ./invoke detect with the profile.",
+            host=host,
+            outcome=_OUTCOME[result.verdict],
+            evidence=f"waived by {result.waiver} ({evidence})" if result.waiver else evidence,
+        )
+        before = checks.get(check.id)
+        if before is None or before.outcome is CheckOutcome.PASS:
+            checks[check.id] = check
+    return list(checks.values())
 
 
 def exit_code(checks: Collection[Check]) -> Exit:

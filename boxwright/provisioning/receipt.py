@@ -61,6 +61,7 @@ def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
         "provisioned_at": now(),
         "site": fleet.site.name,
         "stages": list(stages),
+        "waivers": [waiver.model_dump(mode="json") for waiver in fleet.site.waivers],
     }
 
 

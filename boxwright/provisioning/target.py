@@ -6,7 +6,7 @@ Everything that can be wrong in files and arguments is found here, before anythi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -48,6 +48,12 @@ class Target:
         """The way into a host."""
         return Endpoint.of(self.fleet.site, host)
 
+    def only(self, keep: Callable[[Host], bool]) -> Target:
+        """The same target with some of its hosts."""
+        hosts = tuple(host for host in self.fleet.hosts if keep(host))
+        site = self.fleet.site.model_copy(update={"hosts": hosts})
+        return replace(self, fleet=self.fleet.model_copy(update={"site": site}))
+
     def variables(self, host: Host) -> tuple[tuple[Variables, ...], tuple[Variables, ...]]:
         """What the roles and what the deploys are given for a host."""
         secrets = self.secrets[host.name]
@@ -63,7 +69,7 @@ def choose(choice: Choice) -> Fleet:
     """
     profile = load_profile(choice.profile)
     site = single_host(choice.host) if choice.host else load_site(choice.site)
-    return make_fleet(profile, _adjusted(site, choice), load_models())
+    return make_fleet(profile, _adjusted(site, choice, profile.nodes), load_models())
 
 
 def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True) -> Target:
@@ -128,8 +134,10 @@ def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *
     )
 
 
-def _adjusted(site: Site, choice: Choice) -> Site:
-    if not choice.count and not choice.distribution:
+def _adjusted(site: Site, choice: Choice, nodes: int) -> Site:
+    """The site with what the command line says of its twins; they are as many as one box needs, if it says nothing."""
+    count = choice.count or (nodes if site.twin and len(site.hosts) < nodes else 0)
+    if not count and not choice.distribution:
         return site
     if site.twin is None:
         raise BadInputError(
@@ -137,12 +145,12 @@ def _adjusted(site: Site, choice: Choice) -> Site:
         )
     try:
         twin = TwinSettings(distribution=choice.distribution or site.twin.distribution)
-        if not 0 <= choice.count <= 64:
-            raise BadInputError(f"--count {choice.count}: a lab has 1 to 64 twins")
+        if not 0 <= count <= 64:
+            raise BadInputError(f"--count {count}: a lab has 1 to 64 twins")
     except ValidationError:
         known = ", ".join(Distribution.__args__)  # type: ignore[attr-defined]
         raise BadInputError(f"--distribution: no '{choice.distribution}'", hint=f"There are: {known}.") from None
-    hosts = tuple(Host(name=f"{site.name}-{number}") for number in range(1, choice.count + 1))
+    hosts = tuple(Host(name=f"{site.name}-{number}") for number in range(1, count + 1))
     return site.model_copy(update={"twin": twin, "hosts": hosts or site.hosts})
 
 

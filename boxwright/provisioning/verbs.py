@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Collection, Iterator
 
 from boxwright import places
 from boxwright.console import Console, Handover
 from boxwright.console.checks_view import CheckResult, show_checks
+from boxwright.console.contract_view import show_contracts
 from boxwright.console.plan_view import render_plan
 from boxwright.errors import BoxwrightError, Exit
 from boxwright.model.site import Host
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import chat_page_url, public_url
-from boxwright.provisioning import acceptance, outcome
+from boxwright.provisioning import acceptance, contract, outcome
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.run import execute, redactor
 from boxwright.provisioning.target import Choice, Target, choose, prepare
@@ -28,7 +30,8 @@ def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
     fleet = choose(choice)
     stages_of(fleet.profile, only)
     target = prepare(fleet, console.info)
-    outcomes = _plan(console, target, only)
+    target, _, refused = _hold_to_contract(console, target)
+    outcomes = [*_plan(console, target, only), *refused]
     code = outcome.exit_code(outcomes)
     if code is not Exit.OK:
         return code
@@ -42,6 +45,7 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     if not yes and (console.json or not console.live):
         console.confirm("Apply?")  # refuses here, before anything is contacted
     target = prepare(fleet, console.info)
+    target, contracts, refused = _hold_to_contract(console, target)
     if not yes:
         planned = _plan(console, target, only)
         if (code := outcome.exit_code(planned)) is not Exit.OK:
@@ -49,20 +53,46 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
         if any(one.changes for one in planned) and not console.confirm("Apply this?"):
             console.info("Nothing was changed.")
             return Exit.OK
-    outcomes = _run(console, target, only, dry_run=False)
+    outcomes = [*_run(console, target, only, dry_run=False), *refused]
     finished = {one.host for one in outcomes if one.finished}
     code = outcome.exit_code(outcomes)
     if not finished or only:
         return code
-    checks = _verify(console, target, finished)
-    _hand_over(console, target, outcomes)
+    checks = _verify(console, target, finished, contracts)
+    if fleet.profile.stack.deployable:
+        _hand_over(console, target, outcomes)
+    else:
+        console.warning(f"the machine is ready; {_not_installed(target)}")
     return code if code is not Exit.OK else acceptance.exit_code(checks)
 
 
 def verify(console: Console, choice: Choice) -> Exit:
     """Run the acceptance suite against hosts that were provisioned before."""
     target = prepare(choose(choice), console.info, boot=False)
-    return acceptance.exit_code(_verify(console, target, {host.name for host in target.fleet.hosts}))
+    hosts = {host.name for host in target.fleet.hosts}
+    return acceptance.exit_code(_verify(console, target, hosts, contract.examine(target)))
+
+
+def _hold_to_contract(console: Console, target: Target) -> tuple[Target, contract.Contracts, list[HostOutcome]]:
+    """Show how the hosts differ from the profile. Those that the stack would fail on are not taken any further."""
+    contracts = contract.examine(target)
+    rows = [
+        (host, one.verdict, one.check, one.found, one.wanted, one.waiver or one.remedy)
+        for host, results in contracts.items()
+        for one in results
+    ]
+    name = target.fleet.profile.name
+    show_contracts(console, name, rows, Counter(verdict for _, verdict, *_ in rows))
+    target, refused = contract.split(target, contracts)
+    for one in refused:
+        assert one.error is not None  # noqa: S101  that is what a refusal is
+        console.error(one.error)
+    return target, contracts, refused
+
+
+def _not_installed(target: Target) -> str:
+    stack = target.fleet.profile.stack
+    return f"{stack.engine} and {target.fleet.model.id} are not installed: Boxwright has no deploy for them yet"
 
 
 def _plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostOutcome]:
@@ -73,6 +103,8 @@ def _plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostO
 
 
 def _run(console: Console, target: Target, only: tuple[str, ...], *, dry_run: bool) -> list[HostOutcome]:
+    if not target.fleet.hosts:
+        return []
     stages = stages_of(target.fleet.profile, only)
     verb = "plan" if dry_run else "provision"
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
@@ -99,10 +131,13 @@ def _log(verb: str, target: Target) -> Iterator[RunLog]:
     log.close("ok")
 
 
-def _verify(console: Console, target: Target, hosts: Collection[str]) -> list[Check]:
+def _verify(console: Console, target: Target, hosts: Collection[str], contracts: contract.Contracts) -> list[Check]:
     console.info(f"Verifying {', '.join(sorted(hosts))} from outside …")
     with _log("verify", target) as log:
-        checks = run_checks(
+        checks = [check for host in hosts for check in acceptance.contract_checks(host, contracts.get(host, ()))]
+        for check_of_contract in checks:
+            log.write("check", check_of_contract.model_dump(mode="json"))
+        checks += run_checks(
             acceptance.verify_job(target, hosts),
             lambda done: log.write("check", done.model_dump(mode="json")),
         )

@@ -24,6 +24,11 @@ class CheckOutcome(StrEnum):
     PASS = "pass"  # noqa: S105  no password
     FAIL = "fail"
     WAIVED = "waived"  # failed, and a named person accepts that for a reason
+    UNPROVEN = "unproven"  # cannot be looked at here, for a reason: on a twin, or before its part is installed
+
+
+class UnprovenError(Exception):
+    """A check cannot prove anything here. Its text says why; the check is then told as unproven, never as passed."""
 
 
 class PlannedCheck(Frozen):

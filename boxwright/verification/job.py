@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from boxwright.errors import BadInputError
 from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Port
+from boxwright.model.hardware import Accelerator
 from boxwright.model.profile import Profile
 from boxwright.model.variables import revealed
 from boxwright.vault import HostSecrets
@@ -31,6 +32,7 @@ class VerifyHost(Frozen):
             which is then fetched over ssh.
         open_ports: TCP ports that may answer other machines; None means ssh and the gateway.
         twin: Whether the host is a throw-away twin.
+        without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
     """
 
@@ -50,6 +52,7 @@ class VerifyHost(Frozen):
     ca_pem: str | None = None
     open_ports: tuple[Port, ...] | None = None
     twin: bool = False
+    without_stack: str = ""
     profile: Profile
     secrets: HostSecrets
 
@@ -57,6 +60,11 @@ class VerifyHost(Frozen):
     def allowed_ports(self) -> tuple[int, ...]:
         """The TCP ports that may answer another machine."""
         return self.open_ports if self.open_ports is not None else (self.port, 80, 443)
+
+    @property
+    def accelerators(self) -> tuple[Accelerator, ...] | None:
+        """The accelerator cards that the profile promises; None without any."""
+        return self.profile.hardware.accelerators or None
 
     @property
     def gateway_name(self) -> str:

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from boxwright.verification.check import Check, CheckOutcome, Line, PlannedCheck, Severity
+from boxwright.verification.check import Check, CheckOutcome, Line, PlannedCheck, Severity, UnprovenError
 from boxwright.verification.job import VerifyHost, VerifyJob
 
 SEEN = pytest.StashKey[list[str]]()
 
 _PLANNED = pytest.StashKey[PlannedCheck]()
 _TROUBLE = pytest.StashKey[list[str]]()
+_UNPROVEN = pytest.StashKey[str]()
 _LONGEST_EVIDENCE = 600
 
 
@@ -70,16 +71,21 @@ class Recorder:
         self._tell(Line(started=planned.id))
         began = time.monotonic()
         result = yield
-        if not seen and not trouble:
+        unproven = item.stash.get(_UNPROVEN, "")
+        if not seen and not trouble and not unproven:
             trouble.append("the check recorded no evidence")
-        self._finish(planned, trouble, seen, time.monotonic() - began)
+        self._finish(planned, trouble, seen, time.monotonic() - began, unproven=unproven)
         return result
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note everything that is not a plain pass of one of the three phases."""
         report = yield
-        if not report.passed or hasattr(report, "wasxfail"):
+        if call.excinfo is not None and isinstance(call.excinfo.value, UnprovenError):
+            item.stash[_UNPROVEN] = str(call.excinfo.value)
+        elif not report.passed or hasattr(report, "wasxfail"):
             item.stash[_TROUBLE].append(_reason(report))
         return report
 
@@ -105,10 +111,12 @@ class Recorder:
             self._stream.write(line.model_dump_json(exclude_none=True) + "\n")
             self._stream.flush()
 
-    def _finish(self, planned: PlannedCheck, trouble: list[str], seen: list[str], seconds: float) -> None:
+    def _finish(
+        self, planned: PlannedCheck, trouble: list[str], seen: list[str], seconds: float, *, unproven: str = ""
+    ) -> None:
         """Tell how a check ended, with every known secret taken out of the words."""
-        evidence = "; ".join(trouble or seen)
-        outcome = CheckOutcome.FAIL if trouble else CheckOutcome.PASS
+        evidence = "; ".join(trouble or ([unproven] if unproven else seen))
+        outcome = CheckOutcome.FAIL if trouble else CheckOutcome.UNPROVEN if unproven else CheckOutcome.PASS
         waiver = self._job.waivers.get(planned.id)
         if trouble and waiver:
             outcome, evidence = CheckOutcome.WAIVED, f"waived by {waiver} ({evidence})"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.verification.check import UnprovenError
 from boxwright.verification.gateway import Gateway
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.ssh import BoxShell
@@ -30,6 +31,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def _connection(shell: BoxShell) -> None:
     """Open the connection once, so that a box that does not answer is said at once by every check."""
     shell.open()
+
+
+@pytest.fixture(scope="session")
+def stack(target: VerifyHost) -> None:
+    """For checks of what serves: nothing of it can be proven before it is installed."""
+    if target.without_stack:
+        raise UnprovenError(target.without_stack)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.questions import ask, question
 
+pytestmark = pytest.mark.usefixtures("stack")
+
 CHAT = "/api/chat/completions"
 SIGN_IN = "/api/v1/auths/signin"
 WEBSOCKET = "/ws/socket.io/?EIO=4&transport=websocket"

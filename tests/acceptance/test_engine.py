@@ -12,6 +12,8 @@ from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.questions import ask, question
 
+pytestmark = pytest.mark.usefixtures("stack")
+
 CHAT = "/v1/chat/completions"
 # A proxy that holds an answer back lets many pieces go at once, all together or a buffer at a time.
 APART_S = 0.001

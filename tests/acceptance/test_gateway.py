@@ -119,6 +119,7 @@ def test_wrong_credentials_are_refused(gateway: Gateway, evidence: Evidence) -> 
     evidence(f"401 with {', '.join(attempts)}")
 
 
+@pytest.mark.usefixtures("stack")
 @pytest.mark.check(
     id="gateway.authorised",
     title="The API knows its user by password and by key",

@@ -22,6 +22,7 @@ def _ask(host: Host, path: str) -> Any:
     return answer["data"]
 
 
+@pytest.mark.usefixtures("stack")
 @pytest.mark.check(
     id="monitoring.targets",
     title="Prometheus reaches everything that it watches: itself, the machine and the engine",
@@ -58,6 +59,7 @@ def test_rules_are_loaded(host: Host, evidence: Evidence) -> None:
     evidence(f"{len(rules)} rules: {', '.join(rule['name'] for rule in rules)}")
 
 
+@pytest.mark.usefixtures("stack")
 @pytest.mark.check(
     id="monitoring.alerts",
     title="No critical alert is firing",

@@ -19,6 +19,8 @@ Units = dict[str, dict[str, str]]
 @pytest.fixture(scope="module")
 def stack_units(target: VerifyHost) -> tuple[str, ...]:
     stack = target.profile.stack
+    if target.without_stack:
+        return ()
     page = () if stack.chat_page == "none" else (CHAT_PAGE_UNITS[stack.chat_page],)
     return (ENGINE_UNITS[stack.engine], *page)
 
@@ -85,6 +87,7 @@ def test_no_service_was_restarted(units: Units, evidence: Evidence) -> None:
     evidence(f"no restarts of {len(units)} services")
 
 
+@pytest.mark.usefixtures("stack")
 @pytest.mark.check(
     id="services.unprivileged",
     title="What serves models does not run as root",

@@ -93,7 +93,7 @@ def test_failed_checks_come_first_with_their_remedy(record: Record, terminal: bo
 def test_checks_name_their_host_where_there_are_several(record: Record) -> None:
     seen = record()
     show_checks(seen.console, [*CHECKS, CheckResult(host="lab-2", id="tls", what="TLS", result="pass")])
-    assert "pass    lab-2  tls  TLS\n" in seen.out
+    assert "pass      lab-2  tls  TLS\n" in seen.out
 
 
 def test_no_check_is_no_success(record: Record) -> None:
@@ -106,7 +106,7 @@ def test_checks_in_json(record: Record) -> None:
     seen = record(json=True)
     show_checks(seen.console, CHECKS)
     assert [each.get("id") for each in seen.objects] == ["ports", "gpu", "tls", None]
-    assert seen.objects[-1] == {"type": "checks", "fail": 1, "waived": 1, "pass": 1}
+    assert seen.objects[-1] == {"type": "checks", "fail": 1, "waived": 1, "unproven": 0, "pass": 1}
 
 
 HANDOVER = Handover(

@@ -1,0 +1,65 @@
+"""Holds every host of a target against its profile's contract, before anything on it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from boxwright.detection.collect import detect
+from boxwright.detection.contract import Result, judge
+from boxwright.errors import BoxwrightError, UnreachableError
+from boxwright.model.catalogues import load_accelerators
+from boxwright.model.site import Host
+from boxwright.provisioning.outcome import HostOutcome
+from boxwright.provisioning.target import Target
+
+Contracts = Mapping[str, tuple[Result, ...]]
+_AT_ONCE = 16  # each is one ssh session that mostly waits
+
+
+def examine(target: Target) -> dict[str, tuple[Result, ...]]:
+    """Look at every host at once. A host that does not answer has no results: its run says why.
+
+    Raises:
+        BoxwrightError: A host answered with something that is not the probe's.
+    """
+    catalogue, fleet = load_accelerators(), target.fleet
+
+    def results(host: Host) -> tuple[Result, ...] | None:
+        try:
+            machine = detect(target.endpoint(host), catalogue)
+        except UnreachableError:
+            return None
+        return judge(machine, fleet.profile.hardware, fleet.site.waivers)
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="contract") as pool:
+        found = list(pool.map(results, fleet.hosts))
+    return {host.name: one for host, one in zip(fleet.hosts, found, strict=True) if one is not None}
+
+
+def refusal(profile: str, host: str, results: tuple[Result, ...]) -> BoxwrightError | None:
+    """Why this host is not taken any further; None when it is."""
+    refused = [result for result in results if result.verdict == "refused"]
+    if not refused:
+        return None
+    return BoxwrightError(
+        f"this machine is not a {profile}: {'; '.join(result.sentence() for result in refused)}",
+        where=host,
+        hint="\n".join(
+            [
+                *dict.fromkeys(result.remedy for result in refused if result.remedy),
+                "Or set the check aside under `waivers` of the site, with your name and a reason.",
+            ]
+        ),
+    )
+
+
+def split(target: Target, contracts: Contracts) -> tuple[Target, list[HostOutcome]]:
+    """The target without the hosts that are refused, and the outcome of each of those."""
+    outcomes = []
+    for name, results in contracts.items():
+        error = refusal(target.fleet.profile.name, name, results)
+        if error:
+            outcomes.append(HostOutcome(name, error=error))
+    refused = {outcome.host for outcome in outcomes}
+    return target.only(lambda host: host.name not in refused), outcomes
