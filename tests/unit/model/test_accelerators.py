@@ -8,7 +8,7 @@ import pytest
 
 from boxwright.errors import BadInputError
 from boxwright.model.accelerators import AcceleratorCatalogue, DriverRange, Source
-from boxwright.model.catalogues import load_accelerators
+from boxwright.model.catalogues import load_accelerators, load_profile, profile_names
 from boxwright.model.loading import load
 
 CATALOGUE = load_accelerators()
@@ -110,3 +110,30 @@ def test_a_wrong_catalogue_is_refused(tmp_path: Path, document: str, second: str
     path.write_text(FILE.format(document=document, second=second))
     with pytest.raises(BadInputError, match=message):
         load(path, AcceleratorCatalogue)
+
+
+@pytest.mark.parametrize("name", [name for name in profile_names() if name != "lab"])
+def test_profiles_and_catalogue_say_the_same_of_a_card(name: str) -> None:
+    profile = load_profile(name)
+    draw = 0
+    for group in profile.hardware.accelerators:
+        for pci_id in group.pci_ids:
+            found = CATALOGUE.find(pci_id)
+            assert found is not None
+            card, board = found
+            assert card.recipe
+            assert board.memory is None or board.memory.gb == group.memory_gib
+            if board.pcie and group.pcie_generation:
+                assert (group.pcie_generation, group.pcie_width) == (board.pcie.generation, board.pcie.width)
+            engines = {one.engine: one.supported for one in card.engines}
+            assert engines.get(profile.stack.engine, True)  # type: ignore[call-overload]
+        known = CATALOGUE.find(group.pci_id)
+        if known and known[1].power:
+            draw += group.count * known[1].power.board_w
+    assert profile.hardware.power_budget_w is None or profile.hardware.power_budget_w > draw
+
+
+def test_every_gpu_server_keeps_models_off_its_system_disk() -> None:
+    for name in profile_names():
+        for disk in load_profile(name).hardware.disks:
+            assert "system" not in disk.holds or disk.holds == ("system",)
