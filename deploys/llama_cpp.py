@@ -69,7 +69,9 @@ unit = written_file(
         context_tokens=data.llama_cpp_context_tokens,
         parallel_requests=data.llama_cpp_parallel_requests,
         # One processor stays free: with every one of them taken, generation collapses as soon as anything else runs.
-        threads=max(1, host.get_fact(UsableProcessors) - 1),
+        threads=max(1, min(host.get_fact(UsableProcessors), data.llama_cpp_cores or 4096) - 1),
+        numa_policy=data.llama_cpp_numa_policy,
+        numa_nodes=data.llama_cpp_numa_nodes,
     ),
     dest=UNIT,
 )

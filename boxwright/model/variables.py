@@ -107,6 +107,9 @@ class LlamaCppVariables(Variables):
 
     unit = "llama_cpp"
     model_path: AbsolutePath
+    numa_policy: Literal["default", "bind", "interleave"]
+    numa_nodes: tuple[int, ...]
+    cores: int | None  # of the nodes that it is bound to; None: all of the machine
     model_alias: str
     context_tokens: int
     parallel_requests: int

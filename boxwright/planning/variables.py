@@ -84,6 +84,9 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
         ),
         LlamaCppVariables(
             model_path=str(directory / fleet.model.files[0].name),
+            numa_policy=stack.numa.policy,
+            numa_nodes=stack.numa.nodes,
+            cores=_bound_cores(fleet),
             model_alias=fleet.model.id,
             context_tokens=stack.context_tokens,
             parallel_requests=stack.parallel_requests,
@@ -108,6 +111,11 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             proxy=proxy,
         ),
     )
+
+
+def _bound_cores(fleet: Fleet) -> int | None:
+    numa, hardware = fleet.profile.stack.numa, fleet.profile.hardware
+    return hardware.cpu.cores * len(numa.nodes) // hardware.numa_nodes if numa.policy == "bind" else None
 
 
 def server_names(fleet: Fleet, host: Host) -> tuple[str, ...]:

@@ -7,10 +7,13 @@ from itertools import pairwise
 import pytest
 from testinfra.host import Host
 
+from boxwright.verification.check import UnprovenError
 from boxwright.verification.gateway import Gateway
 from boxwright.verification.job import VerifyHost
+from boxwright.verification.numa import breach, memory_by_node, processors
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.questions import ask, question
+from boxwright.verification.ssh import BoxShell
 
 pytestmark = pytest.mark.usefixtures("stack")
 
@@ -103,3 +106,41 @@ def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence
         f"{len(stream.arrivals)} pieces at {bursts} times over {spread:.2f} s, "
         f"the first after {stream.arrivals[0]:.2f} s; {tokens} tokens"
     )
+
+
+_PLACEMENT = """
+import json, pathlib, subprocess, sys
+asked = ["systemctl", "show", "--property=MainPID", "--value", DATA]
+pid = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+process = pathlib.Path("/proc", pid)
+status = dict(line.partition(":")[::2] for line in (process / "status").read_text().splitlines())
+nodes = pathlib.Path("/sys/devices/system/node").glob("node[0-9]*")
+told = {
+    "maps": (process / "numa_maps").read_text() if (process / "numa_maps").exists() else None,
+    "allowed": status["Cpus_allowed_list"],
+    "nodes": {node.name[4:]: (node / "cpulist").read_text() for node in nodes},
+}
+json.dump(told, sys.stdout)
+"""
+
+
+@pytest.mark.check(
+    id="engine.numa",
+    title="The engine's memory lies, and its threads run, on the NUMA nodes that the profile says",
+    severity="major",
+    remedy="On the box: numastat -p llama-server; provision again, and restart the engine when memory was short.",
+)
+def test_numa_placement(target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
+    policy = target.profile.stack.numa
+    told = shell.python(_PLACEMENT, "llama-server.service")
+    if told["maps"] is None:
+        assert policy.policy == "default", "this kernel tells nothing of NUMA, and the profile wants a policy"
+        evidence("this kernel has no NUMA, and the profile wants no policy")
+        return
+    if target.twin and target.profile.hardware.numa_nodes > 1:
+        raise UnprovenError("the nodes of a twin are simulated")
+    memory, allowed = memory_by_node(told["maps"]), processors(told["allowed"])
+    wrong = breach(policy, memory, allowed, {int(node): processors(cpus) for node, cpus in told["nodes"].items()})
+    assert not wrong, wrong
+    places = ", ".join(f"{kib // 1024} MiB on node {node}" for node, kib in sorted(memory.items()))
+    evidence(f"{policy.policy}: {places}; processors {told['allowed'].strip()}")

@@ -28,7 +28,9 @@ from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.mirrors import resolve
 from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.hardware import Cpu, Hardware
+from boxwright.model.profile import NumaPolicy
 from boxwright.model.site import Mirrors
+from boxwright.verification.numa import breach, memory_by_node, processors
 
 pytestmark = pytest.mark.lab
 
@@ -63,6 +65,9 @@ class Boxes:
             "llama_cpp_context_tokens": 2048,
             "llama_cpp_parallel_requests": 2,
             "llama_cpp_port": 8081,
+            "llama_cpp_numa_policy": "bind",
+            "llama_cpp_numa_nodes": [0],
+            "llama_cpp_cores": None,
             "llama_cpp_api_key": ENGINE_KEY,
             "llama_cpp_debian_mirror": mirrors.debian,
             "llama_cpp_debian_check_valid_until": mirrors.check_valid_until,
@@ -253,6 +258,22 @@ def test_the_engine_answers_who_has_its_key(boxes: Boxes) -> None:
         assert boxes.call(twin, url, QUESTION)[0] == 401
         assert boxes.call(twin, url, QUESTION, "wrong")[0] == 401
         assert boxes.call(twin, "http://127.0.0.1:8081/slots", token=ENGINE_KEY)[0] == 501
+
+
+def test_the_engines_memory_lies_where_the_policy_says(boxes: Boxes) -> None:
+    """The controller has one node, so that a wrong node cannot be shown here; that the policy is in force can."""
+    for twin in boxes.twins:
+        ask = "systemctl show --property=MainPID --value llama-server"
+        maps = boxes.on(twin, f"cat /proc/$({ask})/numa_maps")
+        assert sum(" bind:0 " in line for line in maps.splitlines()) > 10
+        memory = memory_by_node(maps)
+        assert set(memory) == {0}
+        assert memory[0] > 50 * 1024  # the model's 94 MiB are mapped, and most of them touched
+        allowed = processors(boxes.on(twin, f"grep Cpus_allowed_list /proc/$({ask})/status | cut -f2"))
+        assert not breach(NumaPolicy(policy="bind", nodes=(0,)), memory, allowed, {0: allowed})
+        assert "on node 0, and the policy is bind on 1" in breach(
+            NumaPolicy(policy="bind", nodes=(1,)), memory, allowed, {1: allowed}
+        )
 
 
 def test_the_administrator_signs_in_and_chats(boxes: Boxes) -> None:

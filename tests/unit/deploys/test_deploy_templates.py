@@ -21,6 +21,8 @@ def unit(**changes: object) -> str:
         "context_tokens": 4096,
         "parallel_requests": 2,
         "threads": 3,
+        "numa_policy": "default",
+        "numa_nodes": [],
     }
     return rendered("llama_cpp/llama-server.service.j2", **{**values, **changes})
 
@@ -31,6 +33,15 @@ def test_the_engine_is_closed_and_sized() -> None:
         assert part in text
     assert "BindReadOnlyPaths=/srv/models\n" in text
     assert "--api-key-file ${CREDENTIALS_DIRECTORY}/api-key" in text
+
+
+def test_the_engine_is_bound_to_its_nodes_where_the_profile_says_so() -> None:
+    assert "NUMA" not in unit()
+    bound = unit(numa_policy="bind", numa_nodes=[0, 1])
+    assert "NUMAPolicy=bind\nNUMAMask=0,1\nCPUAffinity=numa\n" in bound
+    dealt = unit(numa_policy="interleave", numa_nodes=[0, 1])
+    assert "NUMAPolicy=interleave\nNUMAMask=0,1\n" in dealt
+    assert "CPUAffinity" not in dealt
 
 
 def test_the_chat_pages_settings_hold_no_secret_and_quote_what_systemd_reads() -> None:

@@ -1,0 +1,59 @@
+"""Where a process's memory lies and its threads may run, against the policy that it was given. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from boxwright.model.profile import NumaPolicy
+
+# The loader, the C library and what else was cached before the process began may lie anywhere.
+_STRAY = 0.05
+# Interleaving deals out page by page, so that no node has twice its share.
+_UNEVEN = 2.0
+
+
+def memory_by_node(numa_maps: str) -> dict[int, int]:
+    """KiB of each NUMA node, from /proc/PID/numa_maps."""
+    found: Counter[int] = Counter()
+    for line in numa_maps.splitlines():
+        size = re.search(r"\bkernelpagesize_kB=([0-9]{1,9})\b", line)
+        for node, pages in re.findall(r"\bN([0-9]{1,3})=([0-9]{1,15})\b", line):
+            found[int(node)] += int(pages) * (int(size[1]) if size else 4)
+    return dict(found)
+
+
+def processors(cpu_list: str) -> set[int]:
+    """The processors of a list as the kernel writes it: `0-3,8`."""
+    found: set[int] = set()
+    for part in filter(None, cpu_list.strip().split(",")):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def breach(policy: NumaPolicy, memory: dict[int, int], allowed: set[int], of_node: dict[int, set[int]]) -> str:
+    """What is not as the policy says; empty when all is.
+
+    Args:
+        policy: What the profile says.
+        memory: KiB of each node that the process has.
+        allowed: Processors that it may run on.
+        of_node: The processors of each node.
+    """
+    total = sum(memory.values())
+    if not total:
+        return "the process has no memory that could be looked at"
+    stray = {node: kib for node, kib in memory.items() if node not in policy.nodes}
+    if policy.policy != "default" and sum(stray.values()) > total * _STRAY:
+        places = ", ".join(f"{kib // 1024} MiB on node {node}" for node, kib in sorted(stray.items()))
+        return f"{places}, and the policy is {policy.policy} on {', '.join(map(str, policy.nodes))}"
+    if policy.policy == "interleave":
+        shares = [memory.get(node, 0) for node in policy.nodes]
+        if max(shares) > _UNEVEN * max(min(shares), 1):
+            return f"uneven: {', '.join(f'{kib // 1024} MiB on node {n}' for n, kib in sorted(memory.items()))}"
+    if policy.policy == "bind":
+        wanted = set().union(*(of_node.get(node, set()) for node in policy.nodes))
+        if not allowed <= wanted:
+            return f"may run on processors {sorted(allowed - wanted)} of other nodes"
+    return ""

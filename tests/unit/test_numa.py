@@ -1,0 +1,67 @@
+"""A policy that was set and did not come true is a breach: read from what the kernel says of a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boxwright.errors import BadInputError
+from boxwright.model.catalogues import load_profile
+from boxwright.model.profile import NumaPolicy
+from boxwright.verification.numa import breach, memory_by_node, processors
+
+MAPS = """\
+7f2a00000000 bind:0 anon=262144 dirty=262144 active=0 N0=262000 N1=144 kernelpagesize_kB=4
+7f2b00000000 bind:0 anon=2 dirty=2 N0=2 kernelpagesize_kB=2048
+7ffd00000000 default stack anon=5 dirty=5 N1=5 kernelpagesize_kB=4
+7f2c00000000 default file=/usr/lib/x.so mapped=10 N0=10
+ffffffffff600000 default
+"""
+NODES = {0: set(range(4)), 1: set(range(4, 8))}
+BIND = NumaPolicy(policy="bind", nodes=(0,))
+INTERLEAVE = NumaPolicy(policy="interleave", nodes=(0, 1))
+
+
+def test_pages_are_added_up_by_their_size() -> None:
+    assert memory_by_node(MAPS) == {0: 262000 * 4 + 2 * 2048 + 10 * 4, 1: 149 * 4}
+
+
+def test_memory_where_it_should_be_is_no_breach() -> None:
+    assert not breach(BIND, memory_by_node(MAPS), {0, 1, 2, 3}, NODES)
+    assert not breach(INTERLEAVE, {0: 1000, 1: 900}, set(range(8)), NODES)
+    assert not breach(NumaPolicy(), {0: 1000, 1: 1}, set(range(8)), NODES)
+
+
+@pytest.mark.parametrize(
+    ("policy", "memory", "allowed", "words"),
+    [
+        (BIND, {0: 500_000, 1: 500_000}, {0}, "488 MiB on node 1, and the policy is bind on 0"),
+        (BIND, {0: 500_000}, {0, 5}, "may run on processors [5] of other nodes"),
+        (INTERLEAVE, {0: 900_000, 1: 100_000}, {0}, "uneven: 878 MiB on node 0, 97 MiB on node 1"),
+        (INTERLEAVE, {0: 900_000}, {0}, "uneven: 878 MiB on node 0"),
+        (BIND, {}, {0}, "no memory that could be looked at"),
+    ],
+)
+def test_breaches(policy: NumaPolicy, memory: dict[int, int], allowed: set[int], words: str) -> None:
+    assert words in breach(policy, memory, allowed, NODES)
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_reading(text: str) -> None:
+    memory_by_node(text)
+
+
+@given(st.sets(st.integers(0, 300), min_size=1))
+def test_a_list_of_processors_is_read_back(cpus: set[int]) -> None:
+    assert processors(",".join(map(str, sorted(cpus))) + "\n") == cpus
+
+
+def test_a_node_that_the_machine_lacks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "box.yml"
+    text = "name: box\nsummary: s\nhardware: {cpu: {cores_per_socket: 2}, memory_gib: 4, disk_gib: 4}\n"
+    path.write_text(text + "stack: {model: smollm2, engine: llama_cpp, numa: {policy: bind, nodes: [1]}}\n")
+    with pytest.raises(BadInputError, match=r"stack\.numa\.nodes: the machine has no node 1"):
+        load_profile(str(path))
