@@ -33,12 +33,12 @@ def show_contracts(console: Console, profile: str, rows: Sequence[Row], counts: 
             console.data("contract", line | {"remark": remark})
         return
     differing = [row for row in ordered if row[1] != "ok"]
-    held = counted(counts.get("ok", 0), "check")
+    held = _held(counts.get("ok", 0))
     if not differing:
-        console.info(f"The machine is a {profile}: {held} of its contract hold.")
+        console.info(f"The machine is a {profile}: {held}.")
         return
     console.line()
-    console.line(f"Found against the contract of {profile}; {held} hold.", style="bold")
+    console.line(f"Found against the contract of {profile}: {held}.", style="bold")
     if console.live:
         console.show(_table(differing))
         return
@@ -47,6 +47,10 @@ def show_contracts(console: Console, profile: str, rows: Sequence[Row], counts: 
         console.line(f"{padded(verdict, 8)}  {host}  {check}  {words}", style=_STYLE[verdict])
         if remark:
             console.line(f"          {one_line(remark)}")
+
+
+def _held(count: int) -> str:
+    return f"{counted(count, 'check')} {'holds' if count == 1 else 'hold'}"
 
 
 def _table(rows: Sequence[Row]) -> Table:

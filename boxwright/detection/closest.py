@@ -64,7 +64,8 @@ def _accelerators(machine: Machine, wanted: Hardware) -> Iterator[Difference]:
     if isinstance(machine.accelerators, Unknown):
         yield Difference("accelerators", "unknown", "", 50)
         return
-    found = Counter(card.pci_id for card in machine.accelerators)
+    serves = {other: card.pci_id for card in wanted.accelerators for other in card.alternatives}
+    found = Counter(serves.get(card.pci_id, card.pci_id) for card in machine.accelerators)
     asked = Counter(card.pci_id for card in wanted.accelerators for _ in range(card.count))
     names = {card.pci_id: card.name for card in machine.accelerators} | {c.pci_id: c.name for c in wanted.accelerators}
     for pci_id in sorted(found | asked):

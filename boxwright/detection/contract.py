@@ -13,7 +13,7 @@ from boxwright.detection.machine import AcceleratorFound, Machine, Unknown
 from boxwright.model.contract import ContractCheck, Waiver
 from boxwright.model.hardware import Accelerator, Hardware
 
-# "refused": the stack would fail. "warning": it would serve, but not as promised. "unproven": a twin cannot show it.
+# "refused": the stack would fail. "warning": it would serve, but not as promised. "unproven": nothing here tells.
 Verdict = Literal["ok", "refused", "warning", "waived", "unproven"]
 
 # Firmware and kernel keep some memory to themselves; a machine with every module in has this share of it at least.
@@ -118,9 +118,10 @@ def _group(group: Accelerator, cards: Sequence[AcceleratorFound]) -> Iterator[Re
             "pcie.width",
             not narrow,
             "refused",
-            ", ".join(f"{card.slot} at x{card.link.width}" for card in narrow) or _widths(cards),
+            ", ".join(f"{card.slot} at x{card.link.width}" for card in narrow) or "as wanted",
             f"x{group.pcie_width} for every {group.name}",
             "Reseat the card or its riser; look up which slots share lanes.",
+            silent=[card.slot for card in cards if card.link.width is None],
         )
     if group.pcie_generation:
         # An idle card lowers its generation; what the link can do at most it says at any time.
@@ -133,16 +134,11 @@ def _group(group: Accelerator, cards: Sequence[AcceleratorFound]) -> Iterator[Re
             "pcie.generation",
             not slow,
             "warning",
-            ", ".join(f"{card.slot} at most {card.link.max_generation}" for card in slow)
-            or ("as wanted" if any(card.link.max_generation for card in cards) else "no figure in sysfs"),
+            ", ".join(f"{card.slot} at most {card.link.max_generation}" for card in slow) or "as wanted",
             f"generation {group.pcie_generation} for every {group.name}",
             "Set the slot's generation in the firmware by hand instead of Auto; a long riser may not carry it.",
+            silent=[card.slot for card in cards if card.link.max_generation is None],
         )
-
-
-def _widths(cards: Sequence[AcceleratorFound]) -> str:
-    widths = sorted({f"x{card.link.width}" for card in cards if card.link.width})
-    return ", ".join(widths) or "no figure in sysfs"
 
 
 def _named(cards: Sequence[AcceleratorFound]) -> str:
@@ -176,7 +172,9 @@ def _processors(machine: Machine, wanted: Hardware) -> Iterator[Result]:
     yield _verdict("cpu.cores", cores >= asked.cores, "warning", f"{cores}", f"{asked.cores} or more")
     if asked.model:
         yield _verdict("cpu.model", asked.model in cpu.model, "warning", cpu.model, asked.model)
-    if not isinstance(machine.numa_nodes, Unknown):
+    if isinstance(machine.numa_nodes, Unknown):
+        yield Result("numa.nodes", "warning", f"nothing: {machine.numa_nodes.reason}", f"{wanted.numa_nodes}")
+    else:
         nodes = len(machine.numa_nodes)
         yield _verdict(
             "numa.nodes",
@@ -209,11 +207,14 @@ def _memory(machine: Machine, wanted: Hardware) -> Iterator[Result]:
         yield Result("memory.channels", "warning", f"nothing: {machine.dimms.reason}", asked)
         return
     channels = channels_populated(machine.dimms)
+    if channels is None:
+        yield Result("memory.channels", "unproven", "slots whose names do not tell their channel", asked)
+        return
     yield _verdict(
         "memory.channels",
-        channels is None or channels[0] >= populated,
+        channels[0] >= populated,
         "warning",
-        f"{channels[0]} of {channels[1]}" if channels else "slots whose names do not tell their channel",
+        f"{channels[0]} of {channels[1]}",
         asked,
         "Spread the modules over all channels as the board's manual says.",
     )
@@ -247,6 +248,16 @@ def _nics(machine: Machine, wanted: Hardware) -> Result:
 
 
 def _verdict(  # noqa: PLR0917  they are the columns of a table
-    check: ContractCheck, holds: bool, otherwise: Verdict, found: str, wanted: str, remedy: str = ""
+    check: ContractCheck,
+    holds: bool,
+    otherwise: Verdict,
+    found: str,
+    wanted: str,
+    remedy: str = "",
+    *,
+    silent: Sequence[str] = (),
 ) -> Result:
+    """One result. `silent` names the cards that give no figure: what holds for the others is then unproven."""
+    if holds and silent:
+        return Result(check, "unproven", f"no figure for {', '.join(silent)}", wanted)
     return Result(check, "ok" if holds else otherwise, found, wanted, "" if holds else remedy)

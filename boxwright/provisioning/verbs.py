@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import asdict
 
 from boxwright import places
 from boxwright.console import Console, Handover
@@ -46,6 +47,8 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
         console.confirm("Apply?")  # refuses here, before anything is contacted
     target = prepare(fleet, console.info)
     target, contracts, refused = _hold_to_contract(console, target)
+    if not target.fleet.hosts:
+        return outcome.exit_code(refused)
     if not yes:
         planned = _plan(console, target, only)
         if (code := outcome.exit_code(planned)) is not Exit.OK:
@@ -76,6 +79,10 @@ def verify(console: Console, choice: Choice) -> Exit:
 def _hold_to_contract(console: Console, target: Target) -> tuple[Target, contract.Contracts, list[HostOutcome]]:
     """Show how the hosts differ from the profile. Those that the stack would fail on are not taken any further."""
     contracts = contract.examine(target)
+    with _log("contract", target) as log:
+        for host, results in contracts.items():
+            for result in results:
+                log.write("contract", {"host": host, **asdict(result)})
     rows = [
         (host, one.verdict, one.check, one.found, one.wanted, one.waiver or one.remedy)
         for host, results in contracts.items()
@@ -97,6 +104,8 @@ def _not_installed(target: Target) -> str:
 
 def _plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostOutcome]:
     outcomes = _run(console, target, only, dry_run=True)
+    if not outcomes:  # every host was refused: there is nothing that could be said to be right
+        return []
     changes = [change for one in outcomes for change in one.changes]
     render_plan(console, changes, already_right=sum(one.already_right for one in outcomes))
     return outcomes

@@ -106,6 +106,22 @@ def test_each_way_to_end_is_told_as_it_is(suite: Suite) -> None:
     assert "nothing_of_that_name" in checks["a.fixture"].evidence
 
 
+def test_what_cannot_be_proven_is_told_apart_from_what_passed_and_what_failed(suite: Suite) -> None:
+    unproven = 'from boxwright.verification.check import UnprovenError\nraise UnprovenError("a twin has no card")'
+    suite.add("a.unproven", f'evidence("seen")\n{unproven}')
+    suite.add("a.leaky", unproven, arguments="evidence, leaky")
+    suite.add("a.pass", 'evidence("seen")')
+    path = suite.directory / "test_main.py"
+    path.write_text(path.read_text() + '\n@pytest.fixture\ndef leaky():\n    yield\n    raise OSError("left behind")\n')
+    checks = suite.run()
+    assert {id: check.outcome.value for id, check in checks.items()} == {
+        "a.unproven": "unproven",
+        "a.leaky": "fail",  # what broke besides counts
+        "a.pass": "pass",
+    }
+    assert checks["a.unproven"].evidence == "a twin has no card"
+
+
 def test_an_expected_failure_that_passes_is_a_failure(suite: Suite) -> None:
     path = suite.directory / "test_main.py"
     suite.add("a.xpass", 'evidence("seen")')

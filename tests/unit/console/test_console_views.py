@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from boxwright.console import CheckResult, Handover, render_plan, show_checks
+from boxwright.console.contract_view import Row, show_contracts
 from boxwright.planning.changes import PlannedChange
 
 Record = Callable[..., Any]
@@ -156,3 +157,33 @@ def test_the_first_request_can_be_pasted_into_a_shell(record: Record) -> None:
     assert words[words.index("--user") + 1] == "api user"  # without a password: curl asks
     assert json.loads(words[words.index("--data") + 1])["model"] == "it's a model"
     assert words[-1] == "https://api.lab-1.internal/v1/chat/completions"
+
+
+CONTRACT: list[Row] = [
+    ("box-1", "ok", "cpu.cores", "128", "128 or more", ""),
+    ("box-1", "unproven", "nics.count", "0 ports", "2", ""),
+    ("box-2", "refused", "pcie.width", "0000:13:00.0 at x8", "x16", "Reseat the card."),
+    ("box-1", "waived", "memory.size", "256 GiB", "512 GiB", "Ada: the modules come on Monday"),
+]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_contract_shows_what_differs_the_worst_first(record: Record, terminal: bool) -> None:
+    seen = record(terminal=terminal, width=120)
+    show_contracts(seen.console, "8x4090", CONTRACT, {"ok": 1})
+    words = ("1 check holds", "refused", "Reseat the card.", "waived", "Ada: the modules", "unproven")
+    assert [seen.out.index(word) for word in words] == sorted(seen.out.index(word) for word in words)
+    assert "cpu.cores" not in seen.out
+
+
+def test_a_contract_that_holds_is_one_line(record: Record) -> None:
+    seen = record()
+    show_contracts(seen.console, "8x4090", CONTRACT[:1], {"ok": 1})
+    assert seen.out.count("\n") == 1
+    assert "8x4090" in seen.out
+
+
+def test_a_contract_in_json_has_every_check(record: Record) -> None:
+    seen = record(json=True)
+    show_contracts(seen.console, "8x4090", CONTRACT, {"ok": 1})
+    assert [each["verdict"] for each in seen.objects] == ["refused", "waived", "unproven", "ok"]

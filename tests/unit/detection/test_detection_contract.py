@@ -78,6 +78,15 @@ def test_a_slow_link_is_warned_of_and_an_idle_one_is_not() -> None:
     assert found["pcie.generation"].found == "0000:13:00.0 at most 3"
 
 
+def test_a_card_without_a_figure_is_unproven_and_hides_no_narrow_one() -> None:
+    silent = pci_line("0000:13:00.0", RTX_4090, 0, width=255)
+    verdicts = {result.check: result for result in judge(machine(**cards(*eight(card3=silent))), WANTED)}
+    assert verdicts["pcie.width"].verdict == "unproven"
+    assert verdicts["pcie.width"].found == "no figure for 0000:13:00.0"
+    narrow = pci_line("0000:14:00.0", RTX_4090, 1, width=4)
+    assert "0000:14:00.0 at x4" in message(**cards(*eight(card3=silent, card4=narrow)))
+
+
 def test_cards_on_one_node_or_on_none_are_warned_of() -> None:
     for node in (0, -1):
         lines = [pci_line(f"0000:{16 + number:02x}:00.0", RTX_4090, node) for number in range(8)]
