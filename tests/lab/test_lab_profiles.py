@@ -70,6 +70,8 @@ def test_every_profile_is_provisioned_verified_and_then_left_alone(
     assert {line["verdict"] for line in first.kind("contract")} <= {"ok", "unproven"}
     assert len({line["host"] for line in first.kind("contract")}) == profile.nodes
 
+    assert not [event for event in first.kind("event") if "ansible-local" in event["diff"]]
+
     checks = {(line["host"], line["id"]): line for line in first.kind("check")}
     results = {key: line["result"] for key, line in checks.items()}
     assert set(results.values()) <= {"pass", "unproven"}

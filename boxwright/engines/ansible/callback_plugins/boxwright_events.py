@@ -73,7 +73,7 @@ class CallbackModule(CallbackBase):
                 resource=_resource(task),
                 phase=Phase.FINISHED,
                 outcome=outcome,
-                diff="".join(_diffs(data)),
+                diff="".join(_diffs(data, str(task.args.get("dest", "")))),
                 message=_message(data) if failed else "",
                 output=_output(data) if failed else "",
                 seconds=time.monotonic() - began if began is not None else 0.0,
@@ -113,11 +113,11 @@ def _output(data: dict[str, Any]) -> str:
     return "\n".join(lines[-_OUTPUT_LINES:])
 
 
-def _diffs(data: dict[str, Any]) -> Iterator[str]:
-    """Unified-diff text of a result and of the results of its loop."""
+def _diffs(data: dict[str, Any], destination: str) -> Iterator[str]:
+    """Unified-diff text of a result and of the results of its loop. `destination` may be a template."""
     for item in data.get("results", []):
         if isinstance(item, dict):
-            yield from _diffs(item)
+            yield from _diffs(item, str(item.get("_ansible_item_label", "")))
     diff = data.get("diff")
     for part in diff if isinstance(diff, list) else [diff]:
         if not isinstance(part, dict):
@@ -125,16 +125,21 @@ def _diffs(data: dict[str, Any]) -> Iterator[str]:
         if "prepared" in part:
             yield str(part["prepared"])
         elif "before" in part or "after" in part:
-            yield from _unified(part)
+            known = destination if destination.startswith("/") else str(data.get("path") or data.get("dest") or "")
+            yield from _unified(part, known)
 
 
-def _unified(part: dict[str, Any]) -> Iterator[str]:
+def _unified(part: dict[str, Any], place: str) -> Iterator[str]:
     sides = []
     for side in ("before", "after"):
         value = part.get(side) or ""
         sides.append(value if isinstance(value, str) else json.dumps(value, indent=1, sort_keys=True) + "\n")
     before, after = (text.splitlines(keepends=True) for text in sides)
-    name = str(part.get("before_header") or part.get("after_header") or "")
-    # A template's second header would be a temporary file of the controller, which says nothing to a reader.
+    # A template's second header is a temporary file of the controller: its folder says nothing to a reader, and would
+    # make the same change of two hosts look like two.
+    after_header = str(part.get("after_header") or "")
+    if "/ansible-local-" in after_header:
+        after_header = after_header.rpartition("/")[2].removesuffix(".j2")
+    name = str(part.get("before_header") or place or after_header)
     for line in difflib.unified_diff(before, after, f"{name} now", f"{name} as wanted", n=2):
         yield line if line.endswith("\n") else line + "\n"
