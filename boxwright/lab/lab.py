@@ -20,6 +20,8 @@ from boxwright.mirrors import resolve_debian
 from boxwright.model.site import Mirrors
 
 _EXTRA_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+# Of the whole machine, not of one state directory: routes are, too.
+_SUBNETS = Path("/run/lock/boxwright-subnets.lock")
 _BOOT_S = 60.0  # for the first twin of a command
 _BOOT_EACH_S = 10.0  # for every further one
 
@@ -138,7 +140,7 @@ class Lab:
     def _prepare_network(self) -> LabNetwork:
         self._places.twins.mkdir(parents=True, exist_ok=True)
         self._places.root.chmod(0o700)
-        with locked(labs() / ".subnets.lock"):
+        with locked(_SUBNETS):
             try:
                 network = self._network()
             except LabError:
