@@ -39,6 +39,15 @@ class KernelTuning(Frozen):
     transparent_hugepage: Literal["always", "madvise", "never"] = "madvise"
 
 
+class NvidiaDriverPolicy(Frozen):
+    """The NVIDIA driver without a display: which branch, and which of its two kernel modules."""
+
+    branch: Annotated[int, Field(ge=535, le=999)] = 580  # a long-term branch, and the last one for Volta
+    flavour: Literal["open", "closed"] = "open"
+    fabric_manager: bool = False  # machines with NVSwitch bridges cannot compute without it
+    disable_hmm: bool = False  # where CUDA fails to start though nvidia-smi works: CUDA 13.2's known issues
+
+
 class FirewallPolicy(Frozen):
     """How rules come into force; who may reach what is said by the site's networks."""
 

@@ -8,7 +8,14 @@ from pydantic import Field, model_validator
 
 from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
 from boxwright.model.hardware import Hardware
-from boxwright.model.platform import BasePolicy, FirewallPolicy, GatewayPolicy, KernelTuning, MonitoringPolicy
+from boxwright.model.platform import (
+    BasePolicy,
+    FirewallPolicy,
+    GatewayPolicy,
+    KernelTuning,
+    MonitoringPolicy,
+    NvidiaDriverPolicy,
+)
 
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers"]
 DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp"})  # the engines that Boxwright installs so far
@@ -57,6 +64,7 @@ class Profile(Frozen):
     stack: Stack
     base: BasePolicy = BasePolicy()
     kernel: KernelTuning = KernelTuning()
+    nvidia_driver: NvidiaDriverPolicy | None = None  # None: no such driver is installed
     firewall: FirewallPolicy = FirewallPolicy()
     gateway: GatewayPolicy = GatewayPolicy()
     monitoring: MonitoringPolicy = MonitoringPolicy()

@@ -53,6 +53,22 @@ class Mirrors(Frozen):
     check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
 
 
+class PackageRepository(Frozen):
+    """An apt repository besides the distribution's, and the one key that it may be signed with."""
+
+    uri: Annotated[str, Field(pattern=r"^(https?|file)://[^\s'\"`$\\<>]+$")]
+    suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]+$")] = "./"  # ends in / where the repository is flat
+    components: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")], ...] = ()
+    key_url: Annotated[str, Field(pattern=r"^(https?|file)://[^\s'\"`$\\<>]+$")]
+    key_fingerprint: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+
+
+class Repositories(Frozen):
+    """Vendors' repositories: a company's own copies instead of the vendors' servers."""
+
+    nvidia: PackageRepository | None = None
+
+
 class Networks(Frozen):
     """Who may reach a box, by source address."""
 
@@ -88,6 +104,7 @@ class Site(Frozen):
     proxy: HttpUrl | None = None
     no_proxy: tuple[str, ...] = ()
     mirrors: Mirrors = Mirrors()
+    repositories: Repositories = Repositories()
     ca_certificates: tuple[str, ...] = ()  # PEM files on the controller
     ntp_servers: tuple[Address, ...] = ()
     operators: tuple[Operator, ...] = ()

@@ -12,8 +12,15 @@ from pydantic import BaseModel, Field, SecretStr
 
 from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Network, Port
 from boxwright.model.catalogue import ModelFile
-from boxwright.model.platform import BasePolicy, FirewallPolicy, GatewayPolicy, KernelTuning, MonitoringPolicy
-from boxwright.model.site import Operator
+from boxwright.model.platform import (
+    BasePolicy,
+    FirewallPolicy,
+    GatewayPolicy,
+    KernelTuning,
+    MonitoringPolicy,
+    NvidiaDriverPolicy,
+)
+from boxwright.model.site import Operator, PackageRepository
 
 
 class Variables(Frozen):
@@ -44,6 +51,14 @@ class KernelVariables(KernelTuning, Variables):
     """Role `kernel`."""
 
     unit = "kernel"
+
+
+class NvidiaDriverVariables(NvidiaDriverPolicy, Variables):
+    """Role `nvidia_driver`."""
+
+    unit = "nvidia_driver"
+    repository: PackageRepository | None  # None: the vendor's own for the distribution
+    proxy: HttpUrl | None  # to fetch the key; apt has its own setting
 
 
 class FirewallService(Frozen):
@@ -141,6 +156,7 @@ class OpenWebuiVariables(Variables):
 ROLE_VARIABLES: tuple[type[Variables], ...] = (
     BaseVariables,
     KernelVariables,
+    NvidiaDriverVariables,
     GatewayVariables,
     MonitoringVariables,
     FirewallVariables,

@@ -23,6 +23,7 @@ class Stage:
 PLATFORM = (
     Stage("base", "ansible", "packages, time, logs, upgrades, accounts"),
     Stage("kernel", "ansible", "sysctls, limits, transparent huge pages"),
+    Stage("nvidia_driver", "ansible", "the driver, pinned to its branch and held"),
     Stage("gateway", "ansible", "nginx: TLS, users, the paths that may be reached"),
     Stage("monitoring", "ansible", "Prometheus, node exporter, alert rules"),
     Stage("firewall", "ansible", "nftables, closed by default"),
@@ -42,6 +43,7 @@ def stages_of(profile: Profile, only: tuple[str, ...] = ()) -> tuple[Stage, ...]
     """
     workload = WORKLOAD if profile.stack.deployable else ()
     skipped = {"open_webui"} if profile.stack.chat_page == "none" else set()
+    skipped |= {"nvidia_driver"} if profile.nvidia_driver is None else set()
     stages = tuple(stage for stage in (*PLATFORM, *workload) if stage.name not in skipped)
     names = [stage.name for stage in stages]
     for name in only:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import PurePosixPath
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -21,6 +22,7 @@ from boxwright.model.variables import (
     LlamaCppVariables,
     ModelsVariables,
     MonitoringVariables,
+    NvidiaDriverVariables,
     OpenWebuiVariables,
     Variables,
 )
@@ -34,7 +36,9 @@ def role_variables(
 ) -> tuple[Variables, ...]:
     """What the Ansible roles are given for this host."""
     profile, site = fleet.profile, fleet.site
+    driver = profile.nvidia_driver
     return (
+        *((NvidiaDriverVariables(**driver.model_dump(), **_nvidia_source(fleet)),) if driver else ()),
         BaseVariables(
             **profile.base.model_dump(),
             proxy=site.proxy,
@@ -111,6 +115,10 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             proxy=proxy,
         ),
     )
+
+
+def _nvidia_source(fleet: Fleet) -> dict[str, Any]:
+    return {"repository": fleet.site.repositories.nvidia, "proxy": fleet.site.proxy}
 
 
 def _bound_cores(fleet: Fleet) -> int | None:
