@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import logging
 import socket
 import ssl
 import subprocess
@@ -25,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.model.hardware import Cpu, Hardware
-from boxwright.model.site import Distribution, Mirrors
+from boxwright.model.site import Distribution
 
 REPOSITORY = Path(__file__).parents[2]
 HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=4)
@@ -151,10 +150,6 @@ def start(lab: Lab, distribution: Distribution, scratch: Path) -> Box:
         box.put(f"/etc/systemd/system/{name}.service", UPSTREAM_UNIT.format(arguments=arguments))
     box.ssh("update-ca-certificates >/dev/null && systemctl daemon-reload && systemctl start engine chat")
     return box
-
-
-def lab() -> Lab:
-    return Lab("test-gateway", mirrors=Mirrors(), progress=logging.getLogger(__name__).info)
 
 
 @contextmanager

@@ -6,21 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fresh_lab import fresh_lab
 from lab_command import Boxwright
 
 from boxwright.errors import Exit
 from boxwright.lab import Lab, TwinSpec
 from boxwright.model.catalogues import load_profile
-from boxwright.model.site import Mirrors
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    lab = Lab("test-batch", mirrors=Mirrors(), progress=print)
-    yield lab
-    lab.down()
+    with fresh_lab("test-batch") as lab:
+        yield lab
 
 
 def test_eight_hosts_with_two_broken_ones(lab: Lab, boxwright: Boxwright, tmp_path: Path) -> None:

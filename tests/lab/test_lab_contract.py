@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fresh_lab import fresh_lab
 from lab_command import Boxwright, Ran
 
 from boxwright.errors import Exit
-from boxwright.lab import Lab, RunningTwin, TwinSpec
+from boxwright.lab import RunningTwin, TwinSpec
 from boxwright.model.catalogues import load_profile
 from boxwright.model.hardware import Accelerator, Hardware
-from boxwright.model.site import Mirrors
 from boxwright.transport.ssh import Endpoint, check
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -75,12 +75,9 @@ class Floor:
 
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Floor]:
-    lab = Lab("test-contract", mirrors=Mirrors(), progress=print)
-    try:
+    with fresh_lab("test-contract") as lab:
         twins = lab.up([TwinSpec(name, "debian-12", hardware) for name, hardware in MACHINES.items()])
         yield Floor({twin.name: twin for twin in twins}, tmp_path_factory.mktemp("floor"))
-    finally:
-        lab.down()
 
 
 def refused(ran: Ran) -> dict[str, str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_lab import fresh_lab
 from ruamel.yaml import YAML
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
@@ -151,8 +152,7 @@ class Boxes:
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
-    lab = Lab("test-deploys", mirrors=Mirrors(), progress=lambda _: None)
-    try:
+    with fresh_lab("test-deploys") as lab:
         twins = lab.up([TwinSpec("d12", "debian-12", HARDWARE), TwinSpec("d13", "debian-13", HARDWARE)])
         made = Boxes(lab, twins, tmp_path_factory.mktemp("deploys"))
         for twin in twins:
@@ -160,8 +160,6 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
                 place = f"/usr/local/share/ca-certificates/{authority.stem}.crt"
                 made.on(twin, f"cat > {place} && update-ca-certificates >/dev/null 2>&1", authority.read_text())
         yield made
-    finally:
-        lab.down()
 
 
 class SlowSource:

@@ -18,6 +18,7 @@ from typing import Any
 import gateway_box
 import httpx
 import pytest
+from fresh_lab import fresh_lab
 from gateway_box import ALICE, ALICE_BEARER, Box
 
 pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")]
@@ -34,8 +35,7 @@ RULE_TESTS = Path(__file__).parent / "alert_rules_test.yml"
 @pytest.fixture(scope="module", params=["debian-12", "debian-13"])
 def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A provisioned twin; its provisioning is the first test."""
-    lab = gateway_box.lab()
-    try:
+    with fresh_lab("test-gateway") as lab:
         box = gateway_box.start(lab, request.param, tmp_path_factory.mktemp("box"))
         dry = box.provision("--check", "--diff", roles=BOTH)
         assert dry.code == 0, f"a dry run on a bare host fails\n{dry.output}"
@@ -43,8 +43,6 @@ def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         first = box.provision(roles=BOTH)
         assert first.code == 0, first.output
         yield box
-    finally:
-        lab.down()
 
 
 @pytest.fixture(scope="module")

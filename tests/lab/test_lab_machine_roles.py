@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_lab import fresh_lab
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.model.hardware import Cpu, Hardware
-from boxwright.model.site import Mirrors
 
 pytestmark = pytest.mark.lab
 
@@ -175,12 +175,9 @@ ROLES = ("base", "kernel", "firewall")
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
-    lab = Lab("test-machine", mirrors=Mirrors(), progress=print)
-    try:
+    with fresh_lab("test-machine") as lab:
         twins = lab.up([TwinSpec("bookworm", "debian-12", HARDWARE), TwinSpec("trixie", "debian-13", HARDWARE)])
         yield Boxes(lab, twins, tmp_path_factory.mktemp("machine"))
-    finally:
-        lab.down()
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_lab import fresh_lab
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.lab.vendor_repository import KEY, build, nvidia_packages
 from boxwright.model.catalogues import load_profile
-from boxwright.model.site import Mirrors
 from boxwright.transport.ssh import Endpoint, check
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -95,15 +95,12 @@ class Boxes:
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
-    lab = Lab("test-nvidia", mirrors=Mirrors(), progress=print)
     hardware = load_profile("8x4090").hardware
-    try:
+    with fresh_lab("test-nvidia") as lab:
         twins = lab.up([TwinSpec("bookworm", "debian-12", hardware), TwinSpec("trixie", "debian-13", hardware)])
         found = Boxes(lab, twins, tmp_path_factory.mktemp("nvidia"))
         found.variables["repository"] = found.put("vendor")
         yield found
-    finally:
-        lab.down()
 
 
 VERSIONS = (

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_lab import fresh_lab
 
 from boxwright.engines.events import Outcome
-from boxwright.lab import Lab, RunningTwin, TwinSpec
+from boxwright.lab import RunningTwin, TwinSpec
 from boxwright.model.hardware import Cpu, Hardware
-from boxwright.model.site import Mirrors
 
 sys.path.append(str(Path(__file__).parents[1] / "unit/engines"))
 from pyinfra_testbed import Run, finish, start
@@ -44,12 +44,9 @@ server.shell(name="As svc", commands=["id -un > /srv/svc/data/me"], _sudo=True, 
 @pytest.fixture(scope="module")
 def twins() -> Iterator[dict[str, RunningTwin]]:
     hardware = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=10)
-    lab = Lab("test-pyinfra", mirrors=Mirrors(), progress=lambda _: None)
-    try:
+    with fresh_lab("test-pyinfra") as lab:
         specs = [TwinSpec(name, distribution, hardware) for name, distribution in DISTRIBUTIONS]
         yield {twin.name: twin for twin in lab.up(specs)}
-    finally:
-        lab.down()
 
 
 def job_host(twin: RunningTwin, **changes: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fresh_lab import fresh_lab
 
 from boxwright.errors import BadInputError, LabError
 from boxwright.lab import Lab, RunningTwin, TwinSpec
@@ -41,11 +42,9 @@ def a_lab(name: str = LAB) -> Lab:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    lab = a_lab()
-    lab.down()
-    lab.up(SPECS)
-    yield lab
-    lab.down()
+    with fresh_lab(LAB) as lab:
+        lab.up(SPECS)
+        yield lab
 
 
 @pytest.fixture(params=["bookworm", "trixie"])
