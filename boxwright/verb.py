@@ -29,6 +29,9 @@ def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
         except BoxwrightError as error:
             console.error(error)
             code = error.exit_code
+        except OSError as problem:  # a full or read-only disk, a program that is not installed
+            console.error(BoxwrightError(str(problem), hint="Run ./invoke doctor: it tells what this machine lacks."))
+            code = Exit.ERROR
         except KeyboardInterrupt:
             code = _interrupted(console)
         sys.stdout.flush()

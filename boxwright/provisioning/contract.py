@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from boxwright.detection.collect import detect
 from boxwright.detection.contract import Result, judge
@@ -14,27 +15,43 @@ from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.target import Target
 
 Contracts = Mapping[str, tuple[Result, ...]]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found on the hosts that could be looked at, and why the others could not.
+
+    A host that does not answer at all is in neither: its run says why.
+    """
+
+    contracts: Contracts
+    failures: Mapping[str, BoxwrightError]
+
+
 _AT_ONCE = 16  # each is one ssh session that mostly waits
 
 
-def examine(target: Target) -> dict[str, tuple[Result, ...]]:
-    """Look at every host at once. A host that does not answer has no results: its run says why.
-
-    Raises:
-        BoxwrightError: A host answered with something that is not the probe's.
-    """
+def examine(target: Target) -> Examination:
+    """Look at every host at once."""
     catalogue, fleet = load_accelerators(), target.fleet
 
-    def results(host: Host) -> tuple[Result, ...] | None:
+    def results(host: Host) -> tuple[Result, ...] | BoxwrightError:
         try:
             machine = detect(target.endpoint(host), catalogue)
-        except UnreachableError:
-            return None
+        except BoxwrightError as error:
+            return error
         return judge(machine, fleet.profile.hardware, fleet.site.waivers)
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="contract") as pool:
-        found = list(pool.map(results, fleet.hosts))
-    return {host.name: one for host, one in zip(fleet.hosts, found, strict=True) if one is not None}
+        found = dict(zip((host.name for host in fleet.hosts), pool.map(results, fleet.hosts), strict=True))
+    return Examination(
+        contracts={host: one for host, one in found.items() if not isinstance(one, BoxwrightError)},
+        failures={
+            host: one
+            for host, one in found.items()
+            if isinstance(one, BoxwrightError) and not isinstance(one, UnreachableError)
+        },
+    )
 
 
 def refusal(profile: str, host: str, results: tuple[Result, ...]) -> BoxwrightError | None:
@@ -54,10 +71,10 @@ def refusal(profile: str, host: str, results: tuple[Result, ...]) -> BoxwrightEr
     )
 
 
-def split(target: Target, contracts: Contracts) -> tuple[Target, list[HostOutcome]]:
-    """The target without the hosts that are refused, and the outcome of each of those."""
-    outcomes = []
-    for name, results in contracts.items():
+def split(target: Target, examination: Examination) -> tuple[Target, list[HostOutcome]]:
+    """The target without the hosts that are refused or could not be looked at, and the outcome of each of those."""
+    outcomes = [HostOutcome(name, error=error) for name, error in examination.failures.items()]
+    for name, results in examination.contracts.items():
         error = refusal(target.fleet.profile.name, name, results)
         if error:
             outcomes.append(HostOutcome(name, error=error))

@@ -86,7 +86,7 @@ class _Watcher:
         self._view.stage(host, stage, state, seconds)
 
     def fail(self, host: str, stage: str, error: BoxwrightError) -> None:
-        error.output = self._redact(error.output)
+        error.message, error.output = self._redact(error.message), self._redact(error.output)
         self._log.write("failure", {"host": host, "stage": stage, "message": error.message, "output": error.output})
         self._view.fail(host, stage, error)
 

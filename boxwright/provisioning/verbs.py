@@ -73,12 +73,17 @@ def verify(console: Console, choice: Choice) -> Exit:
     """Run the acceptance suite against hosts that were provisioned before."""
     target = prepare(choose(choice), console.info, boot=False)
     hosts = {host.name for host in target.fleet.hosts}
-    return acceptance.exit_code(_verify(console, target, hosts, contract.examine(target)))
+    examination = contract.examine(target)
+    for error in examination.failures.values():
+        console.error(error)
+    code = acceptance.exit_code(_verify(console, target, hosts, examination.contracts))
+    return Exit.VERIFY_FAILED if examination.failures else code
 
 
 def _hold_to_contract(console: Console, target: Target) -> tuple[Target, contract.Contracts, list[HostOutcome]]:
     """Show how the hosts differ from the profile. Those that the stack would fail on are not taken any further."""
-    contracts = contract.examine(target)
+    examination = contract.examine(target)
+    contracts = examination.contracts
     with _log("contract", target) as log:
         for host, results in contracts.items():
             for result in results:
@@ -90,7 +95,7 @@ def _hold_to_contract(console: Console, target: Target) -> tuple[Target, contrac
     ]
     name = target.fleet.profile.name
     show_contracts(console, name, rows, Counter(verdict for _, verdict, *_ in rows))
-    target, refused = contract.split(target, contracts)
+    target, refused = contract.split(target, examination)
     for one in refused:
         assert one.error is not None  # noqa: S101  that is what a refusal is
         console.error(one.error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -12,18 +13,20 @@ from boxwright.model.catalogues import ROOT
 
 
 @pytest.fixture(scope="module")
-def boxwright(tmp_path_factory: pytest.TempPathFactory) -> Boxwright:
-    """The command, with vault password and run logs of the test's own."""
+def boxwright(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxwright]:
+    """The command, with vault password, run logs and working files of the test's own."""
     home = tmp_path_factory.mktemp("home")
     password = home / "vault-password"
     password.write_text("a password of the tests\n")
     password.chmod(0o600)
-    own = {
-        "BOXWRIGHT_VAULT_PASSWORD_FILE": str(password),
-        "BOXWRIGHT_STATE": str(home / "state"),
-        "PYTHONPATH": str(ROOT),
-    }
-    return Boxwright({**os.environ, **own})
+    with tempfile.TemporaryDirectory(prefix="bw-run-") as runtime:  # short: sockets have short paths
+        own = {
+            "BOXWRIGHT_VAULT_PASSWORD_FILE": str(password),
+            "BOXWRIGHT_STATE": str(home / "state"),
+            "BOXWRIGHT_RUNTIME": runtime,
+            "PYTHONPATH": str(ROOT),
+        }
+        yield Boxwright({**os.environ, **own})
 
 
 @pytest.fixture(scope="module")

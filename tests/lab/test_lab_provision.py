@@ -74,7 +74,7 @@ def test_a_second_operator_is_refused_and_ctrl_c_says_how_to_go_on(boxwright: Bo
     assert "goes on from here" in out
     log = max(Path(boxwright.environment["BOXWRIGHT_STATE"], "runs").glob("*/events.jsonl"), key=os.path.getmtime)
     assert '"ended": "interrupted"' in log.read_text().splitlines()[-1]
-    own = str(Path(boxwright.environment["BOXWRIGHT_STATE"]))
+    own = boxwright.environment["BOXWRIGHT_RUNTIME"]  # inventories are under it, and stand in the arguments
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert not [line for line in processes.splitlines() if own in line and "ansible-playbook" in line]
 
