@@ -38,6 +38,33 @@ class Fleet(Frozen):
             raise ValueError(f"a {self.profile.name} is {nodes} machines, and the site has {hosts}")
         return self
 
+    @model_validator(mode="after")
+    def _disks_are_the_profiles(self) -> Fleet:
+        named = {disk.name for disk in self.profile.hardware.disks if "system" not in disk.holds}
+        for host in self.site.hosts:
+            for name in host.disks:
+                if name not in named:
+                    raise ValueError(f"hosts: {host.name} has a disk '{name}'.{did_you_mean(name, sorted(named))}")
+        return self
+
+    @model_validator(mode="after")
+    def _installers_are_supplied(self) -> Fleet:
+        profile, artefacts = self.profile, self.site.artefacts
+        wanted = {
+            "ascend": profile.ascend.parts if profile.ascend else (),
+            "hygon_dtk": profile.hygon_dtk.parts if profile.hygon_dtk else (),
+        }
+        if self.site.twin is None:  # twins are given simulated ones
+            for vendor, parts in wanted.items():
+                supplied = {one.part for one in getattr(artefacts, vendor)}
+                missing = [part for part in parts if part not in supplied]
+                if missing:
+                    raise ValueError(
+                        f"{profile.name} installs {vendor} from files that the vendor gives to its customers: "
+                        f"name {', '.join(missing)} under artefacts.{vendor} of the site"
+                    )
+        return self
+
     @property
     def model(self) -> Model:
         """The model that the stack serves."""

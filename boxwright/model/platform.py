@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from boxwright.model.base import Frozen
+from boxwright.model.base import AbsolutePath, Frozen, Network, Port
 
 
 class BasePolicy(Frozen):
@@ -37,15 +37,50 @@ class KernelTuning(Frozen):
     }
     nofile_limit: Annotated[int, Field(ge=1024)] = 1048576
     transparent_hugepage: Literal["always", "madvise", "never"] = "madvise"
+    memlock_unlimited: bool = False  # RDMA and pinned caches lock memory
+    hugepages_2mib: Annotated[int, Field(ge=0)] | None = None  # reserved at boot; None: as the system has it
+    cpu_governor: Literal["performance", "keep"] = "keep"
+    disable_acs: bool = False  # PCIe access control sends traffic between cards through the root port
+    arguments: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_.]+(=[A-Za-z0-9_.,:-]+)?$")], ...] = ()  # at boot
 
 
-class NvidiaDriverPolicy(Frozen):
-    """The NVIDIA driver without a display: which branch, and which of its two kernel modules."""
+class StoragePolicy(Frozen):
+    """The file systems for models and containers; which disks they are made on is said by the site."""
 
-    branch: Annotated[int, Field(ge=535, le=999)] = 580  # a long-term branch, and the last one for Volta
-    flavour: Literal["open", "closed"] = "open"
-    fabric_manager: bool = False  # machines with NVSwitch bridges cannot compute without it
-    disable_hmm: bool = False  # where CUDA fails to start though nvidia-smi works: CUDA 13.2's known issues
+    file_system: Literal["ext4", "xfs"] = "ext4"
+
+
+class AddressPool(Frozen):
+    """A range that Docker cuts the subnets of its networks from."""
+
+    base: Network
+    size: Annotated[int, Field(ge=8, le=30)] = 24  # prefix length of each subnet
+
+
+class ContainerRuntimePolicy(Frozen):
+    """Docker: whose packages, where its data lies, and how it reaches accelerators."""
+
+    source: Literal["docker_ce", "debian"] = "docker_ce"  # Debian 12's own is 20.10, which knows no CDI
+    gpu: Literal["none", "nvidia"] = "none"
+    data_root: AbsolutePath = "/srv/docker"
+    cgroup_driver: Literal["cgroupfs", "systemd"] = "cgroupfs"  # systemd's reload takes cards away from containers
+    log_max_mib: Annotated[int, Field(ge=1)] = 50  # of each of `log_files` files, for each container
+    log_files: Annotated[int, Field(ge=1, le=100)] = 5
+    address_pools: Annotated[tuple[AddressPool, ...], Field(min_length=1)] = (AddressPool(base="172.30.0.0/16"),)
+    reachable_ports: tuple[Port, ...] = ()  # published ports that other machines may reach, besides the gateway
+
+
+class RdmaPolicy(Frozen):
+    """RDMA between the nodes of one box."""
+
+    gid_index: Annotated[int, Field(ge=0, le=255)] | None = None  # of RoCE ports; None: the library's choice
+
+
+class RebootPolicy(Frozen):
+    """Whether a run may reboot a machine whose settings ask for it, and how long that may take."""
+
+    when: Literal["needed", "never"] = "needed"
+    timeout_s: Annotated[int, Field(ge=60, le=3600)] = 1200  # servers with terabytes of memory test it for minutes
 
 
 class FirewallPolicy(Frozen):

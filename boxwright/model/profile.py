@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
-from boxwright.model.hardware import Hardware
+from boxwright.model.drivers import (
+    AmdRocmPolicy,
+    AscendPolicy,
+    CudaToolkitPolicy,
+    HygonDtkPolicy,
+    NvidiaDriverPolicy,
+)
+from boxwright.model.hardware import Disk, Hardware
 from boxwright.model.platform import (
     BasePolicy,
+    ContainerRuntimePolicy,
     FirewallPolicy,
     GatewayPolicy,
     KernelTuning,
     MonitoringPolicy,
-    NvidiaDriverPolicy,
+    RdmaPolicy,
+    RebootPolicy,
+    StoragePolicy,
 )
 
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers"]
@@ -63,11 +74,37 @@ class Profile(Frozen):
     hardware: Hardware
     stack: Stack
     base: BasePolicy = BasePolicy()
+    storage: StoragePolicy | None = None  # None: models and containers lie on the system's disk
     kernel: KernelTuning = KernelTuning()
-    nvidia_driver: NvidiaDriverPolicy | None = None  # None: no such driver is installed
+    nvidia_driver: NvidiaDriverPolicy | None = None  # None, here and below: no such thing is installed
+    cuda_toolkit: CudaToolkitPolicy | None = None
+    amd_rocm: AmdRocmPolicy | None = None
+    ascend: AscendPolicy | None = None
+    hygon_dtk: HygonDtkPolicy | None = None
+    rdma: RdmaPolicy | None = None
+    container_runtime: ContainerRuntimePolicy | None = None
+    reboot: RebootPolicy = RebootPolicy()
     firewall: FirewallPolicy = FirewallPolicy()
     gateway: GatewayPolicy = GatewayPolicy()
     monitoring: MonitoringPolicy = MonitoringPolicy()
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """Where models and containers lie, by the names that disks hold them under."""
+        runtime = self.container_runtime
+        return {"models": self.stack.models_directory, "docker": runtime.data_root if runtime else "/srv/docker"}
+
+    def mount_point(self, disk: Disk) -> str:
+        """The folder that a disk is mounted at; one that holds several things, at the folder that they share."""
+        return os.path.commonpath([self.folders[use] for use in disk.holds])
+
+    @model_validator(mode="after")
+    def _disks_have_mount_points(self) -> Profile:
+        for disk in self.hardware.disks:
+            if "system" not in disk.holds and self.mount_point(disk) == "/":
+                folders = ", ".join(self.folders[use] for use in disk.holds)
+                raise ValueError(f"hardware.disks: '{disk.name}' holds {folders}, which share no folder to mount it at")
+        return self
 
     @model_validator(mode="after")
     def _numa_nodes_are_there(self) -> Profile:

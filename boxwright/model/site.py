@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Identifier, Network, Port
+from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Identifier, Network, Port, Sha256
 from boxwright.model.contract import Waiver
+from boxwright.model.drivers import AscendPart, HygonPart
 
 Distribution = Literal["debian-12", "debian-13"]
+# Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
+DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
 SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
 
 
@@ -29,6 +32,15 @@ class Host(Frozen):
     name: HostName
     address: Address | None = None
     port: Port | None = None  # overrides the site's
+    disks: dict[Identifier, DiskPath] = {}  # by the profile's name of the disk: the one of this machine
+    erase_disks: tuple[DiskPath, ...] = ()  # whatever they hold may be destroyed
+
+    @model_validator(mode="after")
+    def _what_is_erased_is_used(self) -> Host:
+        strangers = sorted(set(self.erase_disks) - set(self.disks.values()))
+        if strangers:
+            raise ValueError(f"erase_disks names {', '.join(strangers)}, which is not among the host's disks")
+        return self
 
 
 class Operator(Frozen):
@@ -66,14 +78,55 @@ class PackageRepository(Frozen):
 class Repositories(Frozen):
     """Vendors' repositories: a company's own copies instead of the vendors' servers."""
 
-    nvidia: PackageRepository | None = None
+    nvidia: PackageRepository | None = None  # driver and CUDA
+    nvidia_container_toolkit: PackageRepository | None = None
+    docker: PackageRepository | None = None
+    amdgpu: PackageRepository | None = None
+    rocm: PackageRepository | None = None
+
+
+class Artefact(Frozen):
+    """A file that the customer got from a vendor. It lies on the controller."""
+
+    path: Annotated[str, Field(pattern=r"^[~/][^\s'\"`$\\]*$")]  # absolute, or in a home directory
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # as it names itself when installed
+    sha256: Sha256
+
+
+class AscendArtefact(Artefact):
+    """One of Huawei's installers."""
+
+    part: AscendPart
+
+
+class HygonArtefact(Artefact):
+    """One of Hygon's installers."""
+
+    part: HygonPart
+
+
+class Artefacts(Frozen):
+    """Vendors' installers that no repository has."""
+
+    ascend: tuple[AscendArtefact, ...] = ()
+    hygon_dtk: tuple[HygonArtefact, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_part_comes_once(self) -> Artefacts:
+        for vendor in ("ascend", "hygon_dtk"):
+            parts = [one.part for one in getattr(self, vendor)]
+            twice = sorted({part for part in parts if parts.count(part) > 1})
+            if twice:
+                raise ValueError(f"{vendor}: two files for {', '.join(twice)}")
+        return self
 
 
 class Networks(Frozen):
-    """Who may reach a box, by source address."""
+    """Who may reach a box, by source address, and by which network its nodes reach each other."""
 
     management: Annotated[tuple[Network, ...], Field(min_length=1)] = ("0.0.0.0/0", "::/0")
     clients: Annotated[tuple[Network, ...], Field(min_length=1)] = ("0.0.0.0/0", "::/0")
+    compute: Network | None = None  # between the nodes of one box; None: the network that ssh comes in by
 
 
 class Secrets(Frozen):
@@ -105,6 +158,8 @@ class Site(Frozen):
     no_proxy: tuple[str, ...] = ()
     mirrors: Mirrors = Mirrors()
     repositories: Repositories = Repositories()
+    artefacts: Artefacts = Artefacts()
+    registry_mirrors: tuple[HttpUrl, ...] = ()  # for images of Docker Hub; no other registry has such a setting
     ca_certificates: tuple[str, ...] = ()  # PEM files on the controller
     ntp_servers: tuple[Address, ...] = ()
     operators: tuple[Operator, ...] = ()

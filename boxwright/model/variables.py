@@ -10,17 +10,25 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Network, Port
+from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Identifier, Network, Port
 from boxwright.model.catalogue import ModelFile
+from boxwright.model.drivers import (
+    AmdRocmPolicy,
+    CudaToolkitPolicy,
+    NvidiaDriverPolicy,
+)
 from boxwright.model.platform import (
     BasePolicy,
+    ContainerRuntimePolicy,
     FirewallPolicy,
     GatewayPolicy,
     KernelTuning,
     MonitoringPolicy,
-    NvidiaDriverPolicy,
+    RdmaPolicy,
+    RebootPolicy,
+    StoragePolicy,
 )
-from boxwright.model.site import Operator, PackageRepository
+from boxwright.model.site import AscendArtefact, DiskPath, HygonArtefact, Operator, PackageRepository
 
 
 class Variables(Frozen):
@@ -47,10 +55,37 @@ class BaseVariables(BasePolicy, Variables):
     operators: tuple[Operator, ...]
 
 
+class FileSystem(Frozen):
+    """A disk of the machine and the folder where its file system is mounted."""
+
+    name: Identifier  # the profile's name of the disk
+    device: DiskPath
+    mount_point: AbsolutePath
+
+
+class StorageVariables(StoragePolicy, Variables):
+    """Role `storage`."""
+
+    unit = "storage"
+    file_systems: tuple[FileSystem, ...]
+    erase: tuple[DiskPath, ...]  # disks that may be formatted whatever they hold
+    off_system_disk: tuple[AbsolutePath, ...]  # folders that may not lie on the system's disk
+
+
 class KernelVariables(KernelTuning, Variables):
     """Role `kernel`."""
 
     unit = "kernel"
+
+
+class AptRepositoryVariables(Variables):
+    """Role `apt_repository`, which the roles of vendors' packages include. It is no stage of its own."""
+
+    unit = "apt_repository"
+    name: Identifier  # of its files: boxwright-NAME
+    source: PackageRepository
+    pins: dict[Identifier, str]  # apt preferences by name of their file, in force before the repository is there
+    proxy: HttpUrl | None  # to fetch the key; apt has its own setting
 
 
 class NvidiaDriverVariables(NvidiaDriverPolicy, Variables):
@@ -59,6 +94,61 @@ class NvidiaDriverVariables(NvidiaDriverPolicy, Variables):
     unit = "nvidia_driver"
     repository: PackageRepository | None  # None: the vendor's own for the distribution
     proxy: HttpUrl | None  # to fetch the key; apt has its own setting
+
+
+class CudaToolkitVariables(CudaToolkitPolicy, Variables):
+    """Role `cuda_toolkit`."""
+
+    unit = "cuda_toolkit"
+    repository: PackageRepository | None  # None: the vendor's own for the distribution
+    proxy: HttpUrl | None
+
+
+class AmdRocmVariables(AmdRocmPolicy, Variables):
+    """Role `amd_rocm`."""
+
+    unit = "amd_rocm"
+    amdgpu_repository: PackageRepository | None  # None: the vendor's own for the distribution
+    repository: PackageRepository | None
+    proxy: HttpUrl | None
+
+
+class AscendVariables(Variables):
+    """Role `ascend`."""
+
+    unit = "ascend"
+    installers: tuple[AscendArtefact, ...]
+
+
+class HygonDtkVariables(Variables):
+    """Role `hygon_dtk`."""
+
+    unit = "hygon_dtk"
+    installers: tuple[HygonArtefact, ...]
+
+
+class RdmaVariables(RdmaPolicy, Variables):
+    """Role `rdma`."""
+
+    unit = "rdma"
+    compute_network: Network | None  # None: the network that ssh comes in by
+
+
+class ContainerRuntimeVariables(ContainerRuntimePolicy, Variables):
+    """Role `container_runtime`."""
+
+    unit = "container_runtime"
+    registry_mirrors: tuple[HttpUrl, ...]
+    repository: PackageRepository | None  # Docker's; None: the vendor's own for the distribution
+    toolkit_repository: PackageRepository | None  # of the NVIDIA container toolkit
+    proxy: HttpUrl | None  # for keys, and for the images that the daemon pulls
+    no_proxy: tuple[str, ...]
+
+
+class RebootVariables(RebootPolicy, Variables):
+    """Role `reboot`."""
+
+    unit = "reboot"
 
 
 class FirewallService(Frozen):
@@ -155,12 +245,21 @@ class OpenWebuiVariables(Variables):
 
 ROLE_VARIABLES: tuple[type[Variables], ...] = (
     BaseVariables,
+    StorageVariables,
     KernelVariables,
     NvidiaDriverVariables,
+    CudaToolkitVariables,
+    AmdRocmVariables,
+    AscendVariables,
+    HygonDtkVariables,
+    RdmaVariables,
+    ContainerRuntimeVariables,
+    RebootVariables,
     GatewayVariables,
     MonitoringVariables,
     FirewallVariables,
 )
+SHARED_ROLE_VARIABLES: tuple[type[Variables], ...] = (AptRepositoryVariables,)  # roles that other roles include
 DEPLOY_VARIABLES: tuple[type[Variables], ...] = (ModelsVariables, LlamaCppVariables, OpenWebuiVariables)
 
 

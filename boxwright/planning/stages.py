@@ -22,8 +22,16 @@ class Stage:
 
 PLATFORM = (
     Stage("base", "ansible", "packages, time, logs, upgrades, accounts"),
-    Stage("kernel", "ansible", "sysctls, limits, transparent huge pages"),
+    Stage("storage", "ansible", "file systems for models and containers, by stable disk ids"),
+    Stage("kernel", "ansible", "sysctls, limits, huge pages, kernel arguments, PCIe"),
     Stage("nvidia_driver", "ansible", "the driver, pinned to its branch and held"),
+    Stage("cuda_toolkit", "ansible", "NVIDIA's compilers and libraries, of one version"),
+    Stage("amd_rocm", "ansible", "AMD's kernel module and ROCm, of one version"),
+    Stage("ascend", "ansible", "Huawei's driver, firmware and CANN, from supplied files"),
+    Stage("hygon_dtk", "ansible", "Hygon's driver and DTK, from supplied files"),
+    Stage("rdma", "ansible", "RDMA tools, and which interfaces join the nodes"),
+    Stage("container_runtime", "ansible", "Docker with access to cards, closed to other machines"),
+    Stage("reboot", "ansible", "one reboot, where settings wait for it"),
     Stage("gateway", "ansible", "nginx: TLS, users, the paths that may be reached"),
     Stage("monitoring", "ansible", "Prometheus, node exporter, alert rules"),
     Stage("firewall", "ansible", "nftables, closed by default"),
@@ -35,6 +43,18 @@ WORKLOAD = (
 )
 
 
+_WHERE_THE_PROFILE_SAYS_SO = (
+    "storage",
+    "nvidia_driver",
+    "cuda_toolkit",
+    "amd_rocm",
+    "ascend",
+    "hygon_dtk",
+    "rdma",
+    "container_runtime",
+)
+
+
 def stages_of(profile: Profile, only: tuple[str, ...] = ()) -> tuple[Stage, ...]:
     """The stages of this profile; `only` narrows them by name.
 
@@ -43,7 +63,7 @@ def stages_of(profile: Profile, only: tuple[str, ...] = ()) -> tuple[Stage, ...]
     """
     workload = WORKLOAD if profile.stack.deployable else ()
     skipped = {"open_webui"} if profile.stack.chat_page == "none" else set()
-    skipped |= {"nvidia_driver"} if profile.nvidia_driver is None else set()
+    skipped |= {name for name in _WHERE_THE_PROFILE_SAYS_SO if getattr(profile, name) is None}
     stages = tuple(stage for stage in (*PLATFORM, *workload) if stage.name not in skipped)
     names = [stage.name for stage in stages]
     for name in only:

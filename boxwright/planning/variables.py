@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import PurePosixPath
-from typing import Any
 
 from pydantic import SecretStr
 
@@ -18,14 +17,13 @@ from boxwright.model.variables import (
     FirewallService,
     FirewallVariables,
     GatewayVariables,
-    KernelVariables,
     LlamaCppVariables,
     ModelsVariables,
     MonitoringVariables,
-    NvidiaDriverVariables,
     OpenWebuiVariables,
     Variables,
 )
+from boxwright.planning.machine_variables import machine_variables
 from boxwright.vault import HostSecrets
 
 BCRYPT_COST = 8  # nginx hashes on every request, in its worker: about 15 ms
@@ -36,9 +34,7 @@ def role_variables(
 ) -> tuple[Variables, ...]:
     """What the Ansible roles are given for this host."""
     profile, site = fleet.profile, fleet.site
-    driver = profile.nvidia_driver
     return (
-        *((NvidiaDriverVariables(**driver.model_dump(), **_nvidia_source(fleet)),) if driver else ()),
         BaseVariables(
             **profile.base.model_dump(),
             proxy=site.proxy,
@@ -47,7 +43,7 @@ def role_variables(
             ntp_servers=site.ntp_servers,
             operators=site.operators,
         ),
-        KernelVariables(**profile.kernel.model_dump()),
+        *machine_variables(fleet, host),
         FirewallVariables(**profile.firewall.model_dump(), services=_services(fleet, host)),
         GatewayVariables(
             **profile.gateway.model_dump(),
@@ -115,10 +111,6 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             proxy=proxy,
         ),
     )
-
-
-def _nvidia_source(fleet: Fleet) -> dict[str, Any]:
-    return {"repository": fleet.site.repositories.nvidia, "proxy": fleet.site.proxy}
 
 
 def _bound_cores(fleet: Fleet) -> int | None:

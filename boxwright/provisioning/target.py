@@ -14,10 +14,12 @@ from pydantic import ValidationError
 from boxwright import mirrors, vault
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.lab import Lab, TwinSpec
-from boxwright.model.catalogues import load_models, load_profile, load_site, make_fleet
+from boxwright.lab.vendors.shelf import Shelf
+from boxwright.model.catalogues import load_accelerators, load_models, load_profile, load_site, make_fleet
+from boxwright.model.compatibility import check_drivers
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
-from boxwright.model.site import Distribution, Host, Mirrors, Site, Ssh, TwinSettings
+from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh, TwinSettings
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.transport.ssh import Endpoint
@@ -68,6 +70,7 @@ def choose(choice: Choice) -> Fleet:
         BadInputError: A name, a file or an argument is wrong.
     """
     profile = load_profile(choice.profile)
+    check_drivers(profile, load_accelerators())
     site = single_host(choice.host) if choice.host else load_site(choice.site)
     return make_fleet(profile, _adjusted(site, choice, profile.nodes), load_models())
 
@@ -107,7 +110,39 @@ def lab_of(site: Site, progress: Callable[[str], None]) -> Lab:
 def twin_specs(site: Site, profile: Profile) -> list[TwinSpec]:
     """The twins that a site asks for."""
     assert site.twin is not None  # noqa: S101  asked for twin sites alone
-    return [TwinSpec(host.name, site.twin.distribution, profile.hardware) for host in site.hosts]
+    return [
+        TwinSpec(
+            host.name,
+            site.twin.distribution,
+            profile.hardware,
+            containers=profile.container_runtime is not None,
+            vendors=needs_vendors(profile),
+        )
+        for host in site.hosts
+    ]
+
+
+def needs_vendors(profile: Profile) -> bool:
+    """Whether a profile installs what comes from vendors, for which twins have simulated ones."""
+    sections = (
+        profile.nvidia_driver,
+        profile.cuda_toolkit,
+        profile.amd_rocm,
+        profile.ascend,
+        profile.hygon_dtk,
+        profile.container_runtime,
+    )
+    return any(section is not None for section in sections)
+
+
+def _with_vendors(site: Site, shelf: Shelf) -> dict[str, Repositories | Artefacts]:
+    """The site's own vendors, and simulated ones in the place of those that it does not name."""
+    own = {name: value for name, value in site.repositories if value is not None}
+    supplied = {vendor: parts for vendor, parts in site.artefacts if parts}
+    return {
+        "repositories": shelf.repositories.model_copy(update=own),
+        "artefacts": shelf.artefacts.model_copy(update=supplied),
+    }
 
 
 def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *, boot: bool) -> Site:
@@ -130,6 +165,7 @@ def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *
             "ssh": Ssh(user=twins[0].user, key=str(twins[0].key), known_hosts=str(twins[0].known_hosts)),
             "proxy": site.proxy or lab.proxy_url,
             "ca_certificates": (*site.ca_certificates, *authorities),
+            **(_with_vendors(site, lab.vendors) if needs_vendors(profile) else {}),
         }
     )
 

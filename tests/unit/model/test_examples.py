@@ -51,8 +51,11 @@ def test_the_example_names_every_key(topic: str) -> None:
 def test_the_profile_example_shows_the_defaults() -> None:
     path = ROOT / "docs" / "examples" / "profile.yml"
     shown = load(path, Profile)
-    for section in ("base", "kernel", "firewall", "gateway", "monitoring"):
+    for section in ("base", "kernel", "firewall", "gateway", "monitoring", "reboot"):
         assert getattr(shown, section) == Profile.model_fields[section].default, section
+    for name, field in Profile.model_fields.items():
+        if field.default is None:
+            assert getattr(shown, name) == type(getattr(shown, name))(), name
 
 
 def test_unknown_topic() -> None:
