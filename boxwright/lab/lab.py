@@ -16,6 +16,8 @@ from boxwright.lab.machine import TwinRecord
 from boxwright.lab.network import LabNetwork, free_host_octet, free_subnet
 from boxwright.lab.places import LabPlaces, labs
 from boxwright.lab.spec import RunningTwin, TwinSpec, TwinStatus, checked_name
+from boxwright.lab.vendors import shelf
+from boxwright.lab.vendors.shelf import Shelf
 from boxwright.mirrors import resolve_debian
 from boxwright.model.site import Mirrors
 
@@ -54,6 +56,11 @@ class Lab:
         """The authorities that the controller trusts beyond Debian's; behind its proxy twins must, too."""
         return tuple(sorted(_EXTRA_AUTHORITIES.rglob("*.crt")))
 
+    @property
+    def vendors(self) -> Shelf:
+        """The simulated vendors that its twins are given."""
+        return shelf.read(self._places.vendors)
+
     def up(self, specs: Sequence[TwinSpec]) -> list[RunningTwin]:
         """Make and start these twins; return when every sshd answers. Twins that run stay as they are.
 
@@ -72,6 +79,8 @@ class Lab:
                 distribution: rootfs.ensure(distribution, mirrors, self._progress)
                 for distribution in sorted({spec.distribution for spec in specs})
             }
+            if any(spec.vendors for spec in specs):
+                shelf.ensure(self._places.vendors, self._progress)
             for spec in specs:
                 self._ensure_twin(spec, network, bases[spec.distribution])
             prerequisites.ensure_inotify(len(list(self._places.root.parent.glob("*/twins/*"))), self._progress)
@@ -162,7 +171,7 @@ class Lab:
             self._processes.stop(_group(spec.name))
             octet = free_host_octet(self._used_octets())
             public_key = self._places.key.with_suffix(".pub").read_text()
-            machine.make(places, spec, network, octet, base=base, public_key=public_key)
+            machine.make(places, spec, network, octet, base=base, vendors=self._places.vendors, public_key=public_key)
         elif not record.matches(spec):
             raise LabError(
                 f"twin {spec.name} exists with another distribution, hardware or disk",

@@ -6,7 +6,7 @@ import json
 import sys
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import boxwright
@@ -62,6 +62,8 @@ Simulated, as views generated from the profile:
 Simulated, as this twin's own copy; the controller's kernel keeps its values:
   kernel settings        /proc/sys/vm, /proc/sys/fs, /proc/sys/kernel
   transparent huge pages /sys/kernel/mm/transparent_hugepage
+Simulated, where the profile has cards:
+  vendors' packages      /srv/simulated-vendors (empty shells under the vendors' names; they drive nothing)
 """
 
 
@@ -74,6 +76,9 @@ class TwinRecord:
     octet: int
     hardware: dict[str, object]
     disk_mib: int | None
+    containers: bool
+    vendors: bool
+    devices: list[str]
     base: str
 
     @classmethod
@@ -86,15 +91,37 @@ class TwinRecord:
 
     def matches(self, spec: TwinSpec) -> bool:
         """Whether the twin is what `spec` asks for."""
-        wanted = (spec.distribution, spec.hardware.model_dump(mode="json"), spec.disk_mib)
-        return (self.distribution, self.hardware, self.disk_mib) == wanted
+        return replace(self, base="") == _record(spec, self.octet, base="")
 
 
-def make(places: TwinPlaces, spec: TwinSpec, network: LabNetwork, octet: int, *, base: Path, public_key: str) -> None:
+def _record(spec: TwinSpec, octet: int, *, base: str) -> TwinRecord:
+    return TwinRecord(
+        name=spec.name,
+        distribution=spec.distribution,
+        octet=octet,
+        hardware=spec.hardware.model_dump(mode="json"),
+        disk_mib=spec.disk_mib,
+        containers=spec.containers,
+        vendors=spec.vendors,
+        devices=[str(device) for device in spec.devices],
+        base=base,
+    )
+
+
+def make(
+    places: TwinPlaces,
+    spec: TwinSpec,
+    network: LabNetwork,
+    octet: int,
+    *,
+    base: Path,
+    vendors: Path,
+    public_key: str,
+) -> None:
     """Write everything of a new twin below its folder; the record comes last and atomically."""
     if places.root.exists():
         remove_tree(places.root)
-    for folder in (places.root, places.seed, places.disk, places.mount, places.views):
+    for folder in (places.root, places.seed, places.disk, places.containers, places.mount, places.views):
         folder.mkdir(parents=True)
     places.root.chmod(0o700)
     _write_seed(places.seed, spec.name, public_key)
@@ -106,18 +133,14 @@ def make(places: TwinPlaces, spec: TwinSpec, network: LabNetwork, octet: int, *,
         layers=(str(places.seed), str(base)),
         disk=str(places.disk),
         disk_mib=spec.disk_mib,
+        containers=str(places.containers) if spec.containers else None,
+        vendors=str(vendors) if spec.vendors else None,
+        devices=tuple(str(device) for device in spec.devices),
         views=str(places.views),
         view_files=str(places.view_files),
     )
     order_path(places).write_text(order.dump())
-    record = TwinRecord(
-        spec.name,
-        spec.distribution,
-        octet,
-        spec.hardware.model_dump(mode="json"),
-        spec.disk_mib,
-        str(base),
-    )
+    record = _record(spec, octet, base=str(base))
     draft = places.record.with_suffix(".draft")
     draft.write_text(json.dumps(asdict(record), indent=1))
     draft.replace(places.record)

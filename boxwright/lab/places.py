@@ -55,6 +55,11 @@ class LabPlaces:
         return self.root / "proxy"
 
     @property
+    def vendors(self) -> Path:
+        """The simulated vendors of the lab: repositories and installers."""
+        return self.root / "vendors"
+
+    @property
     def twins(self) -> Path:
         """The folder of the twins."""
         return self.root / "twins"
@@ -84,6 +89,11 @@ class TwinPlaces:
     def disk(self) -> Path:
         """What the twin wrote."""
         return self.root / "disk"
+
+    @property
+    def containers(self) -> Path:
+        """The data of the twin's own containers: not on its overlay, which cannot lie under another one."""
+        return self.root / "containers"
 
     @property
     def mount(self) -> Path:

@@ -30,12 +30,18 @@ class TwinSpec:
 
     `disk_mib` makes the disk a small one in memory, so that a test can fill it; such a disk is empty again
     after the twin was stopped and started. Without it the disk is as large as the controller's.
+
+    `containers` lets it run containers of its own, with their data in /srv/docker. `vendors` gives it the lab's
+    simulated vendors. `devices` are block devices of the controller that it may write to, as its disks.
     """
 
     name: str
     distribution: Distribution
     hardware: Hardware
     disk_mib: int | None = None
+    containers: bool = False
+    vendors: bool = False
+    devices: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         checked_name(self.name)

@@ -26,6 +26,8 @@ from boxwright.lab.cgroups import joining, own_groups
 from boxwright.lab.kernel_view import KernelView
 
 _REBOOT = 133  # the exit status with which nspawn says that the guest asked for a reboot
+_FOR_CONTAINERS = ("--bind=/dev/fuse", "--system-call-filter=add_key keyctl bpf")
+GUEST_VENDORS = "/srv/simulated-vendors"
 GUEST_VIEWS = "/run/boxwright-twin"
 
 
@@ -39,6 +41,9 @@ class Order:
     layers: tuple[str, ...]  # read-only layers of the disk, the topmost first
     disk: str  # folder of what the twin writes
     disk_mib: int | None  # size of a disk in memory, instead of the folder on the controller's disk
+    containers: str | None  # folder for the data of containers in the twin; none: it cannot run any
+    vendors: str | None  # folder of the simulated vendors
+    devices: tuple[str, ...]  # block devices of the controller that are the twin's
     views: str  # where the views are mounted
     view_files: str  # the generated ones, as `dump_files` writes them
 
@@ -50,7 +55,7 @@ class Order:
     def load(cls, text: str) -> Order:
         """From JSON."""
         values = json.loads(text)
-        return cls(**{**values, "layers": tuple(values["layers"])})
+        return cls(**{**values, "layers": tuple(values["layers"]), "devices": tuple(values["devices"])})
 
 
 def dump_files(files: Mapping[str, bytes]) -> str:
@@ -65,6 +70,7 @@ def load_files(text: str) -> dict[str, bytes]:
 
 def nspawn_command(order: Order) -> list[str]:
     """The command that boots the twin once. Its first program places the views, then becomes systemd."""
+    containers = [] if order.containers is None else [f"--bind={order.containers}:/srv/docker", *_FOR_CONTAINERS]
     return [
         *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--link-journal=no"),
         *(f"--machine={order.machine}", f"--hostname={order.hostname}", f"--directory={order.root}"),
@@ -73,6 +79,9 @@ def nspawn_command(order: Order) -> list[str]:
         "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
         f"--bind-ro={order.views}:{GUEST_VIEWS}",
         f"--bind={order.views}/kernel:{GUEST_VIEWS}/kernel",
+        *containers,
+        *([] if order.vendors is None else [f"--bind-ro={order.vendors}:{GUEST_VENDORS}"]),
+        *(f"--bind={device}" for device in order.devices),
         *("--", "/bin/sh", f"{GUEST_VIEWS}/init"),
     ]
 

@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,12 +32,16 @@ WantedBy=multi-user.target
 
 @dataclass(frozen=True)
 class Package:
-    """One package. `relations` are control fields such as Depends; `unit` is a service that does nothing."""
+    """One package. `relations` are control fields such as Depends; `unit` is a service that does nothing.
+
+    `programs` are small shell scripts by their path, for a tool that a role asks.
+    """
 
     name: str
     version: str
     relations: dict[str, str] = field(default_factory=dict)
     unit: str = ""
+    programs: dict[str, str] = field(default_factory=dict)
     architecture: str = "amd64"
 
     def control(self) -> str:
@@ -47,21 +51,6 @@ class Package:
             f"Package: {self.name}\nVersion: {self.version}\nArchitecture: {self.architecture}\n"
             f"Maintainer: {_MAINTAINER}\n{relations}Description: SIMULATED {self.name}\n"
         )
-
-
-def nvidia_packages(versions: Iterable[str]) -> Iterator[Package]:
-    """The headless driver of these versions: kernel modules of both flavours, its libraries and services."""
-    for version in versions:
-        same = f"(= {version})"
-        yield Package("libcuda1", version)
-        yield Package("libnvidia-ml1", version)
-        yield Package("nvidia-persistenced", version, unit="nvidia-persistenced")
-        yield Package("nvidia-kernel-open-dkms", version, {"Conflicts": "nvidia-kernel-dkms"})
-        yield Package("nvidia-kernel-dkms", version, {"Conflicts": "nvidia-kernel-open-dkms"})
-        depends = f"libcuda1 {same}, libnvidia-ml1 {same}, nvidia-persistenced {same}"
-        modules = f"nvidia-kernel-open-dkms {same} | nvidia-kernel-dkms {same}"
-        yield Package("nvidia-driver-cuda", version, {"Depends": f"{depends}, {modules}"})
-        yield Package("nvidia-fabricmanager", version, {"Depends": f"libcuda1 {same}"}, unit="nvidia-fabricmanager")
 
 
 def build(folder: Path, packages: Iterable[Package], *, key_expires: str = "0") -> str:
@@ -97,6 +86,11 @@ def _packed(folder: Path, package: Package) -> str:
         notice = root / "usr/share/doc" / package.name / "SIMULATED"
         notice.parent.mkdir(parents=True)
         notice.write_text("This package is simulated. It holds no driver.\n")
+        for place, text in package.programs.items():
+            program = root / place.lstrip("/")
+            program.parent.mkdir(parents=True)
+            program.write_text(text)
+            program.chmod(0o755)
         if package.unit:
             unit = root / "usr/lib/systemd/system" / f"{package.unit}.service"
             unit.parent.mkdir(parents=True)

@@ -1,0 +1,129 @@
+"""A bench for one role: twins, and runs of plain `ansible-playbook` with a playbook of five lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fresh_lab import fresh_lab
+
+from boxwright.lab import Lab, RunningTwin, TwinSpec
+from boxwright.transport.ssh import Endpoint, check, run
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run of ansible-playbook ended. `output` has each run of white space as one space."""
+
+    code: int
+    changed: int
+    output: str
+
+    def well(self, *, changed: int | None = None) -> Run:
+        """Itself, when it went well and, if asked, changed this many resources over all twins."""
+        assert self.code == 0, self.output[-6000:]
+        assert changed in (None, self.changed), f"{self.changed} changes, not {changed}: {self.output[-6000:]}"
+        return self
+
+    def refused(self, message: str) -> Run:
+        """Itself, when it failed with these words."""
+        assert self.code == 2, self.output[-6000:]
+        assert message in self.output, self.output[-6000:]
+        return self
+
+
+@dataclass
+class Bench:
+    """Twins, and how to run a role on all of them at once.
+
+    `variables` are given to every run, by names without the role's prefix.
+    """
+
+    role: str
+    lab: Lab
+    twins: list[RunningTwin]
+    folder: Path
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    def endpoint(self, twin: RunningTwin) -> Endpoint:
+        """The way into a twin."""
+        return Endpoint(twin.name, twin.address, twin.port, twin.user, twin.key, twin.known_hosts, 10)
+
+    def on(self, twin: RunningTwin, command: str, *, timeout_s: float = 300) -> str:
+        """What a command prints; one that fails is an error."""
+        return check(self.endpoint(twin), command, timeout_s=timeout_s)
+
+    def code_of(self, twin: RunningTwin, command: str) -> int:
+        """How a command ends, for one that may fail."""
+        return run(self.endpoint(twin), command, timeout_s=300).code
+
+    def everywhere(self, command: str) -> list[str]:
+        """What a command prints on each twin."""
+        return [self.on(twin, command) for twin in self.twins]
+
+    def copy(self, source: Path, target: str) -> None:
+        """Put a file or a folder on every twin."""
+        for twin in self.twins:
+            options = ["-q", "-r", "-i", str(twin.key), "-o", f"UserKnownHostsFile={twin.known_hosts}"]
+            subprocess.run(["scp", *options, str(source), f"root@{twin.address}:{target}"], check=True, timeout=60)
+
+    def run(self, *arguments: str, **variables: Any) -> Run:
+        """Run the role on all twins by a playbook of five lines; `variables` go without the role's prefix."""
+        hosts = {
+            twin.name: {
+                "ansible_host": twin.address,
+                "ansible_user": twin.user,
+                "ansible_ssh_private_key_file": str(twin.key),
+                "ansible_ssh_common_args": f"-o UserKnownHostsFile={twin.known_hosts}",
+                "ansible_python_interpreter": "/usr/bin/python3",
+            }
+            for twin in self.twins
+        }
+        inventory, playbook = self.folder / "inventory.json", self.folder / "play.yml"
+        named = {f"{self.role}_{name}": value for name, value in (self.variables | variables).items()}
+        inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": named}}))
+        playbook.write_text(f"- hosts: all\n  gather_facts: false\n  roles:\n    - {self.role}\n")
+        own = {"ANSIBLE_ROLES_PATH": str(REPOSITORY / "roles"), "ANSIBLE_PIPELINING": "1", "ANSIBLE_NOCOLOR": "1"}
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, playbook, *arguments],
+            env=os.environ | own,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        changed = sum(map(int, re.findall(r"changed=(\d+)", output)))
+        return Run(done.returncode, changed, " ".join(output.split()))
+
+
+@contextmanager
+def role_bench(role: str, specs: Sequence[TwinSpec], folder: Path, *, packages: bool = False) -> Iterator[Bench]:
+    """Boot twins for a role.
+
+    Args:
+        role: Its name; the lab is called after it.
+        specs: The twins.
+        folder: For inventory and playbook.
+        packages: Whether the twins reach Debian's packages, as role `base` would set them up to.
+    """
+    with fresh_lab(f"test-{role.replace('_', '-')}") as lab:
+        bench = Bench(role, lab, lab.up(specs), folder)
+        if packages:
+            bench.everywhere(
+                f"echo 'Acquire::http::Proxy \"{lab.proxy_url}\";' > /etc/apt/apt.conf.d/80boxwright-proxy"
+            )
+            for authority in lab.ca_certificates:
+                bench.copy(authority, f"/usr/local/share/ca-certificates/{authority.stem}.crt")
+            bench.everywhere("update-ca-certificates >/dev/null 2>&1; apt-get -q update >/dev/null")
+        yield bench
