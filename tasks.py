@@ -24,6 +24,7 @@ _HELP = {
     "topic": "profile or site",
     "name": "name of the secret; without it, all",
     "fast": "leave out the tests that boot twins",
+    "on_demand": "only the tests that take long and are left out otherwise",
     "only": "a pytest expression, as for pytest -k",
 }
 _POSITIONAL = {"topic"}
@@ -151,7 +152,7 @@ def lab_ssh(console, host="", site="lab"):
 
 
 @_verb
-def test(console, fast=False, only=""):
+def test(console, fast=False, on_demand=False, only=""):
     """Run the project's tests: unit, golden, and the lab on twins."""
     from boxwright.model.catalogues import ROOT
 
@@ -165,6 +166,7 @@ def test(console, fast=False, only=""):
         f"--rootdir={ROOT}",
         *(str(ROOT / "tests" / suite) for suite in suites),
     ]
+    argv += ["-m", "on_demand"] if on_demand else []
     argv += ["-k", only] if only else []
     os.execv(sys.executable, argv)  # noqa: S606  pytest takes over, with its own signals and exit code
 
