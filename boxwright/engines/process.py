@@ -91,7 +91,7 @@ def stream(
         cancellation: Ends the process when the run is told to end.
 
     Returns:
-        The exit code; negative when a signal ended it.
+        The exit code; negative when a signal ended it. What `on_event` raises ends the engine and is raised again.
     """
     process = subprocess.Popen(
         invocation.argv,
@@ -113,12 +113,16 @@ def stream(
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(invocation.stdin)
             process.stdin.close()
-        for line in process.stdout:
-            event = parse(line)
-            if event is None:
-                on_noise(line.rstrip("\n"))
-            else:
-                on_event(event)
+        try:
+            for line in process.stdout:
+                event = parse(line)
+                if event is None:
+                    on_noise(line.rstrip("\n"))
+                else:
+                    on_event(event)
+        except BaseException:
+            end_group(process)
+            raise
         process.wait()
         stderr.join(timeout=_GRACE_S)
     return process.returncode

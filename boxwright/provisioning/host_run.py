@@ -69,11 +69,12 @@ class HostRun:
         self._clock = _StageClock(host.name, work.watcher, self._outcome.seconds)
         self._noise: collections.deque[str] = collections.deque(maxlen=_NOISE_LINES)
         self._failure: Event | None = None
+        self._lock = DeployLock(work.target.endpoint(host), work.holder)
 
     def run(self) -> HostOutcome:
         """Go through the stages until one fails or all are done. Never raises for what happens to the host."""
         try:
-            with DeployLock(self._work.target.endpoint(self._host), self._work.holder):
+            with self._lock:
                 self._engines()
                 if not self._work.dry_run:
                     self._work.afterwards(self._host)
@@ -81,6 +82,9 @@ class HostRun:
             self._outcome.error = error
             if self._failure is None:
                 self._work.watcher.fail(self._host.name, self._clock.current or self._work.stages[0].name, error)
+        except OSError as error:  # of this host's processes and files here; the other hosts go on
+            self._outcome.error = EngineError(str(error), where=self._host.name)
+            self._work.watcher.fail(self._host.name, self._work.stages[0].name, self._outcome.error)
         finally:
             self._clock.end(failed=not self._outcome.finished)
         return self._outcome
@@ -143,6 +147,8 @@ class HostRun:
     def _on_event(self, engine: Engine, known: set[str], event: Event) -> None:
         if event.stage in known:
             self._clock.at(event)
+        if event.stage == "reboot" and event.resource == "Reboot" and event.changed:
+            self._lock.renew()
         if event.failed:
             self._failure = event
         if event.phase is Phase.FINISHED:

@@ -56,6 +56,17 @@ class DeployLock:
         self._session: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> DeployLock:
+        self._take()
+        return self
+
+    def renew(self) -> None:
+        """Take the lock again after a reboot, which has ended the session that held it."""
+        if self._session is not None:
+            self._session.kill()
+            self._session.wait()
+        self._take()
+
+    def _take(self) -> None:
         session = subprocess.Popen(
             self._endpoint.command(_SCRIPT, shared=False),
             stdin=subprocess.PIPE,
@@ -73,7 +84,7 @@ class DeployLock:
         answer = _first_line(session, self._endpoint.connect_timeout_s + 30)
         if answer == "held":
             threading.Thread(target=self._keep, args=(session,), daemon=True).start()
-            return self
+            return
         raise self._refusal(session, answer)
 
     def __exit__(

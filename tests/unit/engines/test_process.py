@@ -71,3 +71,19 @@ def test_a_cancelled_run_starts_nothing_that_stays() -> None:
     code, _, _ = run("import time; time.sleep(60)", cancellation)
     assert code != 0
     assert time.monotonic() - began < 20
+
+
+def test_a_listener_that_fails_ends_the_engine() -> None:
+    def fail(event: Event) -> None:
+        raise RuntimeError(event.resource)
+
+    script = f"import time; print({EVENT.model_dump_json()!r}, flush=True); time.sleep(60)"
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="x"):
+        stream(
+            Invocation((sys.executable, "-c", script), dict(os.environ), Path.cwd(), ""),
+            on_event=fail,
+            on_noise=lambda _: None,
+            cancellation=Cancellation(),
+        )
+    assert time.monotonic() - began < 30

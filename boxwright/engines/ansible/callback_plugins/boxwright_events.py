@@ -86,7 +86,13 @@ class CallbackModule(CallbackBase):
 
 
 def _stage(task: Any) -> str:
-    return task._role.get_name() if task._role else "ansible"
+    """The outermost role that a task is part of: a role may include others, and a stage is one role."""
+    name, node = "ansible", task
+    while node is not None:
+        role = getattr(node, "_role", None)
+        name = role.get_name() if role else name
+        node = getattr(node, "_parent", None)
+    return str(name)
 
 
 def _resource(task: Any) -> str:
