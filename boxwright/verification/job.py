@@ -13,7 +13,9 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from boxwright.errors import BadInputError
 from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Port
+from boxwright.model.drivers import NvidiaDriverPolicy
 from boxwright.model.hardware import Accelerator
+from boxwright.model.platform import ContainerRuntimePolicy, RdmaPolicy, StoragePolicy
 from boxwright.model.profile import Profile
 from boxwright.model.variables import revealed
 from boxwright.vault import HostSecrets
@@ -65,6 +67,26 @@ class VerifyHost(Frozen):
     def accelerators(self) -> tuple[Accelerator, ...] | None:
         """The accelerator cards that the profile promises; None without any."""
         return self.profile.hardware.accelerators or None
+
+    @property
+    def nvidia_driver(self) -> NvidiaDriverPolicy | None:
+        """The driver that the profile promises."""
+        return self.profile.nvidia_driver
+
+    @property
+    def storage(self) -> StoragePolicy | None:
+        """Whether models and containers have disks of their own."""
+        return self.profile.storage
+
+    @property
+    def rdma(self) -> RdmaPolicy | None:
+        """Whether nodes reach each other by RDMA."""
+        return self.profile.rdma
+
+    @property
+    def container_runtime(self) -> ContainerRuntimePolicy | None:
+        """The Docker that the profile promises."""
+        return self.profile.container_runtime
 
     @property
     def gateway_name(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from template_rendering import artefacts_for
 
 from boxwright.engines.ansible.inventory import host_inventory
 from boxwright.model.catalogues import load_models, load_profile, make_fleet, profile_names
@@ -28,7 +29,7 @@ HERE = Path(__file__).parent
 def projected(profile_name: str) -> dict[str, Any]:
     profile = load_profile(profile_name)
     hosts = tuple(Host(name=f"box-{number}", address=f"192.0.2.{6 + number}") for number in range(1, profile.nodes + 1))
-    fleet = make_fleet(profile, Site(name="golden", hosts=hosts), load_models())
+    fleet = make_fleet(profile, Site(name="golden", hosts=hosts, artefacts=artefacts_for(profile)), load_models())
     secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
     mirrors = Mirrors(
         debian="http://mirror.example/debian",

@@ -1,0 +1,103 @@
+"""Renders roles' templates for profiles as Ansible would, without a host: what a role asks of one is stood in for."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from pydantic import SecretStr
+
+from boxwright.model.catalogues import ROOT, load_models, load_profile, make_fleet, profile_names
+from boxwright.model.profile import Profile
+from boxwright.model.site import Artefacts, AscendArtefact, Host, HygonArtefact, Networks, Operator, Site
+from boxwright.model.variables import named
+from boxwright.planning.stages import stages_of
+from boxwright.planning.variables import role_variables
+from boxwright.vault import SECRET_NAMES, HostSecrets
+
+PARTS = ("defaults", "vars")
+READS = {"cuda_toolkit": ("nvidia_driver",)}  # roles that read another one's variables
+TEMPLATES = ROOT / "templates"
+# What roles register on a Debian 12 machine, and the item of templates that a loop writes.
+STAND_INS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "stand_ins.yml").read_text(encoding="utf-8"))
+ITEMS = STAND_INS.pop("items")
+
+
+def role_templates() -> list[str]:
+    """The templates of all roles, as ROLE/NAME.j2."""
+    roles = {path.name for path in (ROOT / "roles").iterdir()}
+    found = sorted(TEMPLATES.glob("*/*.j2"))
+    return [f"{path.parent.name}/{path.name}" for path in found if path.parent.name in roles]
+
+
+def artefacts_for(profile: Profile) -> Artefacts:
+    """The installers that a profile asks a site for."""
+    file = {"path": "/vendor/file", "version": "1.0", "sha256": "0" * 64}
+    ascend = profile.ascend.parts if profile.ascend else ()
+    hygon_dtk = profile.hygon_dtk.parts if profile.hygon_dtk else ()
+    return Artefacts(
+        ascend=tuple(AscendArtefact(part=part, **file) for part in ascend),
+        hygon_dtk=tuple(HygonArtefact(part=part, **file) for part in hygon_dtk),
+    )
+
+
+@cache
+def variables_of(profile_name: str) -> dict[str, Any]:
+    """What the roles of a profile are given, by name, on a site that uses all that a site can say."""
+    profile = load_profile(profile_name)
+    hosts = tuple(
+        Host(
+            name=f"box-{number}",
+            address=f"192.0.2.{6 + number}",
+            disks={
+                disk.name: f"/dev/disk/by-id/nvme-{disk.name}-{number}"
+                for disk in profile.hardware.disks
+                if "system" not in disk.holds
+            },
+        )
+        for number in range(1, profile.nodes + 1)
+    )
+    site = Site(
+        name="golden",
+        hosts=hosts,
+        proxy="http://proxy.example:3128",
+        no_proxy=(".example",),
+        ntp_servers=("ntp.example",),
+        networks=Networks(management=("10.0.0.0/8",), clients=("10.0.0.0/8", "2001:db8::/32"), compute="192.0.2.0/24"),
+        operators=(Operator(name="ada", ssh_public_keys=("ssh-ed25519 AAAA ada",)),),
+        registry_mirrors=("https://mirror.example",),
+        artefacts=artefacts_for(profile),
+    )
+    fleet = make_fleet(profile, site, load_models())
+    secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
+    units = role_variables(fleet, fleet.hosts[0], secrets, (), None)
+    return {key: value for unit in units for key, value in named(unit).items()}
+
+
+def rendered(template: str) -> dict[str, list[str]]:
+    """Every text that a template gives, with the profiles that it is for."""
+    role, _, _ = template.partition("/")
+    texts: dict[str, list[str]] = {}
+    for profile_name in profile_names():
+        stages = [stage.name for stage in stages_of(load_profile(profile_name))]
+        if role in stages or (role == "apt_repository" and profile_name == "8x4090"):
+            texts.setdefault(_render(template, role, profile_name), []).append(profile_name)
+    return texts
+
+
+def _render(template: str, role: str, profile_name: str) -> str:
+    loader = DataLoader()
+    own: dict[str, Any] = {}
+    files = [ROOT / "roles" / one / part / "main.yml" for one in (*READS.get(role, ()), role) for part in PARTS]
+    for path in files:
+        if path.exists():
+            own |= loader.load_from_file(str(path), trusted_as_template=True) or {}
+    values = own | variables_of(profile_name) | STAND_INS | {"inventory_hostname": "box-1", "ansible_check_mode": False}
+    if template in ITEMS:
+        values["item"] = ITEMS[template]
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    return str(Templar(loader=loader, variables=values).template(trust_as_template(text), convert_data=False))

@@ -1,0 +1,34 @@
+"""Every template of a role, rendered for every profile, held against files that a person has read.
+
+After a change that is meant: `BOXWRIGHT_GOLDEN=write ./invoke test --fast --only golden`, then read the diff. That real
+tools accept what is rendered is proven on twins, where each role validates what it writes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from template_rendering import rendered, role_templates
+
+HERE = Path(__file__).parent / "rendered"
+
+
+def told(template: str) -> str:
+    return "".join(f"======== {' '.join(profiles)}\n{text}\n" for text, profiles in sorted(rendered(template).items()))
+
+
+@pytest.mark.parametrize("template", role_templates())
+def test_templates_are_as_read(template: str) -> None:
+    path = HERE / f"{template.removesuffix('.j2')}.txt"
+    text = told(template)
+    if os.environ.get("BOXWRIGHT_GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_no_file_is_left_of_a_template_that_is_gone() -> None:
+    kept = {str(path.relative_to(HERE)).removesuffix(".txt") + ".j2" for path in HERE.rglob("*.txt")}
+    assert kept == set(role_templates())
