@@ -26,9 +26,20 @@ def stack_units(target: VerifyHost) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def units(host: Host, stack_units: tuple[str, ...]) -> Units:
+def machine_units(target: VerifyHost) -> tuple[str, ...]:
+    """Of drivers and containers, where the profile has them."""
+    driver, containers = target.nvidia_driver, target.container_runtime
+    return (
+        *(("nvidia-persistenced",) if driver else ()),
+        *(("nvidia-fabricmanager",) if driver and driver.fabric_manager else ()),
+        *(("docker", "boxwright-containers") if containers else ()),
+    )
+
+
+@pytest.fixture(scope="module")
+def units(host: Host, machine_units: tuple[str, ...], stack_units: tuple[str, ...]) -> Units:
     """What systemd says of each unit, by its name without `.service`; asked in one command."""
-    names = [f"{name}.service" for name in (*PLATFORM_UNITS, *stack_units)]
+    names = [f"{name}.service" for name in (*PLATFORM_UNITS, *machine_units, *stack_units)]
     text = host.check_output("systemctl show --property=%s " + " ".join(names), PROPERTIES)
     records = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n")]
     assert len(records) == len(names), "systemd told of another number of units than it was asked for"

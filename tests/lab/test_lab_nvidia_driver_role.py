@@ -103,6 +103,7 @@ def test_libraries_of_another_version_are_refused(bench: Bench) -> None:
 
 
 def test_the_profile_decides_on_branch_and_flavour(bench: Bench) -> None:
+    assert bench.run("--check", branch=590, flavour="closed", fabric_manager=True).well().changed > 0
     bench.run(branch=590, flavour="closed", fabric_manager=True).well()
     assert bench.everywhere(VERSIONS) == [f"installed {NEW}\n"] * 2
     modules = "dpkg-query -W -f '${db:Status-Status} ${Package}\\n' 'nvidia-kernel*' | grep ^installed"

@@ -33,8 +33,8 @@ def packages() -> dict[str, Iterable[Package]]:
         ],
         "nvidia_container_toolkit": container_toolkit_packages(["1.17.7-1", "1.18.0-1"]),
         "docker": docker_packages(["5:28.5.1-1~simulated"]),
-        "amdgpu": amdgpu_packages(["6.16.13.30200400-2341068.24.04"]),
-        "rocm": rocm_packages(["7.2.4", "7.3.0"]),
+        "amdgpu": amdgpu_packages(["6.16.13.30300000-2238411.24.04", "6.16.13.30300400-2341068.24.04"]),
+        "rocm": rocm_packages(["7.1.0", "7.2.0", "7.2.4"]),
     }
 
 
