@@ -11,10 +11,6 @@ from collections.abc import Iterable, Iterator
 
 from boxwright.lab.vendors.repository import Package
 
-# Not needed: boxwright.lab.machine wrote this before the simulated packages brought a daemon of their own.
-STAND_IN_PATH = "/etc/apt/preferences.d/00-simulated-docker"
-STAND_IN = "# SIMULATED vendors need no preferences.\n"
-
 _RUN = "/usr/lib/simulated-docker/run"
 _RUN_TEXT = """\
 #!/bin/sh

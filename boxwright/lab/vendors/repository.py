@@ -88,12 +88,12 @@ def _packed(folder: Path, package: Package) -> str:
         notice.write_text("This package is simulated. It holds no driver.\n")
         for place, text in package.programs.items():
             program = root / place.lstrip("/")
-            program.parent.mkdir(parents=True)
+            program.parent.mkdir(parents=True, exist_ok=True)
             program.write_text(text)
             program.chmod(0o755)
         if package.unit:
             unit = root / "usr/lib/systemd/system" / f"{package.unit}.service"
-            unit.parent.mkdir(parents=True)
+            unit.parent.mkdir(parents=True, exist_ok=True)
             unit.write_text(_UNIT.format(name=package.unit))
         run(["dpkg-deb", "--root-owner-group", "--build", scratch, str(folder / name)])
     path = folder / name
