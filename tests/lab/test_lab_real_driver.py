@@ -45,6 +45,9 @@ def test_debians_own_module_is_built_for_a_real_kernel(bench: Bench) -> None:
 
 def test_a_kernel_without_a_module_is_refused_by_its_name(bench: Bench) -> None:
     """The simulated driver takes the place of the real one, and builds nothing."""
+    (twin,) = bench.twins
     kernel = installed_kernel(bench)
+    purge = "DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 purge"
+    bench.on(twin, f"{purge} 'nvidia-*' firmware-nvidia-gsp", timeout_s=600)
     assert GUEST_VENDORS in bench.variables["repository"]["uri"]
     bench.run().refused(kernel)
