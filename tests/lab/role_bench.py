@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,12 @@ from typing import Any
 from fresh_lab import fresh_lab
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
+from boxwright.lab.vendors.repository import KEY, Package, build
+from boxwright.model.site import PackageRepository
 from boxwright.transport.ssh import Endpoint, check, run
 
 REPOSITORY = Path(__file__).parents[2]
+SHELF = "/srv/simulated"  # of simulated repositories, on a twin
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,18 @@ class Bench:
         for twin in self.twins:
             options = ["-q", "-r", "-i", str(twin.key), "-o", f"UserKnownHostsFile={twin.known_hosts}"]
             subprocess.run(["scp", *options, str(source), f"root@{twin.address}:{target}"], check=True, timeout=60)
+
+    def put_repository(self, name: str, packages: Iterable[Package], *, key_expires: str = "0") -> dict[str, Any]:
+        """Make a simulated repository, put it on every twin, and say how a role finds it."""
+        shelf = self.folder / name
+        shelf.mkdir()
+        fingerprint = build(shelf, packages, key_expires=key_expires)
+        self.everywhere(f"mkdir -p {SHELF}")
+        self.copy(shelf, f"{SHELF}/")
+        place = f"file://{SHELF}/{name}"
+        return PackageRepository(uri=place, key_url=f"{place}/{KEY}", key_fingerprint=fingerprint).model_dump(
+            mode="json"
+        )
 
     def run(self, *arguments: str, **variables: Any) -> Run:
         """Run the role on all twins by a playbook of five lines; `variables` go without the role's prefix."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from role_bench import Bench, role_bench
+from role_bench import SHELF, Bench, role_bench
 
 from boxwright.lab import TwinSpec
 from boxwright.lab.vendors.amd import amdgpu_packages, rocm_packages
-from boxwright.lab.vendors.repository import KEY, Package, build
+from boxwright.lab.vendors.repository import Package
 from boxwright.model.catalogues import load_profile
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -24,7 +23,6 @@ OLD_DRIVER, DRIVER, NEW_DRIVER = (
     "6.16.13.30300400-2341068.24.04",
 )
 RELEASES = ["7.1.0", "7.2.0", "7.2.4"]
-SHELF = "/srv/simulated"
 FAMILY = [
     "amd-smi-lib",
     "amdgpu-dkms",
@@ -38,31 +36,14 @@ VERSIONS = f"dpkg-query -W -f '${{db:Status-Status}} ${{Version}}\\n' {' '.join(
 TRACES = "ls -R /etc/apt/sources.list.d /etc/apt/preferences.d /usr/share/keyrings; apt-mark showhold"
 
 
-def put(bench: Bench, name: str, packages: list[Package]) -> dict[str, Any]:
-    """A simulated repository on every twin, and how the role finds it."""
-    shelf = bench.folder / name
-    shelf.mkdir()
-    fingerprint = build(shelf, packages)
-    bench.everywhere(f"mkdir -p {SHELF}")
-    bench.copy(shelf, f"{SHELF}/")
-    place = f"file://{SHELF}/{name}"
-    return {
-        "uri": place,
-        "suite": "./",
-        "components": [],
-        "key_url": f"{place}/{KEY}",
-        "key_fingerprint": fingerprint,
-    }
-
-
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     hardware = load_profile("8xmi300x").hardware
     specs = [TwinSpec("bookworm", "debian-12", hardware), TwinSpec("trixie", "debian-13", hardware)]
     with role_bench("amd_rocm", specs, tmp_path_factory.mktemp("amd"), packages=True) as bench:
         modules = list(amdgpu_packages([OLD_DRIVER, DRIVER, NEW_DRIVER]))
-        bench.variables["amdgpu_repository"] = put(bench, "amdgpu", modules)
-        bench.variables["repository"] = put(bench, "rocm", list(rocm_packages(RELEASES)))
+        bench.variables["amdgpu_repository"] = bench.put_repository("amdgpu", modules)
+        bench.variables["repository"] = bench.put_repository("rocm", list(rocm_packages(RELEASES)))
         yield bench
 
 
@@ -163,7 +144,7 @@ esac
 def test_kernels_and_the_loaded_module_are_looked_after(bench: Bench) -> None:
     """With stand-ins for what a container has not: kernels, headers, dkms, and modinfo, which tells of them."""
     bench = replace(bench, twins=bench.twins[:1])
-    put(bench, "tools", [Package(name, "1", architecture="all") for name in ("linux-headers-amd64", "dkms")])
+    bench.put_repository("tools", [Package(name, "1", architecture="all") for name in ("linux-headers-amd64", "dkms")])
     due = "/run/boxwright/reboot-due/amd_rocm"
     for bare in ("6.1.0-10-amd64", "none"):
         bench.everywhere(f"cat > /srv/stand-in <<'END'\n{STAND_IN.replace('BARE', bare)}END")

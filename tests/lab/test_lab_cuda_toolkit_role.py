@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from role_bench import Bench, role_bench
+from role_bench import SHELF, Bench, role_bench
 
 from boxwright.lab import TwinSpec
 from boxwright.lab.vendors.cuda import cuda_packages
 from boxwright.lab.vendors.nvidia import nvidia_packages
-from boxwright.lab.vendors.repository import KEY, Package, build
+from boxwright.lab.vendors.repository import Package
 from boxwright.model.catalogues import load_profile
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 OLD_DRIVER, DRIVER, NEW_DRIVER = "570.195.03-1", "580.95.05-1", "620.10.02-1"
-SHELF = "/srv/simulated"
 COMPILER = """
 for release in 12.8 12.9 13.0; do
     mkdir -p /usr/local/cuda-$release/bin
@@ -36,26 +34,14 @@ DRIVERS = f"{INSTALLED} '^(nvidia-|libnvidia-|libcuda1|cuda-drivers)' || :"
 TRACES = "ls -R /etc/apt/sources.list.d /etc/apt/preferences.d /usr/share/keyrings /etc/profile.d; apt-mark showhold"
 
 
-def put(bench: Bench) -> dict[str, Any]:
-    """The simulated repository on every twin, drivers and toolkits in one like the vendor's, and how to find it."""
-    shelf = bench.folder / "vendor"
-    shelf.mkdir()
+def offered() -> list[Package]:
+    """Drivers and toolkits in one repository, like the vendor's."""
     drivers = [OLD_DRIVER, DRIVER, NEW_DRIVER]
-    packages = [*nvidia_packages(drivers), *cuda_packages(["12.8.1", "12.9.1", "13.0.2", "13.2.0"])]
-    packages += [
-        Package("cuda-drivers", version, {"Depends": f"nvidia-driver-cuda (= {version})"}) for version in drivers
+    return [
+        *nvidia_packages(drivers),
+        *cuda_packages(["12.8.1", "12.9.1", "13.0.2", "13.2.0"]),
+        *(Package("cuda-drivers", version, {"Depends": f"nvidia-driver-cuda (= {version})"}) for version in drivers),
     ]
-    fingerprint = build(shelf, packages)
-    bench.everywhere(f"mkdir -p {SHELF}")
-    bench.copy(shelf, f"{SHELF}/")
-    place = f"file://{SHELF}/vendor"
-    return {
-        "uri": place,
-        "suite": "./",
-        "components": [],
-        "key_url": f"{place}/{KEY}",
-        "key_fingerprint": fingerprint,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +53,7 @@ def all_twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         TwinSpec("volta", "debian-12", volta),
     ]
     with role_bench("cuda_toolkit", specs, tmp_path_factory.mktemp("cuda")) as bench:
-        bench.variables["repository"] = put(bench)
+        bench.variables["repository"] = bench.put_repository("vendor", offered())
         bench.everywhere(COMPILER)
         yield bench
 

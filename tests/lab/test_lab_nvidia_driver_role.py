@@ -6,34 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from role_bench import Bench, role_bench
+from role_bench import SHELF, Bench, role_bench
 
 from boxwright.lab import TwinSpec
 from boxwright.lab.vendors.nvidia import nvidia_packages
-from boxwright.lab.vendors.repository import KEY, build
 from boxwright.model.catalogues import load_profile
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-OLD, RIGHT, NEW = "570.195.03-1", "580.95.05-1", "590.44.01-1"
-SHELF = "/srv/simulated"
-
-
-def put(bench: Bench, name: str, **settings: Any) -> dict[str, Any]:
-    """A simulated repository on every twin, and how the role finds it."""
-    shelf = bench.folder / name
-    shelf.mkdir()
-    fingerprint = build(shelf, nvidia_packages([OLD, RIGHT, NEW]), **settings)
-    bench.everywhere(f"mkdir -p {SHELF}")
-    bench.copy(shelf, f"{SHELF}/")
-    place = f"file://{SHELF}/{name}"
-    return {
-        "uri": place,
-        "suite": "./",
-        "components": [],
-        "key_url": f"{place}/{KEY}",
-        "key_fingerprint": fingerprint,
-    }
+VERSIONS_OFFERED = OLD, RIGHT, NEW = "570.195.03-1", "580.95.05-1", "590.44.01-1"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +22,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     hardware = load_profile("8x4090").hardware
     specs = [TwinSpec("bookworm", "debian-12", hardware), TwinSpec("trixie", "debian-13", hardware)]
     with role_bench("nvidia_driver", specs, tmp_path_factory.mktemp("nvidia")) as bench:
-        bench.variables["repository"] = put(bench, "vendor")
+        bench.variables["repository"] = bench.put_repository("vendor", nvidia_packages(VERSIONS_OFFERED))
         yield bench
 
 
@@ -60,7 +41,7 @@ def test_wrong_and_expired_keys_are_refused_and_leave_nothing(bench: Bench) -> N
         f"is not the key {'0' * 40}, but {right['key_fingerprint']}. Nothing was trusted."
     )
     assert bench.everywhere(TRACES) == before
-    expired = put(bench, "expired", key_expires="seconds=1")
+    expired = bench.put_repository("expired", nvidia_packages(VERSIONS_OFFERED), key_expires="seconds=1")
     bench.run(repository=expired).refused(
         f"The key {expired['key_fingerprint']} of file:///srv/simulated/expired has expired"
     )

@@ -25,7 +25,7 @@ class Shelf(Frozen):
 
 
 def packages() -> dict[str, Iterable[Package]]:
-    """What each repository offers. Beside the version that profiles ask for stands a newer one that nobody wants."""
+    """What each repository offers. Where a pin decides, versions that nobody wants stand beside the wanted one."""
     return {
         "nvidia": [
             *nvidia_packages(["570.195.03-1", "580.95.05-1", "590.44.01-1"]),
