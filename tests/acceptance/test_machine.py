@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from boxwright.verification.check import UnprovenError
+from boxwright.verification.facts import Facts
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.remote import source
@@ -14,15 +13,6 @@ from boxwright.verification.ssh import BoxShell
 
 DRIVER = ["nvidia-driver-cuda", "nvidia-kernel-*", "libcuda1", "libnvidia-ml1", "nvidia-persistenced"]
 FABRIC_MANAGER = "nvidia-fabricmanager"
-
-
-class Facts(dict[str, dict[str, Any]]):
-    """What the box told of itself, by name."""
-
-    def told(self, name: str) -> Any:
-        """One fact; a fact that could not be told fails the check that needs it."""
-        assert "error" not in self[name], self[name]["error"]
-        return self[name]["value"]
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from boxwright.verification.facts import Facts
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.remote import source
@@ -13,15 +12,6 @@ from boxwright.verification.ssh import BoxShell
 
 # Kernels that are built without NUMA do not have these, and need them no more than that.
 ONLY_WITH_NUMA = frozenset({"kernel.numa_balancing", "vm.zone_reclaim_mode"})
-
-
-class Facts(dict[str, dict[str, Any]]):
-    """What the box told of itself, by name."""
-
-    def told(self, name: str) -> Any:
-        """One fact; a fact that could not be told fails the check that needs it."""
-        assert "error" not in self[name], self[name]["error"]
-        return self[name]["value"]
 
 
 @pytest.fixture(scope="module")
