@@ -158,13 +158,15 @@ def test(console, fast=False, on_demand=False, only=""):
 
     console.info("Running the tests" + (" that need no twin" if fast else "; the lab boots twins on this machine"))
     sys.stdout.flush()
-    suites = ["unit", "golden"] if fast else ["unit", "golden", "lab"]
+    suites = ["unit", "golden"] if fast else ["lab", "golden", "unit"]  # the long ones first, to end together
     argv = [
         sys.executable,
         "-m",
         "pytest",
         f"--rootdir={ROOT}",
         *(str(ROOT / "tests" / suite) for suite in suites),
+        # A file's tests share their twins, so they stay together and in order.
+        *("-n", str(os.cpu_count()), "--dist", "loadfile", "--no-loadscope-reorder"),
     ]
     argv += ["-m", "on_demand"] if on_demand else []
     argv += ["-k", only] if only else []

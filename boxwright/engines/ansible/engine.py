@@ -60,18 +60,18 @@ def _environment() -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     return own | {
         "ANSIBLE_CONFIG": str(_HERE / "ansible.cfg"),
-        "ANSIBLE_STRATEGY_PLUGINS": str(_mitogen() / "plugins" / "strategy"),
+        "ANSIBLE_STRATEGY_PLUGINS": str(mitogen_strategies()),
         "PYTHONPATH": str(ROOT),
         "LC_ALL": "C.UTF-8",
     }
 
 
-def _mitogen() -> Path:
-    """Where Mitogen's side of Ansible is; looked up, not imported, as it must not be loaded outside of Ansible."""
+def mitogen_strategies() -> Path:
+    """The folder of Mitogen's strategies; looked up, not imported, as they must not be loaded outside of Ansible."""
     found = importlib.util.find_spec("ansible_mitogen")
     if found is None or not found.submodule_search_locations:
         raise EngineError("Mitogen is not installed", hint="Run through ./invoke, which makes the environment.")
-    return Path(found.submodule_search_locations[0])
+    return Path(found.submodule_search_locations[0]) / "plugins" / "strategy"
 
 
 def _write_private(path: Path, text: str) -> None:
