@@ -1,7 +1,8 @@
 """The deploy lock of a box: one operator at a time.
 
 The lock is a file lock on the box, held by the remote end of an ssh session of its own. When the controller goes
-away, by a crash or a cut cable, the session ends and the lock with it: nobody has to clear a stale lock.
+away, by a crash or a cut cable, the session ends and the lock with it: nobody has to clear a stale lock. When that
+session alone breaks, the run is told, so that two operators never work on a box without knowing of each other.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
-from boxwright.errors import LockedError, UnreachableError
-from boxwright.transport.ssh import Endpoint, unreachable
+from boxwright.errors import BoxwrightError, LockedError
+from boxwright.transport.ssh import SSH_FAILED, Endpoint, unreachable
 
 _TAKEN = 75  # EX_TEMPFAIL
 _HEARTBEAT_S = 20
+_LOOK_EVERY_S = 1
 _SCRIPT = """
 set -u
 umask 077
@@ -44,14 +48,21 @@ class Holder:
 class DeployLock:
     """A context that holds the deploy lock of one host.
 
+    Args:
+        endpoint: The host.
+        holder: Told to whoever comes second.
+        on_lost: Called, from a thread of the lock's, when the session that holds it has ended by itself.
+
     Raises:
         LockedError: Somebody else holds it.
         UnreachableError: The host cannot be entered.
+        BoxwrightError: The host has no lock to give.
     """
 
-    def __init__(self, endpoint: Endpoint, holder: Holder) -> None:
+    def __init__(self, endpoint: Endpoint, holder: Holder, on_lost: Callable[[], None] = lambda: None) -> None:
         self._endpoint = endpoint
         self._holder = holder
+        self._on_lost = on_lost
         self._over = threading.Event()
         self._session: subprocess.Popen[str] | None = None
 
@@ -61,9 +72,10 @@ class DeployLock:
 
     def renew(self) -> None:
         """Take the lock again after a reboot, which has ended the session that held it."""
-        if self._session is not None:
-            self._session.kill()
-            self._session.wait()
+        old, self._session = self._session, None
+        if old is not None:
+            old.kill()
+            old.wait()
         self._take()
 
     def _take(self) -> None:
@@ -103,22 +115,34 @@ class DeployLock:
             session.wait()
 
     def _keep(self, session: subprocess.Popen[str]) -> None:
-        while not self._over.wait(_HEARTBEAT_S):
-            try:
-                assert session.stdin  # noqa: S101
-                session.stdin.write("\n")
-                session.stdin.flush()
-            except (OSError, ValueError):
+        assert session.stdin  # noqa: S101
+        beats = time.monotonic()
+        while not self._over.wait(_LOOK_EVERY_S) and session is self._session:
+            if session.poll() is not None:
+                if not self._over.is_set() and session is self._session:
+                    self._on_lost()
                 return
+            if time.monotonic() - beats >= _HEARTBEAT_S:
+                beats = time.monotonic()
+                with contextlib.suppress(OSError, ValueError):  # the next look tells
+                    session.stdin.write("\n")
+                    session.stdin.flush()
 
-    def _refusal(self, session: subprocess.Popen[str], answer: str) -> LockedError | UnreachableError:
+    def _refusal(self, session: subprocess.Popen[str], answer: str) -> BoxwrightError:
         try:
             _, stderr = session.communicate(timeout=5)
         except subprocess.TimeoutExpired:
             session.kill()
             _, stderr = session.communicate()
-        if session.returncode != _TAKEN:
+        if session.returncode == SSH_FAILED or session.returncode < 0:  # or killed, because it said nothing
             return unreachable(self._endpoint, stderr)
+        if session.returncode != _TAKEN:
+            return BoxwrightError(
+                f"the deploy lock cannot be taken: the script for it ended with code {session.returncode}",
+                where=self._endpoint.name,
+                hint="It needs root, by login or by sudo without a password, and flock of util-linux.",
+                output=stderr,
+            )
         try:
             holder = Holder(**json.loads(answer))
             told = f"{holder.who} has been at work on this box since {holder.since}: {holder.doing}"

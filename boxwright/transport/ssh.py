@@ -11,7 +11,7 @@ from boxwright import places
 from boxwright.errors import BoxwrightError, UnreachableError
 from boxwright.model.site import Host, Site
 
-_SSH_FAILED = 255
+SSH_FAILED = 255
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def run(endpoint: Endpoint, script: str, *, stdin: str = "", timeout_s: float = 
         raise UnreachableError(
             f"no answer within {timeout_s:.0f} s", where=endpoint.name, hint=_how_to_look(endpoint)
         ) from None
-    if done.returncode == _SSH_FAILED:
+    if done.returncode == SSH_FAILED:
         raise unreachable(endpoint, done.stderr)
     return Completed(done.returncode, done.stdout, done.stderr)
 

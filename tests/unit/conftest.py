@@ -1,0 +1,33 @@
+"""What unit tests share: programs that stand in for those that would reach another machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+StandIn = Callable[[str, str], None]
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Puts a bash script in the place of a program, for this test and what it starts."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+
+    def put(name: str, script: str) -> None:
+        (programs / name).write_text(f"#!/bin/bash\n{script}\n")
+        (programs / name).chmod(0o755)
+
+    return put
+
+
+@pytest.fixture
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """State and working files of the test's own; the path is that of the state directory."""
+    for variable, name in (("STATE", "state"), ("RUNTIME", "runtime"), ("CACHE", "cache")):
+        monkeypatch.setenv(f"BOXWRIGHT_{variable}", str(tmp_path / name))
+    return tmp_path / "state"
