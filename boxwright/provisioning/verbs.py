@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict
 
 from boxwright import places
@@ -84,7 +83,7 @@ def _hold_to_contract(console: Console, target: Target) -> tuple[Target, contrac
     """Show how the hosts differ from the profile. Those that the stack would fail on are not taken any further."""
     examination = contract.examine(target)
     contracts = examination.contracts
-    with _log("contract", target) as log:
+    with RunLog("contract", redactor(target)) as log:
         for host, results in contracts.items():
             for result in results:
                 log.write("contract", {"host": host, **asdict(result)})
@@ -122,32 +121,20 @@ def _run(console: Console, target: Target, only: tuple[str, ...], *, dry_run: bo
     stages = stages_of(target.fleet.profile, only)
     verb = "plan" if dry_run else "provision"
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
-    with _log(verb, target) as log:
+    with RunLog(verb, redactor(target)) as log:
         names = [host.name for host in target.fleet.hosts]
         view = console.run(title, names, [stage.name for stage in stages], log=str(log.path))
         with view:
             outcomes = execute(target, stages, dry_run=dry_run, log=log, view=view, verb=verb)
+        if not all(one.finished for one in outcomes):
+            log.close("failed")
         view.summary()
     return outcomes
 
 
-@contextlib.contextmanager
-def _log(verb: str, target: Target) -> Iterator[RunLog]:
-    log = RunLog(verb, redactor(target))
-    try:
-        yield log
-    except KeyboardInterrupt:
-        log.close("interrupted")
-        raise
-    except BaseException:
-        log.close("failed")
-        raise
-    log.close("ok")
-
-
 def _verify(console: Console, target: Target, hosts: Collection[str], contracts: contract.Contracts) -> list[Check]:
     console.info(f"Verifying {', '.join(sorted(hosts))} from outside …")
-    with _log("verify", target) as log:
+    with RunLog("verify", redactor(target)) as log:
         checks = [check for host in hosts for check in acceptance.contract_checks(host, contracts.get(host, ()))]
         for check_of_contract in checks:
             log.write("check", check_of_contract.model_dump(mode="json"))
@@ -155,6 +142,8 @@ def _verify(console: Console, target: Target, hosts: Collection[str], contracts:
             acceptance.verify_job(target, hosts),
             lambda done: log.write("check", done.model_dump(mode="json")),
         )
+        if acceptance.exit_code(checks) is not Exit.OK:
+            log.close("failed")
     show_checks(
         console,
         [

@@ -10,7 +10,8 @@ import socket
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from boxwright import places
 from boxwright.redaction import Redactor
@@ -27,7 +28,10 @@ def now() -> str:
 
 
 class RunLog:
-    """An open log. Every line is a JSON object with `at` and `kind`; written through at once, from any thread."""
+    """An open log. Every line is a JSON object with `at` and `kind`; written through at once, from any thread.
+
+    As a context it closes itself, and its last line tells whether it was left in peace, by an error or by Ctrl-C.
+    """
 
     def __init__(self, verb: str, redact: Redactor) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -41,6 +45,17 @@ class RunLog:
         self._lock = threading.Lock()
         self.write("begin", {"verb": verb, "run": self.id, "by": operator()})
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close("ok")
+        else:
+            self.close("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+
     def write(self, kind: str, payload: dict[str, Any]) -> None:
         """Add a line."""
         line = self._redact(json.dumps({"at": now(), "kind": kind, **payload}, default=str))
@@ -49,7 +64,7 @@ class RunLog:
                 self._file.write(line + "\n")
 
     def close(self, ended: str) -> None:
-        """Add the last line and close. `ended` is `ok`, `failed` or `interrupted`."""
+        """Add the last line and close: `ok`, `failed` or `interrupted`. What is closed stays as it is."""
         self.write("end", {"ended": ended})
         with self._lock:
             self._file.close()
