@@ -5,24 +5,28 @@ Everything that can be wrong in files and arguments is found here, before anythi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError
 
 from boxwright import mirrors, vault
-from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.errors import BadInputError, BoxwrightError, did_you_mean
 from boxwright.lab import Lab, TwinSpec
 from boxwright.lab.vendors.shelf import Shelf
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, load_site, make_fleet
 from boxwright.model.compatibility import check_drivers
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
-from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh, TwinSettings
+from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.transport.ssh import Endpoint
+
+_MOST_TWINS = 64
 
 
 @dataclass(frozen=True)
@@ -179,23 +183,33 @@ def _adjusted(site: Site, choice: Choice, nodes: int) -> Site:
         raise BadInputError(
             f"--count and --distribution are for twins, and the hosts of site '{site.name}' are real machines"
         )
+    if not 0 <= count <= _MOST_TWINS:
+        raise BadInputError(f"--count {count}: a lab has 1 to {_MOST_TWINS} twins")
+    distribution, known = choice.distribution or site.twin.distribution, get_args(Distribution)
+    if distribution not in known:
+        raise BadInputError(
+            f"--distribution: no '{distribution}'.{did_you_mean(distribution, known)}",
+            hint=f"There are: {', '.join(known)}.",
+        )
     try:
-        twin = TwinSettings(distribution=choice.distribution or site.twin.distribution)
-        if not 0 <= count <= 64:
-            raise BadInputError(f"--count {count}: a lab has 1 to 64 twins")
+        hosts = tuple(Host(name=f"{site.name}-{number}") for number in range(1, count + 1))
     except ValidationError:
-        known = ", ".join(Distribution.__args__)  # type: ignore[attr-defined]
-        raise BadInputError(f"--distribution: no '{choice.distribution}'", hint=f"There are: {known}.") from None
-    hosts = tuple(Host(name=f"{site.name}-{number}") for number in range(1, count + 1))
+        raise BadInputError(
+            f"no twin can be called '{site.name}-1'",
+            hint=f"Give site '{site.name}' a name of lower-case letters, digits and hyphens.",
+        ) from None
+    twin = site.twin.model_copy(update={"distribution": distribution})
     return site.model_copy(update={"twin": twin, "hosts": hosts or site.hosts})
 
 
 def single_host(text: str) -> Site:
-    """A site of one real host, from `[USER@]ADDRESS[:PORT]`."""
+    """A site of one real host, from `[USER@]ADDRESS[:PORT]`; an IPv6 address with a port stands in brackets."""
     user, _, place = text.rpartition("@")
-    address, _, port = place.rpartition(":") if place.count(":") == 1 else (place, "", "")
-    address = address.strip("[]")
-    name = "".join(letter if letter.isalnum() else "-" for letter in address.lower()).strip("-")[:63]
+    if bracketed := re.fullmatch(r"\[([^]]+)\](?::([^:]+))?", place):
+        address, port = bracketed[1], bracketed[2]
+    else:
+        address, _, port = place.rpartition(":") if place.count(":") == 1 else (place, "", "")
+    name = "".join(letter if letter.isalnum() else "-" for letter in address.lower())[:63].strip("-")
     try:
         ssh = Ssh(user=user or "root", port=int(port or 22))
         return Site(name=name or "host", hosts=(Host(name=name, address=address),), ssh=ssh)

@@ -1,0 +1,143 @@
+"""What a person chose, made into a fleet: by a site, by one address, by a number of twins. Nothing is contacted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from boxwright.errors import BadInputError
+from boxwright.provisioning.target import Choice, choose, needs_vendors, single_host, twin_specs
+
+TWINS = "name: {name}\ntwin: {{distribution: debian-13}}\nhosts: [{{name: own-1}}]\n"
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> str:
+    path = tmp_path / "site.yml"
+    path.write_text(TWINS.format(name="bench"))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "address", "port", "name"),
+    [
+        ("192.0.2.7", "root", "192.0.2.7", 22, "192-0-2-7"),
+        ("ada@192.0.2.7", "ada", "192.0.2.7", 22, "192-0-2-7"),
+        ("ada@192.0.2.7:2222", "ada", "192.0.2.7", 2222, "192-0-2-7"),
+        ("Box.Example", "root", "Box.Example", 22, "box-example"),
+        ("root@2001:db8::7", "root", "2001:db8::7", 22, "2001-db8--7"),
+        ("root@[2001:db8::7]", "root", "2001:db8::7", 22, "2001-db8--7"),
+        ("root@[2001:db8::7]:2222", "root", "2001:db8::7", 2222, "2001-db8--7"),
+        (f"{'a' * 62}.example", "root", f"{'a' * 62}.example", 22, "a" * 62),
+    ],
+)
+def test_one_host_by_its_address(text: str, user: str, address: str, port: int, name: str) -> None:
+    site = single_host(text)
+    (host,) = site.hosts
+    assert (site.ssh.user, host.address, host.port or site.ssh.port, host.name) == (user, address, port, name)
+    assert site.twin is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root@",
+        "@",
+        "a b",
+        "root@192.0.2.7:ssh",
+        "root@192.0.2.7:0",
+        "root@192.0.2.7:65536",
+        "ROOT@192.0.2.7",
+        "root@192.0.2.7;reboot",
+        "-oProxyCommand=id@192.0.2.7",
+        "root@-oProxyCommand=id",
+        "root@[2001:db8::7",
+        "root@[2001:db8::7]2222",
+        "root@[192.0.2.7]:x",
+        "root@2001:db8::zz",
+    ],
+)
+def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(BadInputError, match="is not USER@ADDRESS") as refused:
+        single_host(text)
+    assert "--host root@10.0.0.5" in refused.value.hint
+
+
+def test_a_site_is_taken_as_it_is(twins: str) -> None:
+    fleet = choose(Choice("lab", site=twins))
+    assert [host.name for host in fleet.hosts] == ["own-1"]
+    assert [spec.distribution for spec in twin_specs(fleet.site, fleet.profile)] == ["debian-13"]
+
+
+def test_a_host_goes_before_the_site(twins: str) -> None:
+    fleet = choose(Choice("lab", site=twins, host="192.0.2.7"))
+    assert [host.address for host in fleet.hosts] == ["192.0.2.7"]
+
+
+def test_as_many_twins_as_were_asked_for(twins: str) -> None:
+    fleet = choose(Choice("lab", site=twins, count=3, distribution="debian-12"))
+    assert [host.name for host in fleet.hosts] == ["bench-1", "bench-2", "bench-3"]
+    assert {spec.distribution for spec in twin_specs(fleet.site, fleet.profile)} == {"debian-12"}
+
+
+def test_another_distribution_keeps_the_sites_hosts(twins: str) -> None:
+    fleet = choose(Choice("lab", site=twins, distribution="debian-12"))
+    assert [(spec.name, spec.distribution) for spec in twin_specs(fleet.site, fleet.profile)] == [
+        ("own-1", "debian-12")
+    ]
+
+
+def test_a_box_of_two_machines_gets_two_twins_unasked(twins: str) -> None:
+    assert [host.name for host in choose(Choice("2x8xh20", site=twins)).hosts] == ["bench-1", "bench-2"]
+    assert len(choose(Choice("2x8xh20", site=twins, count=4)).hosts) == 4
+    with pytest.raises(BadInputError, match="a 2x8xh20 is 2 machines, and the site has 3"):
+        choose(Choice("2x8xh20", site=twins, count=3))
+
+
+@pytest.mark.parametrize("count", [-1, 65])
+def test_no_lab_of_that_size(twins: str, count: int) -> None:
+    with pytest.raises(BadInputError, match="a lab has 1 to 64 twins"):
+        choose(Choice("lab", site=twins, count=count))
+
+
+def test_a_distribution_that_twins_do_not_have(twins: str) -> None:
+    with pytest.raises(BadInputError, match=r"no 'debian-14'\. Did you mean 'debian-1[23]'\?") as refused:
+        choose(Choice("lab", site=twins, distribution="debian-14"))
+    assert refused.value.hint == "There are: debian-12, debian-13."
+
+
+@pytest.mark.parametrize("asked", [{"count": 2}, {"distribution": "debian-12"}])
+def test_real_machines_cannot_be_multiplied_nor_given_another_system(asked: dict[str, object]) -> None:
+    with pytest.raises(BadInputError, match="are for twins"):
+        choose(Choice("lab", host="192.0.2.7", **asked))
+
+
+def test_twins_cannot_be_called_after_every_site(tmp_path: Path) -> None:
+    path = tmp_path / "site.yml"
+    path.write_text(TWINS.format(name="my_bench"))
+    with pytest.raises(BadInputError, match="no twin can be called 'my_bench-1'") as refused:
+        choose(Choice("lab", site=str(path), count=2))
+    assert "lower-case letters" in refused.value.hint
+
+
+def test_twins_have_the_profiles_machine_and_vendors_only_where_it_installs_theirs(twins: str) -> None:
+    big, small = choose(Choice("8x4090", site=twins)), choose(Choice("lab", site=twins))
+    (spec,) = twin_specs(big.site, big.profile)
+    assert (spec.hardware, spec.containers, spec.vendors) == (big.profile.hardware, True, True)
+    (spec,) = twin_specs(small.site, small.profile)
+    assert (spec.containers, spec.vendors) == (False, False)
+    assert needs_vendors(big.profile)
+    assert not needs_vendors(small.profile)
+
+
+def test_drivers_that_the_cards_do_not_take_are_refused_here(tmp_path: Path, twins: str) -> None:
+    profile = tmp_path / "odd.yml"
+    profile.write_text(
+        "name: odd\nsummary: s\nparts: [gpu-server, serves-70b]\n"
+        "hardware:\n  cpu: {cores_per_socket: 2}\n  memory_gib: 64\n  disk_gib: 100\n"
+        '  accelerators: [{name: GeForce RTX 5090, pci_id: "10de:2b85", count: 1, memory_gib: 32}]\n'
+        'nvidia_driver: {branch: "535"}\n'
+    )
+    with pytest.raises(BadInputError, match="535"):
+        choose(Choice(str(profile), site=twins))
