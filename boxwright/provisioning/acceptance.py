@@ -37,6 +37,7 @@ _OUTCOME: dict[Verdict, CheckOutcome] = {
     "waived": CheckOutcome.WAIVED,
     "unproven": CheckOutcome.UNPROVEN,
 }
+_WORST_LAST = (CheckOutcome.PASS, CheckOutcome.UNPROVEN, CheckOutcome.WAIVED, CheckOutcome.FAIL)
 
 
 def verify_job(target: Target, hosts: Collection[str]) -> VerifyJob:
@@ -75,7 +76,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
 
 
 def contract_checks(host: str, results: Sequence[Result]) -> list[Check]:
-    """The machine's contract as checks of a verification; those of one name are told as one."""
+    """The machine's contract as checks of a verification; of those of one name the worst is told."""
     checks: dict[str, Check] = {}
     for result in results:
         evidence = f"{result.found}; wanted {result.wanted}"
@@ -89,7 +90,7 @@ def contract_checks(host: str, results: Sequence[Result]) -> list[Check]:
             evidence=f"waived by {result.waiver} ({evidence})" if result.waiver else evidence,
         )
         before = checks.get(check.id)
-        if before is None or before.outcome is CheckOutcome.PASS:
+        if before is None or _WORST_LAST.index(check.outcome) > _WORST_LAST.index(before.outcome):
             checks[check.id] = check
     return list(checks.values())
 

@@ -1,0 +1,91 @@
+"""The machine's contract as checks, and what checks mean for the exit code."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from targets import target
+
+from boxwright.detection.contract import Result, Verdict
+from boxwright.errors import Exit
+from boxwright.model.contract import ContractCheck
+from boxwright.provisioning.acceptance import contract_checks, exit_code, verify_job
+from boxwright.verification import Check, CheckOutcome
+from boxwright.verification.check import Severity
+
+
+def result(verdict: Verdict, *, check: ContractCheck = "pcie.width", waiver: str = "") -> Result:
+    return Result(check, verdict, f"found-{verdict}", "wanted", "Reseat it.", waiver)
+
+
+def told(*results: Result) -> Check:
+    (check,) = contract_checks("box", results)
+    return check
+
+
+@pytest.mark.parametrize("name", get_args(ContractCheck))
+def test_every_check_of_the_contract_has_a_promise_in_words(name: ContractCheck) -> None:
+    check = told(result("ok", check=name))
+    assert check.id == f"contract.{name}"
+    assert len(check.title.split()) > 3
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "severity"),
+    [
+        ("ok", CheckOutcome.PASS, Severity.MAJOR),
+        ("warning", CheckOutcome.FAIL, Severity.MAJOR),
+        ("refused", CheckOutcome.FAIL, Severity.CRITICAL),
+        ("unproven", CheckOutcome.UNPROVEN, Severity.MAJOR),
+    ],
+)
+def test_what_a_verdict_becomes(verdict: Verdict, outcome: CheckOutcome, severity: Severity) -> None:
+    check = told(result(verdict))
+    assert (check.outcome, check.severity, check.host) == (outcome, severity, "box")
+    assert check.evidence == f"found-{verdict}; wanted wanted"
+    assert check.remedy == "Reseat it."
+
+
+def test_no_verdict_is_without_an_outcome() -> None:
+    assert len(contract_checks("box", [result(verdict) for verdict in get_args(Verdict)])) == 1
+
+
+def test_a_waiver_names_who_gave_it_and_what_was_found() -> None:
+    check = told(result("waived", waiver="Ada: the riser is on its way"))
+    assert check.outcome is CheckOutcome.WAIVED
+    assert check.evidence == "waived by Ada: the riser is on its way (found-waived; wanted wanted)"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "kept"),
+    [
+        (("ok", "refused"), "refused"),
+        (("refused", "ok"), "refused"),
+        (("unproven", "refused"), "refused"),
+        (("waived", "warning"), "warning"),
+        (("ok", "unproven"), "unproven"),
+        (("waived", "unproven"), "waived"),
+    ],
+)
+def test_of_two_kinds_of_cards_the_worse_is_told(verdicts: tuple[Verdict, ...], kept: Verdict) -> None:
+    assert told(*map(result, verdicts)).evidence.startswith(f"found-{kept}")
+
+
+def test_one_failed_check_fails_a_verification_and_no_check_does_too() -> None:
+    passed, unproven, failed = (told(result(verdict)) for verdict in ("ok", "unproven", "warning"))
+    assert exit_code([passed, unproven]) is Exit.OK
+    assert exit_code([passed, failed]) is Exit.VERIFY_FAILED
+    assert exit_code([]) is Exit.VERIFY_FAILED
+
+
+def test_only_the_hosts_that_were_asked_for_are_verified() -> None:
+    whole = target("box-1", "box-2")
+    assert [host.name for host in verify_job(whole, {"box-2"}).hosts] == ["box-2"]
+
+
+def test_a_box_whose_engine_has_no_deploy_says_so() -> None:
+    (served,) = verify_job(target("box-1"), {"box-1"}).hosts
+    (bare,) = verify_job(target("box-1", profile="8x4090"), {"box-1"}).hosts
+    assert served.without_stack == ""
+    assert bare.without_stack == "vllm is not installed: Boxwright has no deploy for it yet"

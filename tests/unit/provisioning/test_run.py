@@ -1,0 +1,67 @@
+"""A run over hosts of which none lets it in: each says why, the log keeps it, and no secret is in it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from targets import PASSWORD, target
+
+from boxwright import places
+from boxwright.console import Console
+from boxwright.errors import Exit, LockedError, UnreachableError
+from boxwright.planning.stages import stages_of
+from boxwright.provisioning.outcome import HostOutcome, exit_code
+from boxwright.provisioning.run import execute, redactor
+from boxwright.reporting.run_log import RunLog
+
+HOLDER = '{"who": "ada@desk", "since": "2026-01-02T03:04:05Z", "doing": "provision"}'
+SSH = f"""
+case "${{@: -2:1}}" in
+busy*) echo '{HOLDER}'; exit 75 ;;
+*) echo 'Permission denied for {PASSWORD}' >&2; exit 255 ;;
+esac
+"""
+
+
+def run(*hosts: str) -> tuple[list[HostOutcome], list[dict[str, str]]]:
+    whole = target(*hosts)
+    stages = stages_of(whole.fleet.profile)
+    console = Console(json=True, stdout=io.StringIO())
+    with RunLog("provision", redactor(whole)) as log, console.run("t", hosts, [one.name for one in stages]) as view:
+        outcomes = execute(whole, stages, dry_run=False, log=log, view=view, verb="provision")
+    return outcomes, [json.loads(line) for line in log.path.read_text().splitlines()]
+
+
+@pytest.mark.usefixtures("own_places")
+def test_every_host_has_its_own_reason_in_the_order_of_the_site(stand_in: Callable[[str, str], None]) -> None:
+    stand_in("ssh", SSH)
+    outcomes, lines = run("gone-1", "busy-1", "gone-2")
+    assert [outcome.host for outcome in outcomes] == ["gone-1", "busy-1", "gone-2"]
+    assert [type(outcome.error) for outcome in outcomes] == [UnreachableError, LockedError, UnreachableError]
+    assert exit_code(outcomes) is Exit.ERROR
+    failures = {line["host"]: line for line in lines if line["kind"] == "failure"}
+    assert failures.keys() == {"gone-1", "busy-1", "gone-2"}
+    assert failures["busy-1"]["message"].startswith("ada@desk has been at work on this box since")
+    assert failures["gone-1"]["output"].strip() == "Permission denied for [REDACTED]"
+    assert PASSWORD not in json.dumps(lines)
+
+
+@pytest.mark.usefixtures("own_places")
+def test_a_box_that_somebody_else_works_on_is_locked(stand_in: Callable[[str, str], None]) -> None:
+    stand_in("ssh", SSH)
+    assert exit_code(run("busy-1", "busy-2")[0]) is Exit.LOCKED
+
+
+def test_private_inputs_are_gone_after_a_run_and_those_of_a_killed_one_are_removed(
+    stand_in: Callable[[str, str], None], own_places: Path
+) -> None:
+    stand_in("ssh", SSH)
+    left = places.runtime() / "run-999999999-killed"
+    left.mkdir()
+    (left / "inventory.json").write_text("a secret")
+    run("gone")
+    assert not list(places.runtime().glob("run-*"))
