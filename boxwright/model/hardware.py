@@ -90,6 +90,11 @@ class Hardware(Frozen):
     nics: tuple[Nic, ...] = ()  # none: any
     power_budget_w: Annotated[int, Field(gt=0)] | None = None  # what the supplies must give with one of them gone
 
+    @property
+    def accelerator_count(self) -> int:
+        """Cards of all kinds."""
+        return sum(group.count for group in self.accelerators)
+
     @model_validator(mode="after")
     def _modules_add_up(self) -> Hardware:
         if self.dimms and self.dimms.count * self.dimms.gib != self.memory_gib:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
+from boxwright.model.base import Frozen, Identifier
 from boxwright.model.drivers import (
     AmdRocmPolicy,
     AscendPolicy,
@@ -27,42 +27,7 @@ from boxwright.model.platform import (
     RebootPolicy,
     StoragePolicy,
 )
-
-EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers"]
-DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp"})  # the engines that Boxwright installs so far
-
-
-class NumaPolicy(Frozen):
-    """On which NUMA nodes the engine's memory lies and, where it is bound, its threads run."""
-
-    policy: Literal["default", "bind", "interleave"] = "default"  # default: the kernel's own
-    nodes: tuple[Annotated[int, Field(ge=0, le=63)], ...] = ()
-
-    @model_validator(mode="after")
-    def _nodes_are_named(self) -> NumaPolicy:
-        if (self.policy == "default") != (not self.nodes):
-            raise ValueError("bind and interleave need nodes, and the default policy has none")
-        return self
-
-
-class Stack(Frozen):
-    """What serves: a model, an engine and a chat page."""
-
-    model: str
-    engine: EngineName
-    context_tokens: Annotated[int, Field(ge=512)] = 4096  # per request
-    parallel_requests: Annotated[int, Field(ge=1, le=256)] = 2
-    chat_page: Literal["open_webui", "none"] = "open_webui"
-    open_webui_flavour: Literal["slim"] = "slim"  # without local embeddings; the full one is not packaged yet
-    numa: NumaPolicy = NumaPolicy()
-    models_directory: AbsolutePath = "/srv/models"
-    engine_port: Port = 8000  # on loopback
-    chat_page_port: Port = 8080  # on loopback
-
-    @property
-    def deployable(self) -> bool:
-        """Whether Boxwright installs this engine; where not, it makes the machine and stops there."""
-        return self.engine in DEPLOYABLE
+from boxwright.model.stack import Service, Stack
 
 
 class Profile(Frozen):
@@ -107,8 +72,30 @@ class Profile(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _numa_nodes_are_there(self) -> Profile:
-        missing = sorted(node for node in self.stack.numa.nodes if node >= self.hardware.numa_nodes)
-        if missing:
-            raise ValueError(f"stack.numa.nodes: the machine has no node {', '.join(map(str, missing))}")
+    def _stack_is_on_this_machine(self) -> Profile:
+        services = self.stack.services
+        if self.hardware.accelerator_count and len(services) > 1 and any(one.accelerators is None for one in services):
+            raise ValueError("stack: of several services, each says its accelerators; one on the CPU has none: []")
+        places = ("stack", *(f"stack.further.{number}" for number in range(len(services) - 1)))
+        for place, service in zip(places, services, strict=True):
+            self._check_place(place, service)
         return self
+
+    def _check_place(self, place: str, service: Service) -> None:
+        nodes = sorted(node for node in service.numa.nodes if node >= self.hardware.numa_nodes)
+        if nodes:
+            raise ValueError(f"{place}.numa.nodes: the machine has no node {', '.join(map(str, nodes))}")
+        beyond = sorted(card for card in service.accelerators or () if card >= self.hardware.accelerator_count)
+        if beyond:
+            raise ValueError(f"{place}.accelerators: the machine has no card {', '.join(map(str, beyond))}")
+        spread, cards = service.parallelism, len(self.cards_of(service)) * self.nodes
+        if spread and spread.cards != cards:
+            raise ValueError(
+                f"{place}.parallelism: tensor {spread.tensor} x pipeline {spread.pipeline} x data {spread.data} "
+                f"is {spread.cards} cards, and the service has {cards}"
+            )
+
+    def cards_of(self, service: Service) -> tuple[int, ...]:
+        """The cards of each node that a service uses, by their numbers in PCI order."""
+        everything = tuple(range(self.hardware.accelerator_count))
+        return everything if service.accelerators is None else service.accelerators

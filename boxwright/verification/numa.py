@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from boxwright.model.profile import NumaPolicy
+from boxwright.model.stack import NumaPolicy
 
 # The loader, the C library and what else was cached before the process began may lie anywhere.
 _STRAY = 0.05

@@ -29,7 +29,7 @@ from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.mirrors import resolve
 from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.hardware import Cpu, Hardware
-from boxwright.model.profile import NumaPolicy
+from boxwright.model.stack import NumaPolicy
 from boxwright.model.site import Mirrors
 from boxwright.verification.numa import breach, memory_by_node, processors
 
@@ -288,6 +288,27 @@ def test_the_administrator_signs_in_and_chats(boxes: Boxes) -> None:
         status, answer = boxes.call(twin, f"{page}/api/chat/completions", QUESTION, session["token"])
         assert status == 200
         assert "Paris" in answer["choices"][0]["message"]["content"]
+
+
+def test_nothing_of_the_stack_calls_elsewhere(boxes: Boxes) -> None:
+    """Counted before any rule could stop it: start, sign-in and chat send no packet off the box."""
+    count = (
+        "nft 'add table inet watch; add chain inet watch out { type filter hook output priority -400; };"
+        'add rule inet watch out oifname != "lo" meta skuid { open-webui, llama } counter\'; '
+        "systemctl restart llama-server open-webui"
+    )
+    sent = "nft list chain inet watch out | sed -n 's/.*packets \\([0-9]*\\).*/\\1/p'"
+    for twin in boxes.twins:
+        boxes.on(twin, count)
+    for twin in boxes.twins:
+        page = "http://127.0.0.1:3000"
+        boxes.on(twin, f"for n in $(seq 90); do curl -sf {page}/health && break; sleep 1; done")
+        _, session = boxes.call(twin, f"{page}/api/v1/auths/signin", {"email": EMAIL, "password": PASSWORD})
+        assert boxes.call(twin, f"{page}/api/chat/completions", QUESTION, session["token"])[0] == 200
+        assert boxes.on(twin, sent).strip() == "0"
+        boxes.on(twin, "runuser -u open-webui -- curl -s -m 1 http://192.0.2.1 || :")  # the counter does count
+        assert int(boxes.on(twin, sent)) > 0
+        boxes.on(twin, "nft delete table inet watch")
 
 
 def test_services_listen_on_loopback_alone_and_keep_their_secrets(boxes: Boxes) -> None:

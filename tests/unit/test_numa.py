@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import load_profile
-from boxwright.model.profile import NumaPolicy
+from boxwright.model.stack import NumaPolicy
 from boxwright.verification.numa import breach, memory_by_node, processors
 
 MAPS = """\

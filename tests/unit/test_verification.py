@@ -15,7 +15,8 @@ from pydantic import SecretStr, ValidationError
 
 from boxwright.errors import BadInputError
 from boxwright.model.hardware import Hardware
-from boxwright.model.profile import Profile, Stack
+from boxwright.model.profile import Profile
+from boxwright.model.stack import Stack
 from boxwright.vault import HostSecrets
 from boxwright.verification import ACCEPTANCE_SUITE, Check, CheckOutcome, VerifyHost, VerifyJob, load_job, run
 from boxwright.verification.exposure import Listener, parse_listeners

@@ -1,0 +1,103 @@
+"""The stack: which engines serve which models on a box, on which of its cards, and the page that people chat on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
+
+EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
+DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp"})  # the engines that Boxwright installs so far
+
+EngineSetting = bool | int | float | str | tuple[str | int | float, ...]
+
+
+class NumaPolicy(Frozen):
+    """On which NUMA nodes the engine's memory lies and, where it is bound, its threads run."""
+
+    policy: Literal["default", "bind", "interleave"] = "default"  # default: the kernel's own
+    nodes: tuple[Annotated[int, Field(ge=0, le=63)], ...] = ()
+
+    @model_validator(mode="after")
+    def _nodes_are_named(self) -> NumaPolicy:
+        if (self.policy == "default") != (not self.nodes):
+            raise ValueError("bind and interleave need nodes, and the default policy has none")
+        return self
+
+
+class Parallelism(Frozen):
+    """How one model is spread over cards. The product of the three sizes is the number of cards that it takes."""
+
+    tensor: Annotated[int, Field(ge=1, le=64)] = 1  # cards that share each layer
+    pipeline: Annotated[int, Field(ge=1, le=64)] = 1  # groups of layers, each on cards of its own
+    data: Annotated[int, Field(ge=1, le=64)] = 1  # whole copies of the model
+    expert: bool = False  # the experts of a mixture-of-experts model lie on different cards
+
+    @property
+    def cards(self) -> int:
+        """Cards that the model takes, over all nodes."""
+        return self.tensor * self.pipeline * self.data
+
+
+class Service(Frozen):
+    """A model, and the engine that serves it."""
+
+    model: str
+    engine: EngineName
+    engine_version: str | None = None  # None: the one that Boxwright was tested with
+    engine_settings: dict[str, EngineSetting] = {}  # by the engine's own names, such as gpu-memory-utilization
+    context_tokens: Annotated[int, Field(ge=512)] = 4096  # per request
+    parallel_requests: Annotated[int, Field(ge=1, le=1024)] = 2
+    accelerators: tuple[Annotated[int, Field(ge=0, le=63)], ...] | None = None  # None: all of the machine's
+    parallelism: Parallelism | None = None  # None: chosen for the cards and their links
+    numa: NumaPolicy = NumaPolicy()
+    engine_port: Port = 8000  # on loopback
+
+    @property
+    def deployable(self) -> bool:
+        """Whether Boxwright installs this engine; where not, it makes the machine and stops there."""
+        return self.engine in DEPLOYABLE
+
+    @model_validator(mode="after")
+    def _cards_are_named_once(self) -> Service:
+        if self.accelerators is not None and len(set(self.accelerators)) != len(self.accelerators):
+            raise ValueError("accelerators: a card is named twice")
+        return self
+
+
+class FurtherService(Service):
+    """A service beside the main one: an embedding model, say. Only the main one has the chat page."""
+
+    name: Identifier
+
+
+class Stack(Service):
+    """What serves on a box: the main service, what stands beside it, and a chat page."""
+
+    chat_page: Literal["open_webui", "none"] = "open_webui"
+    open_webui_flavour: Literal["slim"] = "slim"  # without local embeddings; the full one is not packaged yet
+    models_directory: AbsolutePath = "/srv/models"
+    chat_page_port: Port = 8080  # on loopback
+    further: tuple[FurtherService, ...] = ()
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The main service and all others."""
+        return (self, *self.further)
+
+    @model_validator(mode="after")
+    def _services_do_not_meet(self) -> Stack:
+        ports = [*(one.engine_port for one in self.services), self.chat_page_port]
+        twice = sorted({port for port in ports if ports.count(port) > 1})
+        if twice:
+            raise ValueError(f"two services listen on port {twice[0]}")
+        names = [one.name for one in self.further]
+        if len(set(names)) != len(names):
+            raise ValueError("further: two services have one name")
+        cards = [card for one in self.services for card in one.accelerators or ()]
+        shared = sorted({card for card in cards if cards.count(card) > 1})
+        if shared:
+            raise ValueError(f"two services are given card {shared[0]}")
+        return self
