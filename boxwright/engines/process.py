@@ -35,19 +35,31 @@ class Cancellation:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[str]] = set()
+        self._parts: list[Cancellation] = []
 
     @property
     def cancelled(self) -> bool:
         """Whether the run was told to end."""
         return self._over.is_set()
 
+    def part(self) -> Cancellation:
+        """One of a part of the run, a host's: it ends with the run's, and can end alone."""
+        own = Cancellation()
+        with self._lock:
+            self._parts.append(own)
+        if self._over.is_set():
+            own.cancel()
+        return own
+
     def cancel(self) -> None:
         """End every engine process of the run, and let none start any more."""
         self._over.set()
         with self._lock:
-            processes = list(self._processes)
+            processes, parts = list(self._processes), list(self._parts)
         for process in processes:
             end_group(process)
+        for part in parts:
+            part.cancel()
 
     @contextlib.contextmanager
     def watching(self, process: subprocess.Popen[str]) -> Iterator[None]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from boxwright.engines.ansible.engine import invocation as ansible_invocation
+from boxwright.engines.environment import engine_environment
 from boxwright.engines.events import Event, Outcome, Phase
 from boxwright.engines.process import Cancellation, Invocation, stream
 from boxwright.engines.pyinfra.job import Job, JobHost
-from boxwright.errors import BoxwrightError, EngineError
+from boxwright.errors import BoxwrightError, EngineError, UnreachableError
 from boxwright.model.catalogues import ROOT
 from boxwright.model.site import Host
 from boxwright.model.variables import named
@@ -69,7 +70,9 @@ class HostRun:
         self._clock = _StageClock(host.name, work.watcher, self._outcome.seconds)
         self._noise: collections.deque[str] = collections.deque(maxlen=_NOISE_LINES)
         self._failure: Event | None = None
-        self._lock = DeployLock(work.target.endpoint(host), work.holder)
+        self._cancellation = work.cancellation.part()
+        self._unlocked = False
+        self._lock = DeployLock(work.target.endpoint(host), work.holder, self._on_lock_lost)
 
     def run(self) -> HostOutcome:
         """Go through the stages until one fails or all are done. Never raises for what happens to the host."""
@@ -92,7 +95,7 @@ class HostRun:
     def _engines(self) -> None:
         for engine in ("ansible", "pyinfra"):
             stages = tuple(stage for stage in self._work.stages if stage.engine == engine)
-            if stages and not self._work.cancellation.cancelled:
+            if stages and not self._cancellation.cancelled:
                 self._through(engine, stages)
 
     def _through(self, engine: Engine, stages: tuple[Stage, ...]) -> None:
@@ -102,9 +105,15 @@ class HostRun:
                 invocation,
                 on_event=lambda event: self._on_event(engine, known, event),
                 on_noise=self._on_noise,
-                cancellation=self._work.cancellation,
+                cancellation=self._cancellation,
             )
-        if self._work.cancellation.cancelled:
+        if self._unlocked:
+            raise UnreachableError(
+                "the connection that held the box's deploy lock broke, so the run was stopped there",
+                where=self._host.name,
+                hint="Run the same command again: it goes on from here.",
+            )
+        if self._cancellation.cancelled:
             raise EngineError("the run was interrupted", where=self._host.name)
         if code:
             raise self._why(engine, code)
@@ -139,7 +148,7 @@ class HostRun:
         )
         yield Invocation(
             argv=(sys.executable, "-m", "boxwright.engines.pyinfra.worker"),
-            environment={**os.environ, "PYTHONPATH": str(ROOT)},
+            environment=engine_environment(os.environ),
             directory=ROOT,
             stdin=job.model_dump_json(),
         )
@@ -161,6 +170,12 @@ class HostRun:
             self._outcome.changes.append(change)
         elif event.outcome is Outcome.OK:
             self._outcome.already_right += 1
+
+    def _on_lock_lost(self) -> None:
+        if self._clock.current == "reboot":  # which takes it again
+            return
+        self._unlocked = True
+        self._cancellation.cancel()
 
     def _on_noise(self, line: str) -> None:
         self._noise.append(line)

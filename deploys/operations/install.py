@@ -12,6 +12,10 @@ from pyinfra.operations import files
 from deploys.facts.files import ModelFileState, UnpackedVersion
 from deploys.operations.files import PROGRAMS, REQUESTS, program_text, written_file
 
+# The program gives up by itself on a source that falls silent; this bounds one that trickles.
+_SLOWEST_BYTES_PER_S = 1_000_000
+_SLOWEST_START_S = 900
+
 
 def folders() -> None:
     """Make the places of programs and requests."""
@@ -49,7 +53,10 @@ def fetched_model(path: str, size: int, sha256: str, request: str) -> Iterator[P
     """
     there = host.get_fact(ModelFileState, path=path)
     if there is None or (there.size, there.sha256) != (size, sha256):
-        yield StringCommand(f"{PROGRAMS}/fetch-model", QuoteString(request), QuoteString(path.rpartition("/")[2]))
+        yield StringCommand(
+            *(f"{PROGRAMS}/fetch-model", QuoteString(request), QuoteString(path.rpartition("/")[2])),
+            _timeout=_SLOWEST_START_S + size // _SLOWEST_BYTES_PER_S,
+        )
     elif there.access != "644 root root":
         yield StringCommand("chown root:root", QuoteString(path), "&& chmod 644", QuoteString(path))
     else:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from boxwright.engines.ansible.inventory import host_inventory
+from boxwright.engines.environment import engine_environment
 from boxwright.engines.process import Invocation
 from boxwright.errors import EngineError
 from boxwright.model.catalogues import ROOT
@@ -57,12 +58,9 @@ def invocation(
 
 
 def _environment() -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    return own | {
+    return engine_environment(os.environ) | {
         "ANSIBLE_CONFIG": str(_HERE / "ansible.cfg"),
         "ANSIBLE_STRATEGY_PLUGINS": str(mitogen_strategies()),
-        "PYTHONPATH": str(ROOT),
-        "LC_ALL": "C.UTF-8",
     }
 
 

@@ -31,7 +31,8 @@ class Job(BaseModel):
     """One run of some deploy files on some boxes.
 
     `deploys` are paths of deploy files, relative to the working directory or absolute, in the order to run
-    them. `operation_timeout_s` bounds every remote step: one command, one upload, one batch of facts.
+    them. `operation_timeout_s` bounds every remote step: one command, one upload, one batch of facts. An operation that
+    takes longer by its nature says so itself, by `_timeout`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -16,6 +16,7 @@ from typing import NoReturn
 import gevent
 from pydantic import ValidationError
 
+from boxwright.engines.environment import end_with_parent
 from boxwright.engines.events import Event, Outcome, Phase
 from boxwright.engines.pyinfra import contexts
 from boxwright.engines.pyinfra.hostrun import HostRun
@@ -89,6 +90,7 @@ def main() -> int:
     """Read the job, run it, return the exit code."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    end_with_parent()
     pipe = EventPipe()
     try:
         job = Job.model_validate_json(sys.stdin.read())

@@ -75,7 +75,7 @@ class Session:
         self.host = host
         self.round_trips = 0
         self.trouble = ""
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._client = paramiko.SSHClient()
 
     @property
@@ -133,14 +133,14 @@ class Session:
     def run(
         self, command: str, *, stdin: Iterable[bytes] = (), seconds: float | None = None, pty: bool = False
     ) -> Completed:
-        """Run one command and wait for its end: one round trip.
+        """Run one command and wait for its end: one round trip. Without `seconds`, `deadline_s` is its limit.
 
         Raises:
             TimeoutError: The command did not end in time.
             UnreachableError: The connection is gone.
         """
         self.round_trips += 1
-        limit = min(seconds or self._deadline_s, self._deadline_s)
+        limit = seconds or self.deadline_s
         try:
             with _deadline(limit, f"no end after {limit:g} s"):
                 completed = self._exchange(command, stdin, pty=pty)

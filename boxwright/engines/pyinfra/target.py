@@ -6,6 +6,7 @@ directly.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +30,8 @@ from boxwright.engines.pyinfra.session import Completed, Session, receive_file_c
 
 _UPLOAD_CHUNK = 256 * 1024
 _LAST_LINES = 10
+_GRACE_S = 15  # for a command that was ended on the box to say so
+_TIMED_OUT = (124, 137)  # of timeout(1)
 
 _INNER_KEYS = ("_env", "_chdir")
 _PRIVILEGE_KEYS = (
@@ -202,15 +205,20 @@ class Connector(BaseConnector):
         if self.host.facts.supposing:
             raise TooEarlyError("the deploy runs a command while it is being prepared")
         session: Session = self.host.session
+        pty, limit = bool(control.get("_get_pty")), int(control.get("_timeout") or session.deadline_s)
+        started = time.monotonic()
         try:
-            return session.run(
-                _whole(command, arguments),
+            completed = session.run(
+                _whole(_bounded(command, arguments.get("_shell_executable") or "sh", limit, pty=pty), arguments),
                 stdin=stdin if stdin is not None else _stdin_bytes(control.get("_stdin")),
-                seconds=control.get("_timeout"),
-                pty=bool(control.get("_get_pty")),
+                seconds=limit + _GRACE_S,
+                pty=pty,
             )
         finally:
             self.host.facts.forget()
+        if completed.rc in _TIMED_OUT and time.monotonic() - started >= limit:
+            session.trouble = f"no end after {limit} s"
+        return completed
 
     def _answer(self, command: StringCommand, control: dict[str, Any], arguments: dict[str, Any]) -> Completed | None:
         question = self._question(command, control, arguments)
@@ -237,6 +245,14 @@ class Connector(BaseConnector):
             wrap=wrap,
             alone=any(control.get(key) for key in ("_stdin", "_get_pty")),
         )
+
+
+def _bounded(command: StringCommand, shell: str, seconds: int, *, pty: bool) -> StringCommand:
+    """The command, ended on the box itself when its time is over: closing a channel ends nothing there."""
+    return StringCommand(
+        *("timeout", "--kill-after=5", *(["--foreground"] if pty else []), str(seconds)),
+        *(shell, "-c", QuoteString(command)),
+    )
 
 
 def _whole(command: StringCommand, arguments: dict[str, Any]) -> str:

@@ -230,12 +230,20 @@ python.call(name="Outer", function=nested)
 
 
 def test_a_hung_command_ends_at_the_deadline(box: Box) -> None:
-    site = box.deploy("from pyinfra.operations import server\nserver.shell(name='Hang', commands=['sleep 60'])\n")
+    site = box.deploy("from pyinfra.operations import server\nserver.shell(name='Hang', commands=['sleep 60.25'])\n")
     started = time.monotonic()
     run = box.run(site, operation_timeout_s=2)
     assert time.monotonic() - started < 15
     assert run.rc == 2
     assert "no end after 2 s" in run.finished("Hang")[0].message
+    assert "sleep 60.25" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_an_operation_may_take_the_time_that_it_says(box: Box) -> None:
+    site = box.deploy(
+        "from pyinfra.operations import server\nserver.shell(name='Fetch', commands=['sleep 3'], _timeout=30)\n"
+    )
+    assert box.run(site, operation_timeout_s=1).outcomes() == {"Fetch": Outcome.CHANGED}
 
 
 def test_unreachable_hosts_do_not_hold_up_others(box: Box, tmp_path: Path) -> None:

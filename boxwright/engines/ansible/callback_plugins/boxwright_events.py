@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
+from boxwright.engines.environment import end_with_parent
 from boxwright.engines.events import Event, Outcome, Phase
 
 DOCUMENTATION = """
@@ -32,6 +33,7 @@ class CallbackModule(CallbackBase):
 
     def __init__(self) -> None:
         super().__init__()
+        end_with_parent()
         self._started: dict[tuple[str, str], float] = {}
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
