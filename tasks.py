@@ -32,7 +32,7 @@ _POSITIONAL = {"topic"}
 
 def _verb(function):
     """Make a task of a verb, with help for each of its arguments."""
-    run = verb(function)
+    run = verb(function, _HELP)
     arguments = inspect.signature(run).parameters
     return task(
         run,
@@ -100,7 +100,9 @@ def docs(console, topic):
     """Print the commented example of a profile or a site: every key, with what it means."""
     from boxwright.model.examples import example
 
-    console.line(example(topic).rstrip())
+    text = example(topic)
+    console.data("example", {"topic": topic, "text": text})
+    console.line(text.rstrip())
 
 
 @_verb

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from boxwright.errors import BoxwrightError, Exit
+from boxwright.errors import BadInputError, BoxwrightError, Exit
 
 if TYPE_CHECKING:
     from boxwright.console import Console
 
 
-def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
+def verb(function: Callable[..., Exit | None], meanings: Mapping[str, str]) -> Callable[..., None]:
     """Let a function that takes a console as its first argument be run as an Invoke task.
 
     The task gets `--json`. What the function returns is the command's exit code; an error is shown and gives its own.
+
+    Args:
+        function: What the verb does. An argument without a default is an option that must be given.
+        meanings: What options are, by name, for whoever left one out.
     """
+    needed = _needed(function)
 
     @functools.wraps(function)
     def run(_context: Any, *args: Any, json: bool = False, **kwargs: Any) -> None:
@@ -25,6 +30,9 @@ def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
 
         console = Console(json=json)
         try:
+            for name in needed:
+                if kwargs.get(name) is None:  # Invoke gives None for what was not said
+                    raise _left_out(function.__name__, name, meanings)
             code = function(console, *args, **kwargs) or Exit.OK
         except BoxwrightError as error:
             console.error(error)
@@ -40,6 +48,21 @@ def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
 
     _declare_json(run, function)
     return run
+
+
+def _needed(function: Callable[..., Any]) -> list[str]:
+    """The options of a verb that have no default, without the console."""
+    import inspect  # noqa: PLC0415
+
+    _, *options = inspect.signature(function).parameters.values()
+    return [option.name for option in options if option.default is inspect.Parameter.empty]
+
+
+def _left_out(verb_name: str, option: str, meanings: Mapping[str, str]) -> BadInputError:
+    return BadInputError(
+        f"{verb_name} needs --{option}: {meanings.get(option, option)}",
+        hint=f"./invoke {verb_name} --help shows its options.",
+    )
 
 
 def _declare_json(run: Callable[..., None], function: Callable[..., Any]) -> None:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from boxwright.model.catalogues import ROOT
@@ -34,7 +33,7 @@ class Boxwright:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Begin a verb."""
         # A shell starts its background jobs with SIGINT ignored, and so would be what the tests start.
-        argv = ["env", "--default-signal=INT", str(Path(sys.executable).with_name("invoke")), *words]
+        argv = ["env", "--default-signal=INT", sys.executable, "-P", "-m", "boxwright.program", *words]
         return subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=self.environment
         )

@@ -56,7 +56,7 @@ def test_bad_input_ends_the_command_before_anything_is_contacted(
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
     }
     done = subprocess.run(
-        [Path(sys.executable).with_name("invoke"), "--search-root", ROOT, *words],
+        [sys.executable, "-P", "-m", "boxwright.program", *words],
         env=os.environ | own,
         capture_output=True,
         text=True,

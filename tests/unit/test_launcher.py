@@ -30,14 +30,11 @@ NEEDED = (
     "tail",
 )
 
-# Makes an environment whose `invoke` tells how it was called.
-MAKE_ENVIRONMENT = """
-mkdir -p "$1/bin" && ln -sf {python} "$1/bin/python"
-cat >"$1/bin/invoke" <<'end'
-#!/bin/sh
-printf '%s\\n' "$PWD" "$PYTHONPATH" "$@"
-end
-chmod +x "$1/bin/invoke"
+MAKE_ENVIRONMENT = 'mkdir -p "$1/bin" && ln -sf {python} "$1/bin/python"'
+# In the place of Boxwright's own: tells how it was called.
+PROGRAM = """
+import os, sys
+print(os.getcwd(), os.environ["PYTHONPATH"], *sys.argv[1:], sep="\\n")
 """
 UV = """#!/bin/sh
 echo "uv $1 $2" >>{calls}
@@ -55,7 +52,10 @@ case "$*" in
 esac
 """
 PYTHON_FOR_PIP = """#!/bin/sh
-echo "python $*" >>{calls}
+case "$*" in
+'-m pip '*) echo "python $*" >>{calls} ;;
+*) exec {python} "$@" ;;
+esac
 """
 
 
@@ -114,6 +114,8 @@ def machine(tmp_path: Path) -> Machine:
     programs.mkdir()
     shutil.copy(LAUNCHER, repository)
     (repository / "requirements.lock").write_text("rich==1\n")
+    (repository / "boxwright").mkdir()
+    (repository / "boxwright/program.py").write_text(PROGRAM)
     for name in (*NEEDED, "chmod"):
         (programs / name).symlink_to(shutil.which(name) or pytest.fail(f"{name} is not installed"))
     (programs / "python3").symlink_to(sys.executable)
@@ -136,8 +138,14 @@ def test_keeps_the_callers_directory_and_arguments(machine: Machine, tmp_path: P
     link.symlink_to(machine.repository / "invoke")
     result = machine.run("plan", "--profile", "two words; $(id)", cwd=tmp_path, via=link)
     repository = str(machine.repository)
-    expected = [str(tmp_path), repository, "--write-pyc", "--search-root", repository, "plan", "--profile"]
-    assert result.output == [*expected, "two words; $(id)"]
+    assert result.output == [str(tmp_path), repository, "plan", "--profile", "two words; $(id)"]
+
+
+def test_takes_no_module_out_of_the_callers_directory(machine: Machine, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "boxwright").mkdir(parents=True)
+    (elsewhere / "boxwright/program.py").write_text("print('a stranger')")
+    assert machine.run("plan", cwd=elsewhere, via=machine.repository / "invoke").output[-1] == "plan"
 
 
 def test_makes_it_again_when_the_lock_changed_or_the_clone_moved(machine: Machine) -> None:
@@ -245,7 +253,7 @@ def test_without_ensurepip_root_gets_it_by_apt(machine: Machine, lists: str) -> 
 def add_debian_python(machine: Machine) -> Path:
     """Put Debian's python3 there: no ensurepip, until the returned file exists."""
     installed, pip_python = machine.calls.parent / "installed", machine.programs / "python-of-environment"
-    machine.add(pip_python.name, PYTHON_FOR_PIP)
+    machine.add(pip_python.name, PYTHON_FOR_PIP, python=shlex.quote(sys.executable))
     machine.add(
         "python3",
         PYTHON_WITHOUT_ENSUREPIP,
