@@ -20,10 +20,21 @@ from boxwright.model.site import Host, Mirrors, Site
 from boxwright.model.variables import named
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
+from boxwright.provisioning.acceptance import verify_job
+from boxwright.provisioning.target import Target
 from boxwright.transport.ssh import Endpoint
 from boxwright.vault import SECRET_NAMES, HostSecrets
 
 HERE = Path(__file__).parent
+
+
+def verified(target: Target, host: Host) -> dict[str, Any]:
+    """What the acceptance suite is told of a host. The profile and the secrets stand there as they are."""
+    (told,) = verify_job(target, {host.name}).hosts
+    values = told.model_dump(mode="json", exclude={"profile", "secrets"})
+    assert told.profile == target.fleet.profile
+    assert told.secrets == target.secrets[host.name]
+    return values | {"allowed_ports": list(told.allowed_ports), "gateway_name": told.gateway_name}
 
 
 def projected(profile_name: str) -> dict[str, Any]:
@@ -46,7 +57,13 @@ def projected(profile_name: str) -> dict[str, Any]:
     deploys = {
         key: value for unit in deploy_variables(fleet, host, secrets, mirrors) for key, value in named(unit).items()
     }
-    return {"stages": [stage.name for stage in stages], "ansible": inventory, "pyinfra": deploys}
+    target = Target(fleet, {one.name: secrets for one in hosts}, mirrors, certificates=(), chain=None)
+    return {
+        "stages": [stage.name for stage in stages],
+        "ansible": inventory,
+        "pyinfra": deploys,
+        "testinfra": verified(target, host),
+    }
 
 
 @pytest.mark.parametrize("profile_name", profile_names())
