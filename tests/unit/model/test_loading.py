@@ -81,11 +81,18 @@ def test_every_mistake_of_a_file_is_told(tmp_path: Path) -> None:
         ("name: box\nhardware:\n\tcpu: 1\n", "tab"),
         ("name: [unclosed\n", "not valid YAML"),
         ("name: \x00\n", "not valid YAML"),
-        ("a: !!python/object/apply:os.system [id]\n", ""),
     ],
 )
 def test_what_is_no_settings_file(tmp_path: Path, text: str, told: str) -> None:
     assert told in str(refused(tmp_path, text))
+
+
+def test_a_tag_runs_nothing_and_is_no_value(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    tag = f'!!python/object/apply:os.system ["touch {ran}"]'
+    error = refused(tmp_path, PROFILE.replace("name: box", f"name: {tag}"))
+    assert "name: input should be a valid string" in error.message
+    assert not ran.exists()
 
 
 def test_not_utf8(tmp_path: Path) -> None:
