@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -58,9 +59,29 @@ def load_site(name: str, inventories: Path = INVENTORIES) -> Site:
     return site
 
 
-def load_models(inventories: Path = INVENTORIES) -> ModelCatalogue:
-    """Load the model catalogue."""
-    return load(inventories / "models.yml", ModelCatalogue)
+def load_models(inventories: Path = INVENTORIES, further: Sequence[Path] = ()) -> ModelCatalogue:
+    """Load the model catalogue: every file of `inventories/models`, and a site's own.
+
+    Args:
+        inventories: The folder of inventories.
+        further: Files of models and of pinned digests, such as `./invoke models.pin` prints.
+
+    Raises:
+        BadInputError: A file is wrong, two name one model, or a pin is for none.
+    """
+    paths = (*sorted((inventories / "models").glob("*.yml")), *further)
+    parts = [(path, load(path, ModelCatalogue)) for path in paths]
+    try:
+        catalogue = ModelCatalogue(models=tuple(model for _, part in parts for model in part.models))
+    except ValidationError as error:
+        raise BadInputError(_problem(error), where=" and ".join(str(path) for path in paths)) from None
+    for path, part in parts:
+        try:
+            catalogue = catalogue.with_pins(part.pins)
+        except ValueError as error:
+            problem = _problem(error) if isinstance(error, ValidationError) else str(error)
+            raise BadInputError(problem, where=str(path)) from None
+    return catalogue
 
 
 def load_accelerators(inventories: Path = INVENTORIES) -> AcceleratorCatalogue:
@@ -77,8 +98,11 @@ def make_fleet(profile: Profile, site: Site, catalogue: ModelCatalogue) -> Fleet
     try:
         return Fleet(profile=profile, site=site, catalogue=catalogue)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise BadInputError(problem, where=f"profile {profile.name}, site {site.name}") from None
+        raise BadInputError(_problem(error), where=f"profile {profile.name}, site {site.name}") from None
+
+
+def _problem(error: ValidationError) -> str:
+    return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> BadInputError:

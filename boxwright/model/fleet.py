@@ -9,6 +9,7 @@ from boxwright.model.base import Frozen
 from boxwright.model.catalogue import Model, ModelCatalogue
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
+from boxwright.model.weights import Weights, weights_of
 
 
 class Fleet(Frozen):
@@ -19,16 +20,17 @@ class Fleet(Frozen):
     catalogue: ModelCatalogue
 
     @model_validator(mode="after")
-    def _model_is_known(self) -> Fleet:
-        name = self.profile.stack.model
-        model = self.catalogue.find(name)
-        if model is None:
-            raise ValueError(f"stack.model: no model '{name}'.{did_you_mean(name, self.catalogue.names())}")
-        if self.profile.stack.context_tokens > model.context_length:
-            raise ValueError(
-                f"stack.context_tokens: {self.profile.stack.context_tokens} is more than the "
-                f"{model.context_length} tokens that {model.id} was trained for"
-            )
+    def _models_are_known(self) -> Fleet:
+        for service in self.profile.stack.services:
+            try:
+                model = weights_of(service, self.catalogue).model
+            except ValueError as error:
+                raise ValueError(f"stack.model: {error}") from None
+            if service.context_tokens > model.context_length:
+                raise ValueError(
+                    f"stack.context_tokens: {service.context_tokens} is more than the "
+                    f"{model.context_length} tokens that {model.id} was trained for"
+                )
         return self
 
     @model_validator(mode="after")
@@ -68,9 +70,18 @@ class Fleet(Frozen):
     @property
     def model(self) -> Model:
         """The model that the stack serves."""
-        model = self.catalogue.find(self.profile.stack.model)
-        assert model is not None  # noqa: S101  validated above
-        return model
+        return self.weights.model
+
+    @property
+    def weights(self) -> Weights:
+        """What the main service serves."""
+        return weights_of(self.profile.stack, self.catalogue)
+
+    @property
+    def all_weights(self) -> tuple[Weights, ...]:
+        """What the services serve, each build once."""
+        found = (weights_of(service, self.catalogue) for service in self.profile.stack.services)
+        return tuple({weights.name: weights for weights in found}.values())
 
     @property
     def hosts(self) -> tuple[Host, ...]:

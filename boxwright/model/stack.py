@@ -45,6 +45,7 @@ class Service(Frozen):
     """A model, and the engine that serves it."""
 
     model: str
+    build: Identifier | None = None  # of the model's weights; None: the preferred one of a format that the engine reads
     engine: EngineName
     engine_version: str | None = None  # None: the one that Boxwright was tested with
     engine_settings: dict[str, EngineSetting] = {}  # by the engine's own names, such as gpu-memory-utilization

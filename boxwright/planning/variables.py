@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from pathlib import PurePosixPath
 
 from pydantic import SecretStr
 
@@ -75,15 +74,17 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
     stack, proxy = fleet.profile.stack, fleet.site.proxy
     if not stack.deployable:
         return ()
-    directory = PurePosixPath(stack.models_directory) / fleet.model.id
     assert mirrors.python_index  # noqa: S101  resolved by the caller
     assert mirrors.debian  # noqa: S101  resolved by the caller
     return (
         ModelsVariables(
-            directory=str(directory), files=fleet.model.files, python_index=mirrors.python_index, proxy=proxy
+            directory=fleet.weights.folder(stack.models_directory),
+            files=fleet.weights.build.files,
+            python_index=mirrors.python_index,
+            proxy=proxy,
         ),
         LlamaCppVariables(
-            model_path=str(directory / fleet.model.files[0].name),
+            model_path=fleet.weights.path(stack.models_directory),
             numa_policy=stack.numa.policy,
             numa_nodes=stack.numa.nodes,
             cores=_bound_cores(fleet),

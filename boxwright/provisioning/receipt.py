@@ -26,7 +26,7 @@ def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
     return {
         "boxwright_version": __version__,
         "by": operator(),
-        "digests": {file.name: f"sha256:{file.sha256}" for file in fleet.model.files},
+        "digests": {file.name: f"sha256:{file.sha256}" for one in fleet.all_weights for file in one.build.files},
         "host": host.name,
         "profile": fleet.profile.name,
         "provisioned_at": now(),

