@@ -136,10 +136,10 @@ def test_a_service_gets_the_build_that_its_engine_reads(service: Service, found:
     [
         (Service(model="deepseek-r2", engine="vllm"), r"Did you mean 'deepseek-r1'\?"),
         (Service(model="deepseek-r1", engine="llama_cpp", build="ud-iq1s"), r"Did you mean 'ud-iq1_s'\?"),
-        (Service(model="deepseek-r1", engine="vllm", build="ud-iq1_s"), "vllm reads safetensors, and .* is gguf"),
+        (Service(model="deepseek-r1", engine="llama_cpp", build="fp8"), "llama_cpp reads gguf, and .* is safetensors"),
         (
-            Service(model="smollm2", engine="vllm"),
-            "vllm reads safetensors, and smollm2-135m-instruct has no such build",
+            Service(model="smollm2", engine="vllm_ascend"),
+            "vllm_ascend reads safetensors, and smollm2-135m-instruct has no such build",
         ),
     ],
 )
