@@ -47,7 +47,10 @@ def resolve(mirrors: Mirrors) -> Mirrors:
             "cannot tell where Python packages come from: no pip on this controller",
             hint="Set mirrors.python_index in the site, or install python3-venv.",
         )
-    return resolve_debian(mirrors).model_copy(update={"python_index": index})
+    wheels = mirrors.wheels
+    if wheels is None:
+        wheels = find_links(os.environ, _pip_config_files())
+    return resolve_debian(mirrors).model_copy(update={"python_index": index, "wheels": wheels})
 
 
 def resolve_debian(mirrors: Mirrors) -> Mirrors:
@@ -165,20 +168,34 @@ def python_index(environment: Mapping[str, str], pip_config_files: tuple[Path, .
     """The index that pip or uv is told to use: pip's environment, its files nearest first, then uv's."""
     if environment.get("PIP_INDEX_URL"):
         return environment["PIP_INDEX_URL"]
-    for file in pip_config_files:
+    for section in _pip_sections(pip_config_files):
+        if url := section.get("index-url", "").strip():
+            return url
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        if environment.get(name):
+            return re.sub(r"^[A-Za-z0-9_.-]+=(?=https?://)", "", environment[name])  # uv allows `name=url`
+    return None
+
+
+def _pip_sections(files: tuple[Path, ...]) -> Iterator[Mapping[str, str]]:
+    """The settings of `pip install` in pip's files, what goes before first."""
+    for file in files:
         parser = configparser.RawConfigParser()
         try:
             parser.read_string(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, configparser.Error):
             continue
-        for section in ("install", "global"):
-            url = parser.get(section, "index-url", fallback="").strip()
-            if url:
-                return url
-    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
-        if environment.get(name):
-            return re.sub(r"^[A-Za-z0-9_.-]+=(?=https?://)", "", environment[name])  # uv allows `name=url`
-    return None
+        yield from (parser[name] for name in ("install", "global") if parser.has_section(name))
+
+
+def find_links(environment: Mapping[str, str], pip_config_files: tuple[Path, ...]) -> tuple[str, ...]:
+    """Where pip is told to look for wheels besides its index: addresses and folders."""
+    if environment.get("PIP_FIND_LINKS"):
+        return tuple(environment["PIP_FIND_LINKS"].split())
+    places: list[str] = []
+    for section in _pip_sections(pip_config_files):
+        places += section.get("find-links", "").split()
+    return tuple(dict.fromkeys(place.removeprefix("file://") for place in places))
 
 
 def _pip_config_files() -> tuple[Path, ...]:

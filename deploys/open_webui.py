@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import files, server
 
-from deploys.operations.files import PROGRAMS, REQUESTS, program_text, rendered, request_text, written_file
-from deploys.operations.install import debian_root, folders, program, python_environment
+from deploys.operations.files import PROGRAMS, program_text, rendered, written_file
+from deploys.operations.install import folders
+from deploys.operations.python import python_3_11, python_packages
 from deploys.operations.services import administrator, serving
 
 data = host.data
@@ -21,61 +21,26 @@ RELEASE = "0.12.4"
 USER = "open-webui"
 STATE = "/var/lib/open-webui"
 SETTINGS = "/etc/open-webui"
-PYTHON = "/opt/boxwright/python3.11"
 DESTINATION = "/opt/boxwright/open-webui"
 LIST = (Path(__file__).resolve().parent / "open_webui/requirements-slim.lock").read_text()
-VERSION = f"{RELEASE}-{hashlib.sha256(LIST.encode()).hexdigest()[:12]}"
-PYTHON_REQUEST = f"{REQUESTS}/python3.11.json"
-REQUEST = f"{REQUESTS}/open-webui.json"
-REQUIREMENTS = f"{REQUESTS}/open-webui-requirements.lock"
 UNIT = "/etc/systemd/system/open-webui.service"
 ADMIN_UNIT = "/etc/systemd/system/open-webui-administrator.service"
 LAUNCHER = f"{PROGRAMS}/open-webui"
 
 folders()
-program("install-debian-root", "debian_root/install_debian_root.py")
-program("install-python-environment", "open_webui/install_python_environment.py")
-written_file(
-    name="Write what packages Python 3.11 needs, and from where",
-    content=request_text(
-        destination=PYTHON,
-        mirror=data.open_webui_debian_mirror,
-        # Off only for a mirror that is frozen on purpose; signatures are checked all the same.
-        check_valid_until=data.open_webui_debian_check_valid_until,
-        suites=["bookworm", "bookworm-updates"],
-        packages=[
-            "python3.11",
-            "python3.11-minimal",
-            "libpython3.11-minimal",
-            "libpython3.11-stdlib",
-            "python3-pip-whl",
-        ],
-        with_dependencies=False,  # the box's own libraries serve it, and get the box's security updates
-        provided=[],
-        version_of="python3.11",
-        check=["usr/bin/python3.11", "-c", "import bz2, ctypes, lzma, sqlite3, ssl, venv, zlib"],
-        chroot=False,
-        proxy=data.open_webui_proxy,
-    ),
-    dest=PYTHON_REQUEST,
-    mode="600",
+python_3_11(
+    mirror=data.open_webui_debian_mirror,
+    check_valid_until=data.open_webui_debian_check_valid_until,
+    proxy=data.open_webui_proxy,
 )
-debian_root(name="Unpack Python 3.11", destination=PYTHON, request=PYTHON_REQUEST)
-written_file(name="Write the pinned list of Open WebUI's packages", content=LIST, dest=REQUIREMENTS, mode="600")
-written_file(
-    name="Write where Open WebUI's packages come from",
-    content=request_text(
-        python=f"{PYTHON}/current",
-        destination=DESTINATION,
-        version=VERSION,
-        requirements=REQUIREMENTS,
-        index=data.open_webui_python_index,
-        proxy=data.open_webui_proxy,
-    ),
-    dest=REQUEST,
-    mode="600",
+python_packages(
+    title=f"Open WebUI {RELEASE}",
+    destination=DESTINATION,
+    release=RELEASE,
+    requirements=LIST,
+    index=data.open_webui_python_index,
+    proxy=data.open_webui_proxy,
 )
-python_environment(name=f"Install Open WebUI {RELEASE}", destination=DESTINATION, version=VERSION, request=REQUEST)
 server.user(  # noqa: S604 - `shell` is the account's
     name="Make the user open-webui",
     user=USER,

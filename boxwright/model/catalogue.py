@@ -113,6 +113,7 @@ class Model(Frozen):
     title: str
     license: str
     purpose: Literal["chat", "completion", "embedding"] = "chat"  # completion: it was never taught to answer
+    reasoning_parser: str | None = None  # by vLLM's name, of a model that thinks before it answers
     parameters: Annotated[int, Field(gt=0)]
     context_length: Annotated[int, Field(gt=0)]  # tokens the model was made for
     architecture: Architecture

@@ -89,14 +89,14 @@ def load_accelerators(inventories: Path = INVENTORIES) -> AcceleratorCatalogue:
     return load(inventories / "accelerators.yml", AcceleratorCatalogue)
 
 
-def make_fleet(profile: Profile, site: Site, catalogue: ModelCatalogue) -> Fleet:
+def make_fleet(profile: Profile, site: Site, catalogue: ModelCatalogue, accelerators: AcceleratorCatalogue) -> Fleet:
     """Join a profile and a site.
 
     Raises:
         BadInputError: The two do not go together, or the profile names an unknown model.
     """
     try:
-        return Fleet(profile=profile, site=site, catalogue=catalogue)
+        return Fleet(profile=profile, site=site, catalogue=catalogue, accelerators=accelerators)
     except ValidationError as error:
         raise BadInputError(_problem(error), where=f"profile {profile.name}, site {site.name}") from None
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from pydantic import model_validator
 
 from boxwright.errors import did_you_mean
-from boxwright.model.base import Frozen
+from boxwright.model.accelerators import AcceleratorCatalogue
+from boxwright.model.base import Frozen, HostName
 from boxwright.model.catalogue import Model, ModelCatalogue
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
 from boxwright.model.weights import Weights, weights_of
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Fleet(Frozen):
@@ -18,6 +29,8 @@ class Fleet(Frozen):
     profile: Profile
     site: Site
     catalogue: ModelCatalogue
+    accelerators: AcceleratorCatalogue
+    left_out: frozenset[HostName] = frozenset()  # hosts of the site that a run does not touch
 
     @model_validator(mode="after")
     def _models_are_known(self) -> Fleet:
@@ -38,6 +51,18 @@ class Fleet(Frozen):
         nodes, hosts = self.profile.nodes, len(self.site.hosts)
         if hosts % nodes:
             raise ValueError(f"a {self.profile.name} is {nodes} machines, and the site has {hosts}")
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_have_addresses(self) -> Fleet:
+        if self.profile.nodes > 1 and self.site.twin is None:
+            for host in self.site.hosts:
+                place = host.compute_address or host.address or ""
+                if not _is_ip(place):
+                    raise ValueError(
+                        f"hosts: the nodes of a {self.profile.name} let each other in by IP address, and "
+                        f"{host.name} is known as '{place}': set its compute_address"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -84,6 +109,34 @@ class Fleet(Frozen):
         return tuple({weights.name: weights for weights in found}.values())
 
     @property
+    def without_stack(self) -> str:
+        """Why nothing serves on these machines, so that they alone are made; empty where something does."""
+        if self.site.twin and self.profile.hardware.accelerators:
+            return "the cards of a twin are simulated, and no engine computes on them"
+        for service in self.profile.stack.services:
+            if not service.deployable:
+                return f"{service.engine} is not installed: Boxwright has no deploy for it yet"
+            if service.engine == "vllm" and self.foreign_cards:
+                return f"vLLM for {self.foreign_cards[0]} comes from their vendor: Boxwright has no deploy for it yet"
+            weights = weights_of(service, self.catalogue)
+            if not weights.build.pinned:
+                return f"{weights.name} is not fetched: no digests of its files are pinned (./invoke models.pin)"
+        return ""
+
+    @property
+    def foreign_cards(self) -> tuple[str, ...]:
+        """Names of the cards that are not NVIDIA's."""
+        groups = self.profile.hardware.accelerators
+        known = [(group.name, self.accelerators.find(group.pci_id)) for group in groups]
+        return tuple(name for name, found in known if found is None or found[0].vendor != "nvidia")
+
+    @property
     def hosts(self) -> tuple[Host, ...]:
-        """The machines of the site."""
-        return self.site.hosts
+        """The machines that a run is about."""
+        return tuple(host for host in self.site.hosts if host.name not in self.left_out)
+
+    def box_of(self, host: Host) -> tuple[Host, ...]:
+        """The machines that serve one model together with this one, itself included; the first is the head."""
+        place = [one.name for one in self.site.hosts].index(host.name)
+        first = place - place % self.profile.nodes
+        return self.site.hosts[first : first + self.profile.nodes]

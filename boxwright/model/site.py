@@ -32,6 +32,7 @@ class Host(Frozen):
     name: HostName
     address: Address | None = None
     port: Port | None = None  # overrides the site's
+    compute_address: Address | None = None  # where the other nodes of its box reach it; None: at `address`
     disks: dict[Identifier, DiskPath] = {}  # by the profile's name of the disk: the one of this machine
     erase_disks: tuple[DiskPath, ...] = ()  # whatever they hold may be destroyed
 
@@ -62,6 +63,7 @@ class Mirrors(Frozen):
     debian: HttpUrl | None = None
     debian_security: HttpUrl | None = None
     python_index: HttpUrl | None = None
+    wheels: tuple[str, ...] | None = None  # pages, or folders here, with wheels that the index does not have
     check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
 
 

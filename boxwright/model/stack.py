@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
 
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
-DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp"})  # the engines that Boxwright installs so far
+DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp", "vllm"})  # the engines that Boxwright installs so far
 
 EngineSetting = bool | int | float | str | tuple[str | int | float, ...]
 

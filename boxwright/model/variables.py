@@ -29,6 +29,7 @@ from boxwright.model.platform import (
     StoragePolicy,
 )
 from boxwright.model.site import AscendArtefact, DiskPath, HygonArtefact, Operator, PackageRepository
+from boxwright.model.stack import EngineSetting
 
 
 class Variables(Frozen):
@@ -155,7 +156,7 @@ class FirewallService(Frozen):
     """Ports that answer, and to whom."""
 
     name: str
-    ports: tuple[Port, ...]
+    ports: tuple[Port, ...]  # none: every port of every protocol
     protocol: Literal["tcp", "udp"] = "tcp"
     sources: tuple[Network, ...]
 
@@ -225,6 +226,38 @@ class LlamaCppVariables(Variables):
     proxy: HttpUrl | None
 
 
+class VllmService(Frozen):
+    """One instance of vLLM on a node."""
+
+    unit: Annotated[str, Field(pattern=r"^vllm(-[a-z0-9-]+)?$")]  # of systemd, without .service
+    settings: dict[str, EngineSetting]  # flags of `vllm serve` without dashes, besides those that are fields here
+    environment: dict[str, str]
+    model_path: AbsolutePath
+    model_names: tuple[str, ...]
+    converted_from: AbsolutePath | None  # a GGUF file that model_path is made of
+    numa_policy: Literal["default", "bind", "interleave"]
+    numa_nodes: tuple[int, ...]
+    port: Port
+    answers: bool  # whether this node serves clients; others lend it their cards
+    peers: tuple[str, ...]  # addresses of the other nodes
+    patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
+
+
+class VllmVariables(Variables):
+    """Deploy `vllm`."""
+
+    unit = "vllm"
+    flavour: Literal["cuda", "cpu"]
+    version: str
+    services: tuple[VllmService, ...]
+    api_key: SecretStr
+    python_index: HttpUrl
+    wheels: tuple[str, ...]  # pages, or folders of the controller, with wheels that the index does not have
+    debian_mirror: HttpUrl
+    debian_check_valid_until: bool
+    proxy: HttpUrl | None
+
+
 class OpenWebuiVariables(Variables):
     """Deploy `open_webui`."""
 
@@ -260,7 +293,12 @@ ROLE_VARIABLES: tuple[type[Variables], ...] = (
     FirewallVariables,
 )
 SHARED_ROLE_VARIABLES: tuple[type[Variables], ...] = (AptRepositoryVariables,)  # roles that other roles include
-DEPLOY_VARIABLES: tuple[type[Variables], ...] = (ModelsVariables, LlamaCppVariables, OpenWebuiVariables)
+DEPLOY_VARIABLES: tuple[type[Variables], ...] = (
+    ModelsVariables,
+    LlamaCppVariables,
+    VllmVariables,
+    OpenWebuiVariables,
+)
 
 
 def revealed(value: object) -> Any:

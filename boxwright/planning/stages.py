@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from boxwright.errors import BadInputError, did_you_mean
-from boxwright.model.profile import Profile
+from boxwright.model.fleet import Fleet
+from boxwright.model.stack import DEPLOYABLE
 
 Engine = Literal["ansible", "pyinfra"]
 
@@ -39,6 +40,7 @@ PLATFORM = (
 WORKLOAD = (
     Stage("models", "pyinfra", "weights, verified by digest"),
     Stage("llama_cpp", "pyinfra", "llama-server on loopback"),
+    Stage("vllm", "pyinfra", "vLLM on loopback"),
     Stage("open_webui", "pyinfra", "the chat page on loopback"),
 )
 
@@ -55,14 +57,17 @@ _WHERE_THE_PROFILE_SAYS_SO = (
 )
 
 
-def stages_of(profile: Profile, only: tuple[str, ...] = ()) -> tuple[Stage, ...]:
-    """The stages of this profile; `only` narrows them by name.
+def stages_of(fleet: Fleet, only: tuple[str, ...] = ()) -> tuple[Stage, ...]:
+    """The stages of a fleet's hosts; `only` narrows them by name.
 
     Raises:
-        BadInputError: `only` names a stage that the profile does not have.
+        BadInputError: `only` names a stage that there is not.
     """
-    workload = WORKLOAD if profile.stack.deployable else ()
-    skipped = {"open_webui"} if profile.stack.chat_page == "none" else set()
+    profile = fleet.profile
+    workload = () if fleet.without_stack else WORKLOAD
+    unused = DEPLOYABLE - {service.engine for service in profile.stack.services}
+    skipped: set[str] = {*unused}
+    skipped |= {"open_webui"} if profile.stack.chat_page == "none" else set()
     skipped |= {name for name in _WHERE_THE_PROFILE_SAYS_SO if getattr(profile, name) is None}
     stages = tuple(stage for stage in (*PLATFORM, *workload) if stage.name not in skipped)
     names = [stage.name for stage in stages]

@@ -22,6 +22,7 @@ from boxwright.model.variables import (
     OpenWebuiVariables,
     Variables,
 )
+from boxwright.planning.engine_variables import peers, vllm_variables
 from boxwright.planning.machine_variables import machine_variables
 from boxwright.vault import HostSecrets
 
@@ -72,31 +73,19 @@ def role_variables(
 def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirrors) -> tuple[Variables, ...]:
     """What the pyinfra deploys are given for this host. `mirrors` must be resolved: no field empty."""
     stack, proxy = fleet.profile.stack, fleet.site.proxy
-    if not stack.deployable:
+    if fleet.without_stack:
         return ()
     assert mirrors.python_index  # noqa: S101  resolved by the caller
     assert mirrors.debian  # noqa: S101  resolved by the caller
-    return (
+    found: tuple[Variables | None, ...] = (
         ModelsVariables(
             directory=fleet.weights.folder(stack.models_directory),
             files=fleet.weights.build.files,
             python_index=mirrors.python_index,
             proxy=proxy,
         ),
-        LlamaCppVariables(
-            model_path=fleet.weights.path(stack.models_directory),
-            numa_policy=stack.numa.policy,
-            numa_nodes=stack.numa.nodes,
-            cores=_bound_cores(fleet),
-            model_alias=fleet.model.id,
-            context_tokens=stack.context_tokens,
-            parallel_requests=stack.parallel_requests,
-            port=stack.engine_port,
-            api_key=secrets.engine_key,
-            debian_mirror=mirrors.debian,
-            debian_check_valid_until=mirrors.check_valid_until is not False,
-            proxy=proxy,
-        ),
+        _llama_cpp(fleet, secrets, mirrors),
+        vllm_variables(fleet, host, secrets, mirrors),
         OpenWebuiVariables(
             flavour=stack.open_webui_flavour,
             port=stack.chat_page_port,
@@ -111,6 +100,28 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             debian_check_valid_until=mirrors.check_valid_until is not False,
             proxy=proxy,
         ),
+    )
+    return tuple(one for one in found if one is not None)
+
+
+def _llama_cpp(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors) -> LlamaCppVariables | None:
+    stack = fleet.profile.stack
+    if stack.engine != "llama_cpp":
+        return None
+    assert mirrors.debian  # noqa: S101  resolved by the caller
+    return LlamaCppVariables(
+        model_path=fleet.weights.path(stack.models_directory),
+        numa_policy=stack.numa.policy,
+        numa_nodes=stack.numa.nodes,
+        cores=_bound_cores(fleet),
+        model_alias=fleet.model.id,
+        context_tokens=stack.context_tokens,
+        parallel_requests=stack.parallel_requests,
+        port=stack.engine_port,
+        api_key=secrets.engine_key,
+        debian_mirror=mirrors.debian,
+        debian_check_valid_until=mirrors.check_valid_until is not False,
+        proxy=fleet.site.proxy,
     )
 
 
@@ -148,7 +159,16 @@ def _services(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:
     return (
         FirewallService(name="ssh", ports=(ssh_port,), sources=networks.management),
         FirewallService(name="gateway", ports=(80, 443), sources=networks.clients),
+        *_between_nodes(fleet, host),
     )
+
+
+def _between_nodes(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:
+    """Engines that span nodes open ports as they please; nobody but the nodes of the box reaches them."""
+    others = peers(fleet, host)
+    if not others or fleet.without_stack:
+        return ()
+    return (FirewallService(name="other nodes of the box", ports=(), sources=others),)
 
 
 def password_hash(password: SecretStr) -> SecretStr:

@@ -67,9 +67,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         model_alias=fleet.model.id,
         ca_pem=target.chain,
         twin=fleet.site.twin is not None,
-        without_stack=""
-        if fleet.profile.stack.deployable
-        else f"{fleet.profile.stack.engine} is not installed: Boxwright has no deploy for it yet",
+        without_stack=fleet.without_stack,
         profile=fleet.profile,
         secrets=target.secrets[host.name],
     )

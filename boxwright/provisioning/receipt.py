@@ -32,7 +32,7 @@ def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
         "provisioned_at": now(),
         "site": fleet.site.name,
         "stages": list(stages),
-        "all_stages": [stage.name for stage in stages_of(fleet.profile)],
+        "all_stages": [stage.name for stage in stages_of(fleet)],
         "waivers": [waiver.model_dump(mode="json") for waiver in fleet.site.waivers],
     }
 

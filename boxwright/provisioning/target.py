@@ -56,9 +56,8 @@ class Target:
 
     def only(self, keep: Callable[[Host], bool]) -> Target:
         """The same target with some of its hosts."""
-        hosts = tuple(host for host in self.fleet.hosts if keep(host))
-        site = self.fleet.site.model_copy(update={"hosts": hosts})
-        return replace(self, fleet=self.fleet.model_copy(update={"site": site}))
+        left_out = self.fleet.left_out | {host.name for host in self.fleet.hosts if not keep(host)}
+        return replace(self, fleet=self.fleet.model_copy(update={"left_out": left_out}))
 
     def variables(self, host: Host) -> tuple[tuple[Variables, ...], tuple[Variables, ...]]:
         """What the roles and what the deploys are given for a host."""
@@ -74,9 +73,10 @@ def choose(choice: Choice) -> Fleet:
         BadInputError: A name, a file or an argument is wrong.
     """
     profile = load_profile(choice.profile)
-    check_drivers(profile, load_accelerators())
+    accelerators = load_accelerators()
+    check_drivers(profile, accelerators)
     site = single_host(choice.host) if choice.host else load_site(choice.site)
-    return make_fleet(profile, _adjusted(site, choice, profile.nodes), load_models())
+    return make_fleet(profile, _adjusted(site, choice, profile.nodes), load_models(), accelerators)
 
 
 def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True) -> Target:

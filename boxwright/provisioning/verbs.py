@@ -28,7 +28,7 @@ from boxwright.verification import run as run_checks
 def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
     """Show what would change on every host, over both engines."""
     fleet = choose(choice)
-    stages_of(fleet.profile, only)
+    stages_of(fleet, only)
     target = prepare(fleet, console.info)
     target, _, refused = _hold_to_contract(console, target)
     outcomes = [*_plan(console, target, only), *refused]
@@ -41,7 +41,7 @@ def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
 def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, ...] = ()) -> Exit:
     """Plan, confirm, apply, record, verify and hand over. With `yes` nobody is asked, so nothing is planned apart."""
     fleet = choose(choice)
-    stages_of(fleet.profile, only)
+    stages_of(fleet, only)
     if not yes and (console.json or not console.live):
         console.confirm("Apply?")  # refuses here, before anything is contacted
     target = prepare(fleet, console.info)
@@ -61,10 +61,10 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     if not finished or only:
         return code
     checks = _verify(console, target, finished, contracts)
-    if fleet.profile.stack.deployable:
-        _hand_over(console, target, outcomes)
+    if fleet.without_stack:
+        console.warning(f"the machine is ready; {fleet.without_stack}")
     else:
-        console.warning(f"the machine is ready; {_not_installed(target)}")
+        _hand_over(console, target, outcomes)
     return code if code is not Exit.OK else acceptance.exit_code(checks)
 
 
@@ -101,11 +101,6 @@ def _hold_to_contract(console: Console, target: Target) -> tuple[Target, contrac
     return target, contracts, refused
 
 
-def _not_installed(target: Target) -> str:
-    stack = target.fleet.profile.stack
-    return f"{stack.engine} and {target.fleet.model.id} are not installed: Boxwright has no deploy for them yet"
-
-
 def _plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostOutcome]:
     outcomes = _run(console, target, only, dry_run=True)
     if not outcomes:  # every host was refused: there is nothing that could be said to be right
@@ -118,7 +113,7 @@ def _plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostO
 def _run(console: Console, target: Target, only: tuple[str, ...], *, dry_run: bool) -> list[HostOutcome]:
     if not target.fleet.hosts:
         return []
-    stages = stages_of(target.fleet.profile, only)
+    stages = stages_of(target.fleet, only)
     verb = "plan" if dry_run else "provision"
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
     with RunLog(verb, redactor(target)) as log:

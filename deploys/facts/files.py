@@ -74,3 +74,20 @@ class UnpackedVersion(FactBase):
     def process(self, output: list[str]) -> Any:
         """Take the link's target, which is relative."""
         return output[0] if output else None
+
+
+class ConvertedModel(FactBase):
+    """With what a folder was made of a model file, if that file is still the one that was verified then; or None."""
+
+    def command(self, source: str, destination: str) -> str:
+        """Ask for the note in the folder and the record beside the file."""
+        folder, _, name = source.rpartition("/")
+        note, record = shlex.quote(f"{destination}/.converted"), shlex.quote(f"{folder}/.{name}.verified")
+        return f"test ! -f {note} || {{ cat {note} {record} 2>/dev/null || true; }}"
+
+    def process(self, output: list[str]) -> str | None:
+        """Compare the digests."""
+        if len(output) < 2:
+            return None
+        (made_of, version), record = output[0].split(" ", 1), output[1].split()
+        return version if record[2:] == [made_of] else None

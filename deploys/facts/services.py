@@ -12,8 +12,10 @@ from pyinfra.api import FactBase
 PROBE = "import sys,urllib.request as r;r.build_opener(r.ProxyHandler({})).open(sys.argv[1],timeout=5).read(1)"
 
 
-def probe_command(url: str) -> str:
-    """A shell command that succeeds when `url` answers well on the box itself."""
+def probe_command(unit: str, url: str | None) -> str:
+    """A shell command that succeeds when `url` answers well on the box itself; without one, when the unit runs."""
+    if url is None:
+        return f"systemctl is-active --quiet {shlex.quote(unit)}"
     return f"python3 -c {shlex.quote(PROBE)} {shlex.quote(url)} >/dev/null 2>&1"
 
 
@@ -36,13 +38,13 @@ class ServiceState(FactBase):
         """Nothing is there."""
         return ServiceOnBox(active=False, enabled=False, reload_needed=False, stale=False, serving=False)
 
-    def command(self, unit: str, url: str, files: Sequence[str]) -> str:
+    def command(self, unit: str, url: str | None, files: Sequence[str]) -> str:
         """Ask all of it at once."""
         properties = "ActiveState,UnitFileState,NeedDaemonReload,InactiveExitTimestamp"
         names = " ".join(shlex.quote(path) for path in files)
         return (
             f"systemctl show {shlex.quote(unit)} --timestamp=unix --property={properties}; "
-            f"stat -c FileChanged=%Z {names} 2>/dev/null; {probe_command(url)} && echo Serving=yes; true"
+            f"stat -c FileChanged=%Z {names} 2>/dev/null; {probe_command(unit, url)} && echo Serving=yes; true"
         )
 
     def process(self, output: list[str]) -> ServiceOnBox:

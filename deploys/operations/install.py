@@ -9,8 +9,10 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations import files
 
-from deploys.facts.files import ModelFileState, UnpackedVersion
+from deploys.facts.files import ConvertedModel, ModelFileState, UnpackedVersion
 from deploys.operations.files import PROGRAMS, REQUESTS, program_text, written_file
+
+_CONVERTER = f"{PROGRAMS}/convert-gguf"
 
 # The program gives up by itself on a source that falls silent; this bounds one that trickles.
 _SLOWEST_BYTES_PER_S = 1_000_000
@@ -78,15 +80,19 @@ def debian_root(destination: str, request: str) -> Iterator[PyinfraCommand]:
 
 
 @operation()
-def python_environment(destination: str, version: str, request: str) -> Iterator[PyinfraCommand]:
-    """Have the Python environment `destination/version`, and `current` pointing at it.
+def converted_model(source: str, destination: str, python: str, version: str) -> Iterator[PyinfraCommand]:
+    """Have, of a GGUF file, a folder with what engines read that take no GGUF.
 
     Args:
-        destination: The folder of versions.
-        version: Named after what is in it.
-        request: The request file that names the list of wheels.
+        source: The verified GGUF file.
+        destination: The folder.
+        python: The interpreter of an environment with transformers, torch and gguf.
+        version: Of that environment.
     """
-    if host.get_fact(UnpackedVersion, folder=destination, marker=".complete") != version:
-        yield StringCommand(f"{PROGRAMS}/install-python-environment", QuoteString(request))
-    else:
-        host.noop(f"{destination} has {version}")
+    if host.get_fact(ConvertedModel, source=source, destination=destination) == version:
+        host.noop(f"{destination} was made of {source}")
+        return
+    yield from written_file._inner(content=program_text("models/convert_gguf.py"), dest=_CONVERTER, mode="755")
+    yield StringCommand(
+        QuoteString(python), _CONVERTER, QuoteString(source), QuoteString(destination), QuoteString(version)
+    )

@@ -16,7 +16,7 @@ from deploys.facts.services import ServiceState, probe_command
 
 @operation()
 def serving(
-    unit: str, url: str, files: Sequence[str], after: Sequence[Any] = (), patience_s: int = 120
+    unit: str, url: str | None, files: Sequence[str], after: Sequence[Any] = (), patience_s: int = 120
 ) -> Iterator[PyinfraCommand]:
     """Have a unit enabled, started from its present files, and answering.
 
@@ -25,7 +25,7 @@ def serving(
 
     Args:
         unit: Name with `.service`.
-        url: Answers 2xx when the service is ready.
+        url: Answers 2xx when the service is ready; None for one that has no door of its own.
         files: What the process read when it started.
         after: Operations that write these files; lets a dry run foresee the restart.
         patience_s: How long a start may take.
@@ -43,18 +43,18 @@ def serving(
         yield StringCommand(
             "systemctl reset-failed", QuoteString(unit), "2>/dev/null; systemctl restart", QuoteString(unit)
         )
-        yield StringCommand(until_serving(unit, url, patience_s))
+        yield StringCommand(until_serving(unit, url, patience_s), _timeout=patience_s + 60)
 
 
-def until_serving(unit: str, url: str, patience_s: int) -> str:
+def until_serving(unit: str, url: str | None, patience_s: int) -> str:
     """A shell command that waits until `url` answers; if it never does, it shows the unit's last log lines."""
-    name = shlex.quote(unit)
+    name, complaint = shlex.quote(unit), f"{unit} does not answer at {url}" if url else f"{unit} does not run"
     restarts = f"systemctl show --value --property=NRestarts {name}"  # a unit in a crash loop never counts as failed
     return (
         f"end=$(( $(date +%s) + {patience_s} )); "
-        f"until {probe_command(url)}; do "
+        f"until {probe_command(unit, url)}; do "
         f'if [ "$(date +%s)" -ge "$end" ] || [ "$({restarts})" -ge 3 ]; then '
-        f"echo {shlex.quote(f'{unit} does not answer at {url}')} >&2; "
+        f"echo {shlex.quote(complaint)} >&2; "
         f"journalctl --unit={name} --lines=20 --no-pager --output=cat >&2; exit 1; fi; sleep 0.5; done"
     )
 

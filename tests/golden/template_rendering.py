@@ -11,7 +11,15 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from pydantic import SecretStr
 
-from boxwright.model.catalogues import ROOT, load_models, load_profile, make_fleet, profile_names
+from boxwright.model.catalogues import (
+    ROOT,
+    load_accelerators,
+    load_models,
+    load_profile,
+    make_fleet,
+    profile_names,
+)
+from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, AscendArtefact, Host, HygonArtefact, Networks, Operator, Site
 from boxwright.model.variables import named
@@ -46,8 +54,8 @@ def artefacts_for(profile: Profile) -> Artefacts:
 
 
 @cache
-def variables_of(profile_name: str) -> dict[str, Any]:
-    """What the roles of a profile are given, by name, on a site that uses all that a site can say."""
+def fleet_of(profile_name: str) -> Fleet:
+    """A profile on a site that uses all that a site can say."""
     profile = load_profile(profile_name)
     hosts = tuple(
         Host(
@@ -72,7 +80,13 @@ def variables_of(profile_name: str) -> dict[str, Any]:
         registry_mirrors=("https://mirror.example",),
         artefacts=artefacts_for(profile),
     )
-    fleet = make_fleet(profile, site, load_models())
+    return make_fleet(profile, site, load_models(), load_accelerators())
+
+
+@cache
+def variables_of(profile_name: str) -> dict[str, Any]:
+    """What the roles of a profile are given, by name."""
+    fleet = fleet_of(profile_name)
     secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
     units = role_variables(fleet, fleet.hosts[0], secrets, (), None)
     return {key: value for unit in units for key, value in named(unit).items()}
@@ -83,7 +97,7 @@ def rendered(template: str) -> dict[str, list[str]]:
     role, _, _ = template.partition("/")
     texts: dict[str, list[str]] = {}
     for profile_name in profile_names():
-        stages = [stage.name for stage in stages_of(load_profile(profile_name))]
+        stages = [stage.name for stage in stages_of(fleet_of(profile_name))]
         if role in stages or (role == "apt_repository" and profile_name == "8x4090"):
             texts.setdefault(_render(template, role, profile_name), []).append(profile_name)
     return texts

@@ -15,9 +15,10 @@ from pydantic import SecretStr
 from template_rendering import artefacts_for
 
 from boxwright.engines.ansible.inventory import host_inventory
-from boxwright.model.catalogues import load_models, load_profile, make_fleet, profile_names
+from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet, profile_names
 from boxwright.model.site import Host, Mirrors, Site
 from boxwright.model.variables import named
+from boxwright.planning.engine_variables import vllm_variables
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.provisioning.acceptance import verify_job
@@ -40,7 +41,8 @@ def verified(target: Target, host: Host) -> dict[str, Any]:
 def projected(profile_name: str) -> dict[str, Any]:
     profile = load_profile(profile_name)
     hosts = tuple(Host(name=f"box-{number}", address=f"192.0.2.{6 + number}") for number in range(1, profile.nodes + 1))
-    fleet = make_fleet(profile, Site(name="golden", hosts=hosts, artefacts=artefacts_for(profile)), load_models())
+    site = Site(name="golden", hosts=hosts, artefacts=artefacts_for(profile))
+    fleet = make_fleet(profile, site, load_models(), load_accelerators())
     secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
     mirrors = Mirrors(
         debian="http://mirror.example/debian",
@@ -49,7 +51,7 @@ def projected(profile_name: str) -> dict[str, Any]:
         check_valid_until=True,
     )
     host = fleet.hosts[0]
-    stages = stages_of(fleet.profile)
+    stages = stages_of(fleet)
     endpoint = Endpoint.of(fleet.site, host)
     roles = [stage.name for stage in stages if stage.engine == "ansible"]
     inventory = host_inventory(endpoint, role_variables(fleet, host, secrets, (), None), roles)
@@ -58,7 +60,10 @@ def projected(profile_name: str) -> dict[str, Any]:
         key: value for unit in deploy_variables(fleet, host, secrets, mirrors) for key, value in named(unit).items()
     }
     target = Target(fleet, {one.name: secrets for one in hosts}, mirrors, certificates=(), chain=None)
+    # What a GPU profile's engine would be told is read here, though no digests of its weights are pinned yet.
+    engine = vllm_variables(fleet, host, secrets, mirrors)
     return {
+        "vllm": named(engine) if engine else None,
         "stages": [stage.name for stage in stages],
         "ansible": inventory,
         "pyinfra": deploys,

@@ -5,26 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
-import json
-import os
 import random
-import re
-import shlex
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fresh_lab import fresh_lab
+from deploy_bench import Boxes, deploy_bench
 
-from boxwright.lab import Lab, RunningTwin, TwinSpec
+from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
 from boxwright.model.catalogues import load_models
 from boxwright.model.hardware import Cpu, Hardware
@@ -43,121 +36,47 @@ PASSWORD = "lab-admin-password-77"
 EMAIL = "admin@example.org"
 
 
-@dataclass
-class Boxes:
-    """Twins, and how to run deploys and commands on them."""
-
-    lab: Lab
-    twins: list[RunningTwin]
-    folder: Path
-
-    def data(self, **changes: Any) -> dict[str, Any]:
-        mirrors = resolve(Mirrors())
-        model = CATALOGUE.find("smollm2")
-        assert model
-        return {
-            "models_directory": "/srv/models",
-            "models_files": [file.model_dump() for file in model.builds[0].files],
-            "models_python_index": mirrors.python_index,
-            "models_proxy": self.lab.proxy_url,
-            "llama_cpp_model_path": f"/srv/models/{model.builds[0].files[0].name}",
-            "llama_cpp_model_alias": model.id,
-            "llama_cpp_context_tokens": 2048,
-            "llama_cpp_parallel_requests": 2,
-            "llama_cpp_port": 8081,
-            "llama_cpp_numa_policy": "bind",
-            "llama_cpp_numa_nodes": [0],
-            "llama_cpp_cores": None,
-            "llama_cpp_api_key": ENGINE_KEY,
-            "llama_cpp_debian_mirror": mirrors.debian,
-            "llama_cpp_debian_check_valid_until": mirrors.check_valid_until,
-            "llama_cpp_proxy": self.lab.proxy_url,
-            "open_webui_flavour": "slim",
-            "open_webui_port": 3000,
-            "open_webui_engine_url": "http://127.0.0.1:8081/v1",
-            "open_webui_engine_key": ENGINE_KEY,
-            "open_webui_public_url": "https://box.example.org",
-            "open_webui_secret_key": SECRET_KEY,
-            "open_webui_admin_email": EMAIL,
-            "open_webui_admin_password": PASSWORD,
-            "open_webui_python_index": mirrors.python_index,
-            "open_webui_debian_mirror": mirrors.debian,
-            "open_webui_debian_check_valid_until": mirrors.check_valid_until,
-            "open_webui_proxy": self.lab.proxy_url,
-        } | changes
-
-    def deploy(self, deploy: str, *options: str, **changes: Any) -> subprocess.Popen[str]:
-        hosts = [
-            (
-                twin.name,
-                {
-                    "ssh_hostname": twin.address,
-                    "ssh_port": twin.port,
-                    "ssh_user": twin.user,
-                    "ssh_key": str(twin.key),
-                    "ssh_known_hosts_file": str(twin.known_hosts),
-                    "ssh_strict_host_key_checking": "yes",
-                }
-                | self.data(**changes),
-            )
-            for twin in self.twins
-        ]
-        inventory = self.folder / "inventory.py"
-        inventory.touch(mode=0o600)
-        inventory.write_text(f"hosts = {hosts!r}\n")
-        pyinfra = Path(sys.executable).with_name("pyinfra")
-        return subprocess.Popen(
-            [pyinfra, "-y", *options, inventory, f"deploys/{deploy}.py"],
-            cwd=REPOSITORY,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def changes(self, deploy: str, *options: str, **changes: Any) -> int:
-        """Run a deploy on every twin; return how many operations changed something."""
-        process = self.deploy(deploy, *options, **changes)
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, output[-4000:]
-        total = re.search(r"Grand total +\d+ +(\d+|-)", output)
-        assert total, output[-2000:]
-        return int(total[1].replace("-", "0"))
-
-    def on(self, twin: RunningTwin, command: str, stdin: str = "") -> str:
-        ssh = ["ssh", "-i", str(twin.key), "-o", f"UserKnownHostsFile={twin.known_hosts}"]
-        ssh += ["-o", "StrictHostKeyChecking=yes", "-p", str(twin.port), f"{twin.user}@{twin.address}", command]
-        return subprocess.run(ssh, input=stdin, capture_output=True, text=True, check=True, timeout=120).stdout
-
-    def call(self, twin: RunningTwin, url: str, body: object = None, token: str = "") -> tuple[int, Any]:
-        """Ask a service on the box itself."""
-        program = (
-            "import json,sys,urllib.request as r,urllib.error as e\n"
-            "q=json.load(sys.stdin)\n"
-            "h={'Content-Type':'application/json'}\n"
-            "if q['token']: h['Authorization']='Bearer '+q['token']\n"
-            "d=None if q['body'] is None else json.dumps(q['body']).encode()\n"
-            "try: a=r.urlopen(r.Request(q['url'],d,h),timeout=100); s,t=a.status,a.read().decode()\n"
-            "except e.HTTPError as x: s,t=x.code,x.read().decode()\n"
-            "print(json.dumps([s,t]))"
-        )
-        question = json.dumps({"url": url, "body": body, "token": token})
-        status, text = json.loads(self.on(twin, f"python3 -c {shlex.quote(program)}", question))
-        try:
-            return status, json.loads(text)
-        except ValueError:
-            return status, text
+def data(lab: Lab) -> dict[str, Any]:
+    mirrors = resolve(Mirrors())
+    model = CATALOGUE.find("smollm2")
+    assert model
+    return {
+        "models_directory": "/srv/models",
+        "models_files": [file.model_dump() for file in model.builds[0].files],
+        "models_python_index": mirrors.python_index,
+        "models_proxy": lab.proxy_url,
+        "llama_cpp_model_path": f"/srv/models/{model.builds[0].files[0].name}",
+        "llama_cpp_model_alias": model.id,
+        "llama_cpp_context_tokens": 2048,
+        "llama_cpp_parallel_requests": 2,
+        "llama_cpp_port": 8081,
+        "llama_cpp_numa_policy": "bind",
+        "llama_cpp_numa_nodes": [0],
+        "llama_cpp_cores": None,
+        "llama_cpp_api_key": ENGINE_KEY,
+        "llama_cpp_debian_mirror": mirrors.debian,
+        "llama_cpp_debian_check_valid_until": mirrors.check_valid_until,
+        "llama_cpp_proxy": lab.proxy_url,
+        "open_webui_flavour": "slim",
+        "open_webui_port": 3000,
+        "open_webui_engine_url": "http://127.0.0.1:8081/v1",
+        "open_webui_engine_key": ENGINE_KEY,
+        "open_webui_public_url": "https://box.example.org",
+        "open_webui_secret_key": SECRET_KEY,
+        "open_webui_admin_email": EMAIL,
+        "open_webui_admin_password": PASSWORD,
+        "open_webui_python_index": mirrors.python_index,
+        "open_webui_debian_mirror": mirrors.debian,
+        "open_webui_debian_check_valid_until": mirrors.check_valid_until,
+        "open_webui_proxy": lab.proxy_url,
+    }
 
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
-    with fresh_lab("test-deploys") as lab:
-        twins = lab.up([TwinSpec("d12", "debian-12", HARDWARE), TwinSpec("d13", "debian-13", HARDWARE)])
-        made = Boxes(lab, twins, tmp_path_factory.mktemp("deploys"))
-        for twin in twins:
-            for authority in lab.ca_certificates:
-                place = f"/usr/local/share/ca-certificates/{authority.stem}.crt"
-                made.on(twin, f"cat > {place} && update-ca-certificates >/dev/null 2>&1", authority.read_text())
+    specs = [TwinSpec("d12", "debian-12", HARDWARE), TwinSpec("d13", "debian-13", HARDWARE)]
+    with deploy_bench("test-deploys", specs, tmp_path_factory.mktemp("deploys")) as made:
+        made.data = data(made.lab)
         yield made
 
 

@@ -16,6 +16,7 @@ from lab_command import Boxwright, Ran
 from boxwright.errors import Exit
 from boxwright.model.catalogues import load_profile, profile_names
 from boxwright.planning.stages import stages_of
+from boxwright.provisioning.target import Choice, choose
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
@@ -43,7 +44,7 @@ def travel(boxwright: Boxwright, profile: str, distribution: str, folder: Path) 
     site = folder / f"{name}.yml"
     site.write_text(f"name: {name}\ntwin: {{distribution: {distribution}}}\nhosts: [{{name: {name}-1}}]\n")
     words = ("--profile", profile, "--site", str(site))
-    stages = ",".join(stage.name for stage in stages_of(load_profile(profile)))
+    stages = ",".join(stage.name for stage in stages_of(choose(Choice(profile, str(site)))))
     try:
         return Journey(
             boxwright("provision", *words, "--yes"),

@@ -6,7 +6,15 @@ import pytest
 
 from boxwright import mirrors
 from boxwright.errors import BadInputError
-from boxwright.mirrors import AptSource, debian_mirrors, parse_deb822, parse_one_line, python_index, resolve
+from boxwright.mirrors import (
+    AptSource,
+    debian_mirrors,
+    find_links,
+    parse_deb822,
+    parse_one_line,
+    python_index,
+    resolve,
+)
 from boxwright.model.site import Mirrors
 
 DEB822 = """\
@@ -81,6 +89,7 @@ def test_the_site_outranks_the_controller() -> None:
         debian="http://site.example/debian",
         debian_security="http://site.example/security",
         python_index="https://site.example/simple",
+        wheels=(),
         check_valid_until=True,
     )
     assert resolve(site) == site
@@ -109,6 +118,14 @@ def test_python_index_follows_pips_order(tmp_path: Path) -> None:
     assert python_index({}, (system,)) == "https://system.example/simple"
     assert python_index({"UV_DEFAULT_INDEX": "corp=https://uv.example/s?a=b"}, ()) == "https://uv.example/s?a=b"
     assert python_index({}, ()) is None
+
+
+def test_wheels_lie_where_pip_looks_for_them(tmp_path: Path) -> None:
+    user = tmp_path / "user.conf"
+    user.write_text("[global]\nfind-links =\n  file:///srv/wheels\n  https://wheels.example/cpu/\n")
+    assert find_links({}, (user,)) == ("/srv/wheels", "https://wheels.example/cpu/")
+    assert find_links({"PIP_FIND_LINKS": "/opt/a /opt/b"}, (user,)) == ("/opt/a", "/opt/b")
+    assert find_links({}, ()) == ()
 
 
 def test_pips_own_index_is_read_from_the_pip_at_hand() -> None:

@@ -154,9 +154,9 @@ def test_duplicate_hosts(tmp_path: Path, field: str) -> None:
 
 
 def test_a_fleet_knows_its_model(tmp_path: Path) -> None:
-    from boxwright.model.catalogues import load_models
+    from boxwright.model.catalogues import load_accelerators, load_models
 
     path = tmp_path / "box.yml"
     path.write_text(PROFILE.replace("smollm2", "smolm2"))
     with pytest.raises(BadInputError, match=r"Did you mean 'smollm2"):
-        make_fleet(load(path, Profile), load_site("lab"), load_models())
+        make_fleet(load(path, Profile), load_site("lab"), load_models(), load_accelerators())

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from boxwright.engines.ansible.inventory import host_inventory
 from boxwright.errors import BadInputError
-from boxwright.model.catalogues import load_models, load_profile, make_fleet
+from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host, Mirrors, Networks, Site
 from boxwright.model.variables import DEPLOY_VARIABLES, ROLE_VARIABLES, FirewallVariables, named
@@ -35,7 +35,7 @@ SECRETS = HostSecrets(
 
 def fleet(**site: object) -> Fleet:
     hosts = (Host(name="box-1", address="192.0.2.7"),)
-    return make_fleet(load_profile("lab"), Site(name="s", hosts=hosts, **site), load_models())
+    return make_fleet(load_profile("lab"), Site(name="s", hosts=hosts, **site), load_models(), load_accelerators())
 
 
 def test_every_stage_has_variables_and_every_variable_a_stage() -> None:
@@ -44,10 +44,9 @@ def test_every_stage_has_variables_and_every_variable_a_stage() -> None:
 
 
 def test_only_narrows_and_refuses_what_is_not_there() -> None:
-    profile = load_profile("lab")
-    assert [stage.name for stage in stages_of(profile, ("gateway",))] == ["gateway"]
+    assert [stage.name for stage in stages_of(fleet(), ("gateway",))] == ["gateway"]
     with pytest.raises(BadInputError, match=r"Did you mean 'gateway'\?"):
-        stages_of(profile, ("gatway",))
+        stages_of(fleet(), ("gatway",))
 
 
 def test_the_inventory_of_a_host() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from boxwright.model.catalogues import load_models, load_profile, make_fleet
+from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
 from boxwright.model.site import Host, Mirrors, Site, Ssh
 from boxwright.provisioning.target import Target
 from boxwright.vault import SECRET_NAMES, HostSecrets
@@ -18,7 +18,7 @@ def target(*hosts: str, profile: str = "lab", **site: object) -> Target:
     whose = Site(name="s", hosts=machines, ssh=Ssh(connect_timeout_s=1), **site)
     secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-test") for name in SECRET_NAMES})
     return Target(
-        fleet=make_fleet(load_profile(profile), whose, load_models()),
+        fleet=make_fleet(load_profile(profile), whose, load_models(), load_accelerators()),
         secrets=dict.fromkeys(hosts, secrets),
         mirrors=Mirrors(debian="http://mirror.example/debian", python_index="https://mirror.example/simple"),
         certificates=(),

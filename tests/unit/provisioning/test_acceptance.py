@@ -88,4 +88,6 @@ def test_a_box_whose_engine_has_no_deploy_says_so() -> None:
     (served,) = verify_job(target("box-1"), {"box-1"}).hosts
     (bare,) = verify_job(target("box-1", profile="8x4090"), {"box-1"}).hosts
     assert served.without_stack == ""
-    assert bare.without_stack == "vllm is not installed: Boxwright has no deploy for it yet"
+    assert bare.without_stack == (
+        "deepseek-r1-distill-llama-70b/bf16 is not fetched: no digests of its files are pinned (./invoke models.pin)"
+    )

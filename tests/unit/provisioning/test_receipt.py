@@ -39,7 +39,7 @@ def test_the_controller_tells_what_was_ordered() -> None:
     fleet = target("box-1", waivers=(waiver,)).fleet
     told = receipt(fleet, fleet.hosts[0], ["base"])
     assert (told["profile"], told["site"], told["host"], told["stages"]) == ("lab", "s", "box-1", ["base"])
-    assert told["all_stages"] == [stage.name for stage in stages_of(fleet.profile)]
+    assert told["all_stages"] == [stage.name for stage in stages_of(fleet)]
     assert told["digests"] == {file.name: f"sha256:{file.sha256}" for file in fleet.weights.build.files}
     assert told["waivers"] == [waiver.model_dump(mode="json")]
 

@@ -29,7 +29,7 @@ esac
 
 def run(*hosts: str) -> tuple[list[HostOutcome], list[dict[str, str]]]:
     whole = target(*hosts)
-    stages = stages_of(whole.fleet.profile)
+    stages = stages_of(whole.fleet)
     console = Console(json=True, stdout=io.StringIO())
     with RunLog("provision", redactor(whole)) as log, console.run("t", hosts, [one.name for one in stages]) as view:
         outcomes = execute(whole, stages, dry_run=False, log=log, view=view, verb="provision")

@@ -4,9 +4,10 @@
 Usage: install-python-environment REQUEST
 
 REQUEST is a JSON file: `python` (an unpacked interpreter, see install-debian-root), `destination`, `version`,
-`requirements` (a pip list with hashes that holds every dependency), `index` and `proxy`. The environment has no pip
-of its own. `DESTINATION/current` points at the version that was completed last; the one before it is kept, older
-ones go.
+`requirements` (a pip list with hashes that holds every dependency), `index`, `wheels` (pages or a folder of wheels that
+the index does not have), `also` (a name and version under which a distribution is found besides its own) and `proxy`.
+The environment has no pip of its own. `DESTINATION/current` points at the version that was completed last; the one
+before it is kept, older ones go.
 """
 
 from __future__ import annotations
@@ -49,16 +50,29 @@ def _build(folder: Path, request: dict[str, Any]) -> None:
         "PIP_NO_INPUT": "1",
         "PIP_RETRIES": "5",
     }
+    if request["wheels"]:
+        settings["PIP_FIND_LINKS"] = " ".join(request["wheels"])
     if request["proxy"]:
         settings |= {"http_proxy": request["proxy"], "https_proxy": request["proxy"]}
     installing = [python, f"{pip}/pip", "install", "--quiet", "--requirement", request["requirements"]]
     rules = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
     lean = ["--no-cache-dir", "--no-compile"]  # compiled below instead, on every core
     _run([*installing, *rules, *lean], environment | settings)
+    for name, version in request["also"].items():
+        _also(folder, name, version)
     # A wheel may carry files that this Python cannot compile (templates, tests of newer syntax): they are not used.
     compiling = [python, "-m", "compileall", "-q", "-j", "0", str(folder / "lib")]
     subprocess.run(compiling, env=environment, capture_output=True, check=False)
     (folder / COMPLETE).touch()
+
+
+def _also(folder: Path, name: str, version: str) -> None:
+    """Let code that asks for the version of `name` find one: builds for a processor have names of their own."""
+    (packages,) = (folder / "lib").glob("python3*/site-packages")
+    known = packages / f"{name}-{version}.dist-info"
+    known.mkdir()
+    (known / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (known / "RECORD").touch()
 
 
 def install(request: dict[str, Any]) -> None:

@@ -1,0 +1,104 @@
+"""Projects a fleet onto the deploys of its engines. Pure."""
+
+from __future__ import annotations
+
+from boxwright.model.fleet import Fleet
+from boxwright.model.site import Host, Mirrors
+from boxwright.model.stack import FurtherService, Parallelism, Service
+from boxwright.model.variables import VllmService, VllmVariables
+from boxwright.model.weights import weights_of
+from boxwright.serving.parallelism import Cards, spread
+from boxwright.serving.vllm import Node, vllm_environment, vllm_settings
+from boxwright.vault import HostSecrets
+
+# How long a start may take: this much, and the weights at the speed of a slow NVMe disk.
+_START_S = 300
+_SLOWEST_READ_BYTES_PER_S = 500_000_000
+
+
+def vllm_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirrors) -> VllmVariables | None:
+    """What the deploy of vLLM is given for this host; None where no service wants it."""
+    services = [one for one in fleet.profile.stack.services if one.engine == "vllm"]
+    if not services or fleet.foreign_cards:
+        return None
+    flavour = "cuda" if fleet.profile.hardware.accelerators else "cpu"
+    assert mirrors.python_index  # noqa: S101  resolved by the caller
+    assert mirrors.debian  # noqa: S101  resolved by the caller
+    return VllmVariables(
+        flavour=flavour,
+        version=services[0].engine_version or VLLM_RELEASES[flavour],
+        services=tuple(_vllm_service(fleet, host, one) for one in services),
+        api_key=secrets.engine_key,
+        python_index=mirrors.python_index,
+        wheels=mirrors.wheels or (),
+        debian_mirror=mirrors.debian,
+        debian_check_valid_until=mirrors.check_valid_until is not False,
+        proxy=fleet.site.proxy,
+    )
+
+
+# The releases that have a locked list of packages under deploys/vllm.
+VLLM_RELEASES = {"cuda": "0.33.0", "cpu": "0.32.0"}
+
+
+def parallelism(fleet: Fleet, service: Service) -> Parallelism:
+    """How a service's model is spread: as the profile says, or as its cards and their links make best."""
+    if service.parallelism:
+        return service.parallelism
+    hardware, weights = fleet.profile.hardware, weights_of(service, fleet.catalogue)
+    cards = fleet.profile.cards_of(service)
+    if not cards:
+        return Parallelism(data=fleet.profile.nodes)
+    ways = _ways(fleet)
+    memory_gib = min(group.memory_gib for group in hardware.accelerators)
+    return spread(
+        weights.model.architecture,
+        weights.model.weight_bytes(weights.build) or 0,
+        Cards(
+            per_node=len(cards),
+            nodes=fleet.profile.nodes,
+            memory_bytes=int(memory_gib * 1024**3),
+            nvlink=ways <= {"nvlink", "xgmi"},
+            p2p=ways <= {"nvlink", "xgmi", "pcie"},
+        ),
+    )
+
+
+def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
+    profile, weights = fleet.profile, weights_of(service, fleet.catalogue)
+    unit = f"vllm-{service.name}" if isinstance(service, FurtherService) else "vllm"
+    box = fleet.box_of(host)
+    head = box[0].compute_address or box[0].address or box[0].name
+    node = Node(rank=[one.name for one in box].index(host.name), count=len(box), head_address=head)
+    directory = profile.stack.models_directory
+    gguf = weights.path(directory) if weights.build.format == "gguf" else None
+    return VllmService(
+        unit=unit,
+        settings=vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node),
+        environment=vllm_environment(unit, profile.hardware, profile.cards_of(service), p2p="none" not in _ways(fleet)),
+        model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
+        model_names=(weights.model.id, *weights.model.aliases),
+        converted_from=gguf,
+        numa_policy=service.numa.policy,
+        numa_nodes=service.numa.nodes,
+        port=service.engine_port,
+        answers=node.answers,
+        peers=peers(fleet, host),
+        patience_s=_START_S + (weights.model.weight_bytes(weights.build) or 0) // _SLOWEST_READ_BYTES_PER_S,
+    )
+
+
+def peers(fleet: Fleet, host: Host) -> tuple[str, ...]:
+    """Addresses of the other nodes of a host's box."""
+    others = [one for one in fleet.box_of(host) if one.name != host.name]
+    return tuple(one.compute_address or one.address or one.name for one in others)
+
+
+def _ways(fleet: Fleet) -> set[str | None]:
+    """How cards of the machine reach their likes; None where nobody says so of a kind."""
+    ways: set[str | None] = set()
+    for group in fleet.profile.hardware.accelerators:
+        known = fleet.accelerators.find(group.pci_id)
+        fabric = known[0].fabric_of(known[1]) if known else None
+        ways.add(fabric.p2p if fabric else None)
+    return ways

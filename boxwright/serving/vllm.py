@@ -1,0 +1,107 @@
+"""What vLLM is told, for a service of a profile on one node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boxwright.model.catalogue import Model
+from boxwright.model.hardware import Hardware
+from boxwright.model.stack import EngineSetting, Parallelism, Service
+
+MASTER_PORT = 29500  # where the processes of all nodes find each other
+DATA_PORT = 29550  # where the copies of a model are told their requests
+
+# Of the memory of a machine without cards, what the KV cache may take at most; weights and activations need the rest.
+_CPU_CACHE_SHARE = 0.25
+_CPU_CACHE_MOST_GIB = 40
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of the machines that serve a model together."""
+
+    rank: int  # 0 is the head: it alone answers requests
+    count: int
+    head_address: str
+
+    @property
+    def answers(self) -> bool:
+        """Whether clients are served here."""
+        return self.rank == 0
+
+
+def vllm_settings(
+    service: Service, model: Model, hardware: Hardware, spread: Parallelism, node: Node
+) -> dict[str, EngineSetting]:
+    """Flags by their names without dashes. What the profile sets goes before what follows from the box.
+
+    Left to the deploy: the model's place, its names, address, port and key.
+    """
+    flags: dict[str, EngineSetting] = {
+        "max-model-len": service.context_tokens,
+        "max-num-seqs": service.parallel_requests,
+        "disable-access-log-for-endpoints": "/health,/metrics",
+        "disable-fastapi-docs": True,
+        "fail-on-environ-validation": True,
+        "shutdown-timeout": 60,  # seconds for requests in flight
+        "sse-keep-alive-interval": 15,  # seconds; a proxy between closes what is silent for long
+    }
+    if not hardware.accelerators:
+        flags |= {"dtype": "bfloat16", "enforce-eager": True}  # compiling needs a compiler, which no box is given
+    if hardware.accelerators and hardware.numa_nodes > 1:
+        flags["numa-bind"] = True
+    if model.reasoning_parser:
+        flags["reasoning-parser"] = model.reasoning_parser
+    return flags | _parallel(spread, node) | service.engine_settings
+
+
+def _parallel(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
+    flags: dict[str, EngineSetting] = {}
+    if spread.tensor > 1:
+        flags["tensor-parallel-size"] = spread.tensor
+    if spread.pipeline > 1:
+        flags["pipeline-parallel-size"] = spread.pipeline
+    if spread.data > 1:
+        flags["data-parallel-size"] = spread.data
+    if spread.expert:
+        flags["enable-expert-parallel"] = True
+    if node.count == 1:
+        return flags
+    if spread.data >= node.count:  # whole copies on each node: only requests cross the network
+        local = spread.data // node.count
+        flags |= {
+            "data-parallel-size-local": local,
+            "data-parallel-address": node.head_address,
+            "data-parallel-rpc-port": DATA_PORT,
+        }
+        if not node.answers:
+            flags |= {"headless": True, "data-parallel-start-rank": local * node.rank}
+        return flags
+    flags |= {
+        "nnodes": node.count,
+        "node-rank": node.rank,
+        "master-addr": node.head_address,
+        "master-port": MASTER_PORT,
+    }
+    return flags if node.answers else flags | {"headless": True}
+
+
+def vllm_environment(unit: str, hardware: Hardware, cards: tuple[int, ...], *, p2p: bool) -> dict[str, str]:
+    """Environment variables: nothing is fetched and nothing is told to anyone; what the box needs beside."""
+    state = f"/var/lib/{unit}"
+    variables = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_CACHE_ROOT": f"{state}/cache",
+        "TRITON_CACHE_DIR": f"{state}/triton",
+        "HOME": state,
+    }
+    if not hardware.accelerators:
+        gib = min(_CPU_CACHE_MOST_GIB, max(1, int(hardware.memory_gib * _CPU_CACHE_SHARE)))
+        return variables | {"VLLM_CPU_KVCACHE_SPACE": str(gib)}
+    if len(cards) < hardware.accelerator_count:
+        variables |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, cards))}
+    if not p2p:
+        variables["NCCL_P2P_DISABLE"] = "1"  # some drivers offer it where the cards have none, and then hang
+    return variables

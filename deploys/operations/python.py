@@ -1,0 +1,154 @@
+"""An interpreter of our own on the box, and environments of pinned wheels for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.operations import files
+
+from deploys.facts.files import UnpackedVersion
+from deploys.operations.files import PROGRAMS, REQUESTS, request_text, written_file
+from deploys.operations.install import debian_root, program
+
+PYTHON = "/opt/boxwright/python3.11"
+WHEELS = "/var/lib/boxwright/wheels"
+
+# A large list, such as an engine's with CUDA, takes its time to come in and to be unpacked.
+_MINUTES_AT_MOST = 90
+
+
+def python_3_11(*, mirror: str, check_valid_until: bool, proxy: str | None) -> None:
+    """Have Python 3.11 at `PYTHON`: Debian 12's own packages, on every Debian, beside the system's Python.
+
+    Args:
+        mirror: Debian mirror with the suite bookworm.
+        check_valid_until: False only for a mirror that is frozen on purpose; signatures are checked all the same.
+        proxy: For the mirror.
+    """
+    request = f"{REQUESTS}/python3.11.json"
+    program("install-debian-root", "debian_root/install_debian_root.py")
+    written_file(
+        name="Write what packages Python 3.11 needs, and from where",
+        content=request_text(
+            destination=PYTHON,
+            mirror=mirror,
+            check_valid_until=check_valid_until,
+            suites=["bookworm", "bookworm-updates"],
+            packages=[
+                "python3.11",
+                "python3.11-minimal",
+                "libpython3.11-minimal",
+                "libpython3.11-stdlib",
+                "libpython3.11-dev",  # headers: Triton compiles against them when an engine starts
+                "python3-pip-whl",
+            ],
+            with_dependencies=False,  # the box's own libraries serve it, and get the box's security updates
+            provided=[],
+            version_of="python3.11",
+            check=["usr/bin/python3.11", "-c", "import bz2, ctypes, lzma, sqlite3, ssl, venv, zlib"],
+            chroot=False,
+            proxy=proxy,
+        ),
+        dest=request,
+        mode="600",
+    )
+    debian_root(name="Unpack Python 3.11", destination=PYTHON, request=request)
+
+
+def python_packages(
+    *,
+    title: str,
+    destination: str,
+    release: str,
+    requirements: str,
+    index: str,
+    proxy: str | None,
+    wheels: Sequence[str] = (),
+    also: Mapping[str, str] | None = None,
+) -> str:
+    """Have an environment of these wheels below `destination`, and `current` pointing at it.
+
+    Args:
+        title: What is installed, for people.
+        destination: The folder of versions.
+        release: Begins the version's name; a digest of the list ends it.
+        requirements: A pip list with the digest of every wheel.
+        index: Python package index.
+        proxy: For the index.
+        wheels: Where wheels are that the index does not have: addresses of pages, or folders of the controller.
+        also: Names and versions under which a distribution is found besides its own.
+
+    Returns:
+        The version's name.
+    """
+    version = f"{release}-{hashlib.sha256(requirements.encode()).hexdigest()[:12]}"
+    name = destination.rpartition("/")[2]
+    listed, request = f"{REQUESTS}/{name}-requirements.lock", f"{REQUESTS}/{name}.json"
+    pages = [place for place in wheels if place.startswith("http")]
+    carried = _wanted([Path(place).expanduser() for place in wheels if not place.startswith("http")], requirements)
+    program("install-python-environment", "python_environment/install_python_environment.py")
+    written_file(name=f"Write the pinned list of packages of {title}", content=requirements, dest=listed, mode="600")
+    written_file(
+        name=f"Write where the packages of {title} come from",
+        content=request_text(
+            python=f"{PYTHON}/current",
+            destination=destination,
+            version=version,
+            requirements=listed,
+            index=index,
+            wheels=[*pages, *([WHEELS] if carried else [])],
+            also=also or {},
+            proxy=proxy,
+        ),
+        dest=request,
+        mode="600",
+    )
+    for wheel in carried:
+        _carried_wheel(name=f"Carry over {wheel.name}", wheel=str(wheel), destination=destination, version=version)
+    python_environment(name=f"Install {title}", destination=destination, version=version, request=request)
+    return version
+
+
+def _wanted(folders: Sequence[Path], requirements: str) -> list[Path]:
+    """The wheels in these folders that the list pins."""
+    found = [wheel for folder in folders for wheel in sorted(folder.glob("*.whl"))]
+    return [wheel for wheel in found if f"sha256:{_digest(wheel)}" in requirements]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@operation()
+def _carried_wheel(wheel: str, destination: str, version: str) -> Iterator[PyinfraCommand]:
+    """Bring a wheel from the controller for an environment that is still to be installed; it removes them after."""
+    if host.get_fact(UnpackedVersion, folder=destination, marker=".complete") == version:
+        host.noop(f"{destination} has {version}")
+        return
+    yield from files.put._inner(
+        src=wheel, dest=f"{WHEELS}/{wheel.rpartition('/')[2]}", mode="644", create_remote_dir=True
+    )
+
+
+@operation()
+def python_environment(destination: str, version: str, request: str) -> Iterator[PyinfraCommand]:
+    """Have the Python environment `destination/version`, and `current` pointing at it.
+
+    Args:
+        destination: The folder of versions.
+        version: Named after what is in it.
+        request: The request file that names the list of wheels.
+    """
+    if host.get_fact(UnpackedVersion, folder=destination, marker=".complete") != version:
+        yield StringCommand(
+            *(f"{PROGRAMS}/install-python-environment", QuoteString(request), "&& rm -rf", WHEELS),
+            _timeout=_MINUTES_AT_MOST * 60,
+        )
+    else:
+        host.noop(f"{destination} has {version}")

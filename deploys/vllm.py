@@ -1,0 +1,119 @@
+"""The engine vLLM: pinned wheels in an environment of their own, as a closed service on loopback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api.exceptions import DeployError
+from pyinfra.operations import files, server
+
+from deploys.operations.files import rendered, written_file
+from deploys.operations.install import converted_model, folders
+from deploys.operations.python import python_3_11, python_packages
+from deploys.operations.services import serving
+
+data = host.data
+USER = "vllm"
+DESTINATION = "/opt/boxwright/vllm"
+LISTS = Path(__file__).resolve().parent / "vllm"
+# Builds for a processor are published under another name than the one by which vLLM asks for its own version.
+ALSO = {"cpu": {"vllm": f"{data.vllm_version}+cpu"}}
+
+pinned = LISTS / f"requirements-{data.vllm_flavour}-{data.vllm_version}.lock"
+if not pinned.exists():
+    known = ", ".join(sorted(path.stem.removeprefix("requirements-") for path in LISTS.glob("*.lock")))
+    raise DeployError(
+        f"no locked list of packages for vLLM {data.vllm_flavour}-{data.vllm_version}; there are: {known}"
+    )
+
+folders()
+python_3_11(
+    mirror=data.vllm_debian_mirror,
+    check_valid_until=data.vllm_debian_check_valid_until,
+    proxy=data.vllm_proxy,
+)
+VERSION = python_packages(
+    title=f"vLLM {data.vllm_version}",
+    destination=DESTINATION,
+    release=f"{data.vllm_flavour}-{data.vllm_version}",
+    requirements=pinned.read_text(),
+    index=data.vllm_python_index,
+    wheels=data.vllm_wheels,
+    also=ALSO.get(data.vllm_flavour),
+    proxy=data.vllm_proxy,
+)
+server.user(  # noqa: S604 - `shell` is the account's
+    name="Make the user vllm",
+    user=USER,
+    system=True,
+    home="/nonexistent",
+    create_home=False,
+    ensure_home=False,
+    shell="/usr/sbin/nologin",
+)
+for service in data.vllm_services:
+    unit_name = service["unit"]
+    settings_folder, unit_path = f"/etc/{unit_name}", f"/etc/systemd/system/{unit_name}.service"
+    if service["converted_from"]:
+        converted_model(
+            name=f"Make the weights that {unit_name} reads of {service['converted_from'].rpartition('/')[2]}",
+            source=service["converted_from"],
+            destination=service["model_path"],
+            python=f"{DESTINATION}/{VERSION}/bin/python",
+            version=VERSION,
+        )
+    files.directory(
+        name=f"Make the folder of {unit_name}'s settings", path=settings_folder, user="root", group="root", mode="700"
+    )
+    # JSON is YAML, and quotes every text.
+    told = {
+        "model": service["model_path"],
+        "served-model-name": list(service["model_names"]),
+        "host": "127.0.0.1",
+        "port": service["port"],
+        "api-key": [data.vllm_api_key],
+    }
+    config = written_file(
+        name=f"Write what {unit_name} is told",
+        content=json.dumps(told | service["settings"], indent=2, sort_keys=True) + "\n",
+        dest=f"{settings_folder}/config.yaml",
+        mode="600",
+    )
+    environment = written_file(
+        name=f"Write the environment of {unit_name}",
+        content="".join(f'{name}="{value}"\n' for name, value in sorted(service["environment"].items())),
+        dest=f"{settings_folder}/environment",
+        mode="600",
+    )
+    unit = written_file(
+        name=f"Write the unit {unit_name}",
+        content=rendered(
+            "vllm/vllm.service.j2",
+            unit=unit_name,
+            user=USER,
+            settings=settings_folder,
+            environment_directory=f"{DESTINATION}/{VERSION}",
+            model_directory=service["model_path"],
+            cards=data.vllm_flavour != "cpu",
+            numa_policy=service["numa_policy"],
+            numa_nodes=service["numa_nodes"],
+            peers=service["peers"],
+        ),
+        dest=unit_path,
+    )
+    serving(
+        name=f"Serve by {unit_name}",
+        unit=f"{unit_name}.service",
+        # A node that only lends its cards has no door of its own: that its process runs is what can be asked there.
+        url=f"http://127.0.0.1:{service['port']}/health" if service["answers"] else None,
+        files=(
+            unit_path,
+            f"{settings_folder}/config.yaml",
+            f"{settings_folder}/environment",
+            f"{DESTINATION}/{VERSION}/.complete",
+        ),
+        after=(config, environment, unit),
+        patience_s=service["patience_s"],
+    )

@@ -1,0 +1,106 @@
+"""Twins for deploys by the plain `pyinfra` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fresh_lab import fresh_lab
+
+from boxwright.lab import Lab, RunningTwin, TwinSpec
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass
+class Boxes:
+    """Twins, and how to run deploys and commands on them."""
+
+    lab: Lab
+    twins: list[RunningTwin]
+    folder: Path
+    data: dict[str, Any]
+
+    def deploy(self, deploy: str, *options: str, **changes: Any) -> subprocess.Popen[str]:
+        hosts = [
+            (
+                twin.name,
+                {
+                    "ssh_hostname": twin.address,
+                    "ssh_port": twin.port,
+                    "ssh_user": twin.user,
+                    "ssh_key": str(twin.key),
+                    "ssh_known_hosts_file": str(twin.known_hosts),
+                    "ssh_strict_host_key_checking": "yes",
+                }
+                | self.data
+                | changes,
+            )
+            for twin in self.twins
+        ]
+        inventory = self.folder / "inventory.py"
+        inventory.touch(mode=0o600)
+        inventory.write_text(f"hosts = {hosts!r}\n")
+        pyinfra = Path(sys.executable).with_name("pyinfra")
+        return subprocess.Popen(
+            [pyinfra, "-y", *options, inventory, f"deploys/{deploy}.py"],
+            cwd=REPOSITORY,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def changes(self, deploy: str, *options: str, **changes: Any) -> int:
+        """Run a deploy on every twin; return how many operations changed something."""
+        process = self.deploy(deploy, *options, **changes)
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, output[-4000:]
+        total = re.search(r"Grand total +\d+ +(\d+|-)", output)
+        assert total, output[-2000:]
+        return int(total[1].replace("-", "0"))
+
+    def on(self, twin: RunningTwin, command: str, stdin: str = "") -> str:
+        ssh = ["ssh", "-i", str(twin.key), "-o", f"UserKnownHostsFile={twin.known_hosts}"]
+        ssh += ["-o", "StrictHostKeyChecking=yes", "-p", str(twin.port), f"{twin.user}@{twin.address}", command]
+        return subprocess.run(ssh, input=stdin, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    def call(self, twin: RunningTwin, url: str, body: object = None, token: str = "") -> tuple[int, Any]:
+        """Ask a service on the box itself."""
+        program = (
+            "import json,sys,urllib.request as r,urllib.error as e\n"
+            "q=json.load(sys.stdin)\n"
+            "h={'Content-Type':'application/json'}\n"
+            "if q['token']: h['Authorization']='Bearer '+q['token']\n"
+            "d=None if q['body'] is None else json.dumps(q['body']).encode()\n"
+            "try: a=r.urlopen(r.Request(q['url'],d,h),timeout=100); s,t=a.status,a.read().decode()\n"
+            "except e.HTTPError as x: s,t=x.code,x.read().decode()\n"
+            "print(json.dumps([s,t]))"
+        )
+        question = json.dumps({"url": url, "body": body, "token": token})
+        status, text = json.loads(self.on(twin, f"python3 -c {shlex.quote(program)}", question))
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text
+
+
+@contextmanager
+def deploy_bench(name: str, specs: Sequence[TwinSpec], folder: Path) -> Iterator[Boxes]:
+    """Boot twins that trust what this machine trusts."""
+    with fresh_lab(name) as lab:
+        made = Boxes(lab, lab.up(specs), folder, {})
+        for twin in made.twins:
+            for authority in lab.ca_certificates:
+                place = f"/usr/local/share/ca-certificates/{authority.stem}.crt"
+                made.on(twin, f"cat > {place} && update-ca-certificates >/dev/null 2>&1", authority.read_text())
+        yield made
