@@ -17,6 +17,7 @@ class NvidiaDriverPolicy(Frozen):
 
     branch: Annotated[int, Field(ge=535, le=999)] = 580  # a long-term branch, and the last one for Volta
     flavour: Literal["open", "closed"] = "open"
+    packaging: Literal["dkms", "precompiled"] = "dkms"  # built on the machine, or built and signed by Ubuntu
     fabric_manager: bool = False  # machines with NVSwitch bridges cannot compute without it
     disable_hmm: bool = False  # where CUDA fails to start though nvidia-smi works: CUDA 13.2's known issues
 

@@ -92,6 +92,16 @@ class Fleet(Frozen):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _modules_are_published(self) -> Fleet:
+        driver, twin = self.profile.nvidia_driver, self.site.twin
+        if driver and driver.packaging == "precompiled" and twin:
+            raise ValueError(
+                f"nvidia_driver.packaging: nobody publishes modules that are built for {twin.distribution}, which the "
+                f"twins run; Ubuntu alone does. Set packaging to dkms"
+            )
+        return self
+
     @property
     def model(self) -> Model:
         """The model that the stack serves."""

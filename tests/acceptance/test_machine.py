@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from boxwright.verification import drivers
 from boxwright.verification.check import UnprovenError
 from boxwright.verification.facts import Facts
 from boxwright.verification.job import VerifyHost
@@ -11,14 +12,11 @@ from boxwright.verification.plugin import Evidence
 from boxwright.verification.remote import source
 from boxwright.verification.ssh import BoxShell
 
-DRIVER = ["nvidia-driver-cuda", "nvidia-kernel-*", "libcuda1", "libnvidia-ml1", "nvidia-persistenced"]
-FABRIC_MANAGER = "nvidia-fabricmanager"
-
 
 @pytest.fixture(scope="module")
 def facts(shell: BoxShell, target: VerifyHost) -> Facts:
     folders = list(target.profile.folders.values())
-    return Facts(shell.python(source("machine_facts"), {"packages": [*DRIVER, FABRIC_MANAGER], "folders": folders}))
+    return Facts(shell.python(source("machine_facts"), {"packages": list(drivers.PATTERNS), "folders": folders}))
 
 
 @pytest.mark.check(
@@ -90,17 +88,15 @@ def test_driver_packages(facts: Facts, target: VerifyHost, evidence: Evidence) -
     policy = target.nvidia_driver
     assert policy is not None
     found = {one["name"]: one for one in facts.told("packages")}
-    module = "nvidia-kernel-open-dkms" if policy.flavour == "open" else "nvidia-kernel-dkms"
-    wanted = [module, "nvidia-driver-cuda", *([FABRIC_MANAGER] if policy.fabric_manager else [])]
-    missing = [name for name in wanted if name not in found]
+    missing = drivers.missing(policy, found)
     assert not missing, f"not installed: {', '.join(missing)}"
-    versions = sorted({one["version"] for one in found.values()})
-    assert len(versions) == 1, f"of several versions: {', '.join(versions)}"
-    assert versions[0].startswith(f"{policy.branch}."), f"{versions[0]} is not of branch {policy.branch}"
-    loose = [name for name, one in found.items() if not one["held"]]
+    releases = drivers.releases(found.values())
+    assert len(releases) == 1, f"of several releases: {', '.join(releases)}"
+    assert releases[0].startswith(f"{policy.branch}."), f"{releases[0]} is not of branch {policy.branch}"
+    loose = drivers.loose(found.values())
     assert not loose, f"not held: {', '.join(loose)}"
     simulated = "; the packages are SIMULATED" if any(one["simulated"] for one in found.values()) else ""
-    evidence(f"{len(found)} packages of {versions[0]}, held{simulated}")
+    evidence(f"{len(found)} packages of {releases[0]}, held{simulated}")
 
 
 @pytest.mark.check(

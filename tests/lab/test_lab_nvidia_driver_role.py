@@ -100,6 +100,7 @@ def test_the_profile_decides_on_branch_and_flavour(bench: Bench) -> None:
         ({"branch": 610}, "has no driver of branch 610; it has"),
         ({"branch": 620, "flavour": "closed"}, "Branch 620 has open kernel modules only"),
         ({"flavour": "both"}, "must be one of"),
+        ({"packaging": "precompiled"}, "Nobody publishes modules that are built for the kernels of debian12"),
     ],
 )
 def test_what_cannot_be_is_refused(bench: Bench, variables: dict[str, Any], message: str) -> None:

@@ -34,7 +34,8 @@ WantedBy=multi-user.target
 class Package:
     """One package. `relations` are control fields such as Depends; `unit` is a service that does nothing.
 
-    `programs` are small shell scripts by their path, for a tool that a role asks.
+    `programs` are small shell scripts by their path, for a tool that a role asks, and `files` what it has besides.
+    `configured` is a shell command that its installation ends with, `removing` one that its removal begins with.
     """
 
     name: str
@@ -42,6 +43,9 @@ class Package:
     relations: dict[str, str] = field(default_factory=dict)
     unit: str = ""
     programs: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    configured: str = ""
+    removing: str = ""
     architecture: str = "amd64"
 
     def control(self) -> str:
@@ -77,7 +81,7 @@ def build(folder: Path, packages: Iterable[Package], *, key_expires: str = "0") 
 
 def _packed(folder: Path, package: Package) -> str:
     """Build a package and return its stanza of the index."""
-    name = f"{package.name}_{package.version}_{package.architecture}.deb"
+    file_name = f"{package.name}_{package.version}_{package.architecture}.deb"
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         root.chmod(0o755)
@@ -91,13 +95,21 @@ def _packed(folder: Path, package: Package) -> str:
             program.parent.mkdir(parents=True, exist_ok=True)
             program.write_text(text)
             program.chmod(0o755)
+        for place, content in package.files.items():
+            target = root / place.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        for name, command in (("postinst", package.configured), ("prerm", package.removing)):
+            if command:
+                (root / "DEBIAN" / name).write_text(f"#!/bin/sh\nset -e\n{command}\n")
+                (root / "DEBIAN" / name).chmod(0o755)
         if package.unit:
             unit = root / "usr/lib/systemd/system" / f"{package.unit}.service"
             unit.parent.mkdir(parents=True, exist_ok=True)
             unit.write_text(_UNIT.format(name=package.unit))
-        run(["dpkg-deb", "--root-owner-group", "--build", scratch, str(folder / name)])
-    path = folder / name
-    return f"{package.control()}Filename: ./{name}\nSize: {path.stat().st_size}\nSHA256: {_sha256(path)}\n"
+        run(["dpkg-deb", "--root-owner-group", "--build", scratch, str(folder / file_name)])
+    path = folder / file_name
+    return f"{package.control()}Filename: ./{file_name}\nSize: {path.stat().st_size}\nSHA256: {_sha256(path)}\n"
 
 
 def _sign(folder: Path, key_expires: str) -> str:

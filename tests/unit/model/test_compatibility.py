@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from boxwright.errors import BadInputError
-from boxwright.model.catalogues import load_accelerators, load_profile, profile_names
+from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet, profile_names
 from boxwright.model.compatibility import check_drivers
 from boxwright.model.drivers import CudaToolkitPolicy, NvidiaDriverPolicy
+from boxwright.model.site import Host, Site, TwinSettings
 
 CATALOGUE = load_accelerators()
 
@@ -65,3 +66,16 @@ def test_what_would_not_work_is_refused(name: str, changes: dict[str, Any], mess
     with pytest.raises(BadInputError, match=message) as refused:
         check_drivers(profile, CATALOGUE)
     assert hint in refused.value.hint
+
+
+@pytest.mark.parametrize("distribution", ["debian-12", "debian-13"])
+def test_built_modules_are_refused_where_nobody_publishes_any(distribution: Any) -> None:
+    policy = NvidiaDriverPolicy(packaging="precompiled")
+    profile = load_profile("8x4090").model_copy(update={"nvidia_driver": policy})
+    real = Site(name="s", hosts=(Host(name="box-1", address="192.0.2.7"),))
+    assert (
+        make_fleet(profile, real, load_models(), load_accelerators()).profile.nvidia_driver == policy
+    )  # it may run Ubuntu
+    twins = Site(name="s", hosts=(Host(name="box-1"),), twin=TwinSettings(distribution=distribution))
+    with pytest.raises(BadInputError, match=f"built for {distribution}, .* Set packaging to dkms"):
+        make_fleet(profile, twins, load_models(), load_accelerators())
