@@ -91,6 +91,7 @@ units = [
             "open_webui/open-webui.service.j2",
             description=description,
             one_shot=one_shot,
+            engine_unit=data.open_webui_engine_unit,
             command=f"{DESTINATION}/current/bin/python {LAUNCHER} {command}",
             credentials=credentials,
             user=USER,

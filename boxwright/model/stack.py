@@ -11,6 +11,15 @@ from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
 DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp", "vllm"})  # the engines that Boxwright installs so far
 
+_UNITS: dict[EngineName, str] = {
+    "llama_cpp": "llama-server",
+    "ollama": "ollama",
+    "vllm": "vllm",
+    "vllm_ascend": "vllm-ascend",
+    "ktransformers": "ktransformers",
+    "tensorrt_llm": "tensorrt-llm",
+}
+
 EngineSetting = bool | int | float | str | tuple[str | int | float, ...]
 
 
@@ -57,6 +66,11 @@ class Service(Frozen):
     engine_port: Port = 8000  # on loopback
 
     @property
+    def unit(self) -> str:
+        """The systemd unit that runs it, without `.service`."""
+        return _UNITS[self.engine]
+
+    @property
     def deployable(self) -> bool:
         """Whether Boxwright installs this engine; where not, it makes the machine and stops there."""
         return self.engine in DEPLOYABLE
@@ -71,7 +85,12 @@ class Service(Frozen):
 class FurtherService(Service):
     """A service beside the main one: an embedding model, say. Only the main one has the chat page."""
 
-    name: Identifier
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+
+    @property
+    def unit(self) -> str:
+        """The systemd unit that runs it, without `.service`."""
+        return f"{super().unit}-{self.name}"
 
 
 class Stack(Service):

@@ -270,6 +270,7 @@ class OpenWebuiVariables(Variables):
     secret_key: SecretStr
     admin_email: str
     admin_password: SecretStr
+    engine_unit: str  # of systemd, without .service: the page starts after it
     python_index: HttpUrl
     debian_mirror: HttpUrl
     debian_check_valid_until: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host, Mirrors
-from boxwright.model.stack import FurtherService, Parallelism, Service
+from boxwright.model.stack import Parallelism, Service
 from boxwright.model.variables import VllmService, VllmVariables
 from boxwright.model.weights import weights_of
 from boxwright.serving.parallelism import Cards, spread
@@ -66,16 +66,17 @@ def parallelism(fleet: Fleet, service: Service) -> Parallelism:
 
 def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
     profile, weights = fleet.profile, weights_of(service, fleet.catalogue)
-    unit = f"vllm-{service.name}" if isinstance(service, FurtherService) else "vllm"
     box = fleet.box_of(host)
     head = box[0].compute_address or box[0].address or box[0].name
     node = Node(rank=[one.name for one in box].index(host.name), count=len(box), head_address=head)
     directory = profile.stack.models_directory
     gguf = weights.path(directory) if weights.build.format == "gguf" else None
     return VllmService(
-        unit=unit,
+        unit=service.unit,
         settings=vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node),
-        environment=vllm_environment(unit, profile.hardware, profile.cards_of(service), p2p="none" not in _ways(fleet)),
+        environment=vllm_environment(
+            service.unit, profile.hardware, profile.cards_of(service), p2p="none" not in _ways(fleet)
+        ),
         model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
         model_names=(weights.model.id, *weights.model.aliases),
         converted_from=gguf,

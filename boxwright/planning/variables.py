@@ -96,6 +96,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             admin_email=fleet.site.admin_email,
             admin_password=secrets.webui_admin_password,
             python_index=mirrors.python_index,
+            engine_unit=stack.unit,
             debian_mirror=mirrors.debian,
             debian_check_valid_until=mirrors.check_valid_until is not False,
             proxy=proxy,

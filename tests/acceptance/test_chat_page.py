@@ -147,7 +147,7 @@ def test_models_are_listed(gateway: Gateway, session: str, target: VerifyHost, e
     id="chat_page.chat",
     title="A chat on the page is answered, and the answer makes sense",
     severity="critical",
-    remedy="On the box: journalctl -u open-webui -u llama-server -n 50.",
+    remedy="On the box: journalctl -u open-webui -n 50, and the journal of the engine's unit.",
     needs="chat_url",
 )
 def test_chat(gateway: Gateway, session: str, target: VerifyHost, evidence: Evidence) -> None:

@@ -27,7 +27,7 @@ MOST_PIECES_AT_ONCE = 8
     id="engine.model",
     title="The API offers the promised model",
     severity="critical",
-    remedy="On the box: journalctl -u llama-server -n 50. Then provision again.",
+    remedy="On the box: journalctl -n 50 -u with the engine's unit, which services.active names. Then provision again.",
 )
 def test_model_is_offered(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     answer = gateway.request("GET", "/v1/models", authorization=gateway.bearer)
@@ -57,7 +57,7 @@ def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence
     id="engine.chat_by_password",
     title="A chat by the API's password is answered, and the answer makes sense",
     severity="critical",
-    remedy="On the box: journalctl -u llama-server -n 50 and /var/log/nginx/. Then provision again.",
+    remedy="On the box: the journal of the engine's unit, and /var/log/nginx/. Then provision again.",
 )
 def test_chat_by_password(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     answer = ask(gateway, CHAT, target.model_alias, gateway.basic)
@@ -70,7 +70,7 @@ def test_chat_by_password(gateway: Gateway, target: VerifyHost, evidence: Eviden
     id="engine.chat_by_key",
     title="A chat by the API's key is answered, and the answer makes sense",
     severity="critical",
-    remedy="On the box: journalctl -u llama-server -n 50 and /var/log/nginx/. Then provision again.",
+    remedy="On the box: the journal of the engine's unit, and /var/log/nginx/. Then provision again.",
 )
 def test_chat_by_key(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     answer = ask(gateway, CHAT, target.model_alias, gateway.bearer)
@@ -128,11 +128,11 @@ json.dump(told, sys.stdout)
     id="engine.numa",
     title="The engine's memory lies, and its threads run, on the NUMA nodes that the profile says",
     severity="major",
-    remedy="On the box: numastat -p llama-server; provision again, and restart the engine when memory was short.",
+    remedy="On the box: numastat -p with the engine's process; provision again, and restart it when memory was short.",
 )
 def test_numa_placement(target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
     policy = target.profile.stack.numa
-    told = shell.python(_PLACEMENT, "llama-server.service")
+    told = shell.python(_PLACEMENT, f"{target.profile.stack.unit}.service")
     if told["maps"] is None:
         assert policy.policy == "default", "this kernel tells nothing of NUMA, and the profile wants a policy"
         evidence("this kernel has no NUMA, and the profile wants no policy")

@@ -9,7 +9,6 @@ from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
 
 PLATFORM_UNITS = ("boxwright-firewall", "nginx", "prometheus", "prometheus-node-exporter", "ssh")
-ENGINE_UNITS = {"llama_cpp": "llama-server"}
 CHAT_PAGE_UNITS = {"open_webui": "open-webui"}
 PROPERTIES = "Id,ActiveState,SubState,UnitFileState,User,NRestarts"
 
@@ -22,7 +21,7 @@ def stack_units(target: VerifyHost) -> tuple[str, ...]:
     if target.without_stack:
         return ()
     page = () if stack.chat_page == "none" else (CHAT_PAGE_UNITS[stack.chat_page],)
-    return (ENGINE_UNITS[stack.engine], *page)
+    return (*(service.unit for service in stack.services), *page)
 
 
 @pytest.fixture(scope="module")

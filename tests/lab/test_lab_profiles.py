@@ -20,13 +20,14 @@ from boxwright.provisioning.target import Choice, choose
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
-# The lab's own profile is taken through all of it, with its stack, by the tests of the main job.
+# The lab's own profiles are taken through all of it, with their stacks, by tests of their own.
+OF_THE_LAB = {"lab", "lab-vllm"}
 EVERY_TIME = [("8x4090", "debian-12"), ("2x8xh20", "debian-13"), ("8x910b", "debian-12"), ("8xmi300x", "debian-12")]
-CASES = [
-    *EVERY_TIME,
+ON_DEMAND = [
     ("8x4090", "debian-13"),
-    *((name, "debian-12") for name in profile_names() if name != "lab" and (name, "debian-12") not in EVERY_TIME),
+    *((name, "debian-12") for name in profile_names() if name not in OF_THE_LAB),
 ]
+CASES = list(dict.fromkeys([*EVERY_TIME, *ON_DEMAND]))
 AT_ONCE = 2
 WITHOUT_STACK = {"engine", "chat_page"}
 
@@ -105,4 +106,4 @@ def test_every_profile_is_provisioned_verified_and_then_left_alone(
 
 
 def test_every_profile_has_a_case() -> None:
-    assert {name for name, _ in CASES} | {"lab"} == set(profile_names())
+    assert {name for name, _ in CASES} | OF_THE_LAB == set(profile_names())
