@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from boxwright.errors import BadInputError, did_you_mean
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.composition import load_composed
+from boxwright.model.engine_settings import EngineTable
 from boxwright.model.fleet import Fleet
 from boxwright.model.loading import load
 from boxwright.model.profile import Profile
@@ -18,6 +21,7 @@ from boxwright.model.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORIES = ROOT / "inventories"
+_FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def profile_names(inventories: Path = INVENTORIES) -> list[str]:
@@ -87,6 +91,34 @@ def load_models(inventories: Path = INVENTORIES, further: Sequence[Path] = ()) -
 def load_accelerators(inventories: Path = INVENTORIES) -> AcceleratorCatalogue:
     """Load the accelerator catalogue."""
     return load(inventories / "accelerators.yml", AcceleratorCatalogue)
+
+
+def engine_names(inventories: Path = INVENTORIES) -> list[str]:
+    """Names of the engines whose settings are known."""
+    return sorted(path.stem for path in (inventories / "engines").glob("*.yml"))
+
+
+def load_engine(name: str, inventories: Path = INVENTORIES) -> EngineTable:
+    """Load the settings of an engine.
+
+    Raises:
+        BadInputError: There is no such table, or its file is wrong.
+    """
+    path = inventories / "engines" / f"{name}.yml"
+    if not path.is_file():
+        raise _unknown("table of engine settings", name, engine_names(inventories))
+    table = _engine_table(path, path.stat().st_mtime_ns)
+    _named_like_its_file(table.engine, path.stem, path)
+    return table
+
+
+@lru_cache(maxsize=16)
+def _engine_table(path: Path, _changed: int) -> EngineTable:
+    """Read a table. A reader that knows the place of every key takes a second for one; only a mistake needs it."""
+    try:
+        return EngineTable.model_validate(yaml.load(path.read_bytes(), Loader=_FAST_LOADER))  # noqa: S506  a safe one
+    except (OSError, ValueError, yaml.YAMLError):  # ValueError: also of pydantic, and of what is not UTF-8
+        return load(path, EngineTable)
 
 
 def make_fleet(profile: Profile, site: Site, catalogue: ModelCatalogue, accelerators: AcceleratorCatalogue) -> Fleet:
