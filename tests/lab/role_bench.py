@@ -132,16 +132,19 @@ class Bench:
 
 
 @contextmanager
-def role_bench(role: str, specs: Sequence[TwinSpec], folder: Path, *, packages: bool = False) -> Iterator[Bench]:
+def role_bench(
+    role: str, specs: Sequence[TwinSpec], folder: Path, *, packages: bool = False, lab_name: str = ""
+) -> Iterator[Bench]:
     """Boot twins for a role.
 
     Args:
-        role: Its name; the lab is called after it.
+        role: Its name; the lab is called after it, or, where several files of tests are about it, by `lab_name`.
         specs: The twins.
         folder: For inventory and playbook.
         packages: Whether the twins reach Debian's packages, as role `base` would set them up to.
+        lab_name: What the lab is called instead: files of tests run at the same time.
     """
-    with fresh_lab(f"test-{role.replace('_', '-')}") as lab:
+    with fresh_lab(f"test-{lab_name or role.replace('_', '-')}") as lab:
         bench = Bench(role, lab, lab.up(specs), folder)
         if packages:
             bench.everywhere(

@@ -53,7 +53,8 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Signer:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, canonical: Signer, owner: Signer) -> Iterator[Bench]:
     specs = [TwinSpec("noble", "debian-12", load_profile("8x4090").hardware)]
-    with role_bench("nvidia_driver", specs, tmp_path_factory.mktemp("ubuntu"), packages=True) as bench:
+    folder = tmp_path_factory.mktemp("ubuntu")
+    with role_bench("nvidia_driver", specs, folder, packages=True, lab_name="ubuntu-driver") as bench:
         (twin,) = bench.twins
         bench.on(twin, "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends mokutil")
         bench.on(twin, "sed -i -e 's/^ID=.*/ID=ubuntu/' -e 's/^VERSION_ID=.*/VERSION_ID=\"24.04\"/' /etc/os-release")
@@ -100,7 +101,8 @@ def switch_secure_boot(bench: Bench, folder: Path, *, on: bool, enrolled: Signer
         entry = SHIM.bytes_le + enrolled.der.read_bytes()
         keys = X509.bytes_le + struct.pack("<III", 28 + len(entry), 0, len(entry)) + entry
         (variables / f"MokListRT-{SHIM}").write_bytes(struct.pack("<I", 6) + keys)
-    bench.on(twin, f"mountpoint -q /sys/firmware || mount -t tmpfs simulated /sys/firmware; rm -rf {VARIABLES}")
+    mounted = "grep -q '^simulated /sys/firmware ' /proc/mounts"
+    bench.on(twin, f"{mounted} || mount -t tmpfs simulated /sys/firmware; rm -rf {VARIABLES}")
     bench.on(twin, "mkdir -p /sys/firmware/efi")
     bench.copy(variables, VARIABLES)
     # What tells mokutil's library to take a folder for the kernel's own file system of variables.

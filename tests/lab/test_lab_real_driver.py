@@ -22,7 +22,8 @@ HEADERS = "linux-headers-cloud-amd64"
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     hardware = load_profile("1xv100").hardware
     specs = [TwinSpec("bookworm", "debian-12", hardware, vendors=True)]
-    with role_bench("nvidia_driver", specs, tmp_path_factory.mktemp("real"), packages=True) as bench:
+    folder = tmp_path_factory.mktemp("real")
+    with role_bench("nvidia_driver", specs, folder, packages=True, lab_name="real-driver") as bench:
         bench.variables |= {
             "repository": bench.lab.vendors.repositories.model_dump()["nvidia"],
             "flavour": "closed",
