@@ -34,7 +34,8 @@ class Event(BaseModel):
 
     `resource` is an Ansible task or a pyinfra operation, by the name that a person gave it. `stage` is the role or the
     deploy that it belongs to. `seconds` is the wall-clock time of a finished resource. `diff` is unified-diff text.
-    `output` holds the last lines of the failing program; it is never set from a task marked as secret.
+    A resource that is told to have started once more is still at work, and `message` says how far it is. `output`
+    holds the last lines of the failing program; it is never set from a task marked as secret.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -38,6 +38,7 @@ def execute(prepared: Prepared, report: Reporter) -> Outcome:
     for operation in prepared.operations():
         prepared.host.facts.advance(operation.op_hash)
         report.started(operation.name)
+        prepared.host.on_progress = functools.partial(report.progress, operation.name)
         verdict = _run(prepared, operation)
         report.finished(operation.name, verdict)
         if verdict.outcome is Outcome.UNREACHABLE:

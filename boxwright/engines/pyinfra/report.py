@@ -42,6 +42,18 @@ class Reporter:
         """Work on a resource begins."""
         self._emit(Event(host=self._host, stage=self._stage, resource=self._redact(resource), phase=Phase.STARTED))
 
+    def progress(self, resource: str, told: str) -> None:
+        """Work on a resource goes on: so far is it."""
+        self._emit(
+            Event(
+                host=self._host,
+                stage=self._stage,
+                resource=self._redact(resource),
+                phase=Phase.STARTED,
+                message=self._redact(told),
+            )
+        )
+
     def finished(self, resource: str, verdict: Verdict) -> None:
         """Work on a resource has ended."""
         self._emit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import gevent
@@ -16,6 +16,7 @@ from boxwright.errors import UnreachableError
 
 CONNECT_SECONDS = 10
 KEEPALIVE_SECONDS = 10
+PROGRESS = b"progress: "  # begins the lines by which a long command tells how far it is
 DEAD_PEER_SECONDS = 30  # the connection ends when data, keepalives included, stays unacknowledged this long
 
 # A file arrives whole or not at all, and nobody but its owner can read it before the deploy sets its mode.
@@ -63,6 +64,17 @@ class Completed:
     rc: int
     out: bytes
     err: bytes
+
+
+def _without_progress(stdout: Iterable[bytes], on_progress: Callable[[str], None]) -> bytes:
+    """Read an output to its end, and hand over the lines that tell progress as they come."""
+    rest = []
+    for line in stdout:
+        if line.startswith(PROGRESS):
+            on_progress(line.removeprefix(PROGRESS).decode(errors="replace").rstrip())
+        else:
+            rest.append(line)
+    return b"".join(rest)
 
 
 class Session:
@@ -131,9 +143,17 @@ class Session:
         transport.set_keepalive(KEEPALIVE_SECONDS)
 
     def run(
-        self, command: str, *, stdin: Iterable[bytes] = (), seconds: float | None = None, pty: bool = False
+        self,
+        command: str,
+        *,
+        stdin: Iterable[bytes] = (),
+        seconds: float | None = None,
+        pty: bool = False,
+        on_progress: Callable[[str], None] | None = None,
     ) -> Completed:
         """Run one command and wait for its end: one round trip. Without `seconds`, `deadline_s` is its limit.
+
+        With `on_progress`, lines of its output that tell progress go there as they come, and are no output.
 
         Raises:
             TimeoutError: The command did not end in time.
@@ -143,7 +163,7 @@ class Session:
         limit = seconds or self.deadline_s
         try:
             with _deadline(limit, f"no end after {limit:g} s"):
-                completed = self._exchange(command, stdin, pty=pty)
+                completed = self._exchange(command, stdin, on_progress, pty=pty)
         except TimeoutError as error:
             self.trouble = str(error)
             if self.alive:
@@ -155,7 +175,9 @@ class Session:
             raise self._lost(None)
         return completed
 
-    def _exchange(self, command: str, stdin: Iterable[bytes], *, pty: bool) -> Completed:
+    def _exchange(
+        self, command: str, stdin: Iterable[bytes], on_progress: Callable[[str], None] | None, *, pty: bool
+    ) -> Completed:
         transport = self._client.get_transport()
         if transport is None:
             raise EOFError
@@ -166,7 +188,8 @@ class Session:
                 channel.get_pty()
             channel.exec_command(command)
             # The output is drained while the input is sent: a full window on either would stall both.
-            out = gevent.spawn(channel.makefile("rb").read)
+            stdout = channel.makefile("rb")
+            out = gevent.spawn(_without_progress, stdout, on_progress) if on_progress else gevent.spawn(stdout.read)
             err = gevent.spawn(channel.makefile_stderr("rb").read)
             with contextlib.suppress(OSError):  # a command may end without reading all of its input
                 for chunk in stdin:

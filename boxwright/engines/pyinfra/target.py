@@ -7,7 +7,7 @@ directly.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,6 +68,7 @@ class BatchedHost(Host):
         self.session = session
         self.facts = facts
         self.last_fact_error = ""
+        self.on_progress: Callable[[str], None] | None = None  # gets what the operation at work tells of its progress
         self._fact_depth = 0
         super().__init__(name, inventory=inventory, groups=[], connector_cls=Connector)
 
@@ -213,6 +214,7 @@ class Connector(BaseConnector):
                 stdin=stdin if stdin is not None else _stdin_bytes(control.get("_stdin")),
                 seconds=limit + _GRACE_S,
                 pty=pty,
+                on_progress=self.host.on_progress,
             )
         finally:
             self.host.facts.forget()
