@@ -33,11 +33,13 @@ _MAKERS = {
     "webui_secret_key": lambda: secrets.token_urlsafe(32),
 }
 SECRET_NAMES = tuple(_MAKERS)
+TOKEN_NAMES = ("huggingface_token", "modelscope_token")  # of model hubs: read where a site has them, made by nobody
 
 # What a secret of the customer's own must look like. Keys travel in headers and stand in configuration files;
 # bcrypt, which the gateway and the chat page hash passwords with, ignores what comes after byte 72.
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 _KEY_RULE = "at least 16 characters out of A-Z a-z 0-9 . _ ~ + / = -"
+_TOKEN_RULE = "one word without spaces"  # noqa: S105  a rule, not a token
 _PASSWORD_RULE = "one line of 8 to 72 bytes"  # noqa: S105  a rule, not a password
 
 
@@ -50,6 +52,8 @@ class HostSecrets(Frozen):
     webui_admin_password: SecretStr
     webui_secret_key: SecretStr
     tls_private_key: SecretStr | None = None
+    huggingface_token: SecretStr | None = None
+    modelscope_token: SecretStr | None = None
 
     def values(self) -> list[str]:
         """Every secret in clear, for redaction and for leak checks."""
@@ -67,6 +71,9 @@ def resolve(site: Site, *, vault_path: Path | None = None) -> dict[str, HostSecr
     shared = {name: _read(reference, name) for name, reference in references.items() if reference != "vault"}
     if site.certificate is not None:
         shared["tls_private_key"] = _read(site.certificate.private_key, "certificate.private_key")
+    for name in TOKEN_NAMES:
+        if reference := getattr(site.secrets, name):
+            shared[name] = _read(reference, name)
     kept = [name for name, reference in references.items() if reference == "vault"]
     own = _kept(vault_path or vault_file(site.name), [host.name for host in site.hosts], kept)
     return {host.name: HostSecrets(**shared, **own[host.name]) for host in site.hosts}
@@ -81,7 +88,8 @@ def _read(reference: str, name: str) -> SecretStr:
     kind, _, place = reference.partition(":")
     if kind == "env":
         value = os.environ.get(place, "")
-        hint = f"Export {place}, or set secrets.{name} to 'vault' to have one made."
+        made = f", or set secrets.{name} to 'vault' to have one made" if name in SECRET_NAMES else ""
+        hint = f"Export {place}{made}."
     else:
         try:
             value = Path(place).expanduser().read_text(encoding="utf-8").strip()
@@ -102,6 +110,8 @@ def _broken_rule(name: str, value: str) -> str:
     """The rule that a secret of this name breaks, or nothing."""
     if name in SECRET_NAMES and name.endswith("_key"):
         return "" if _KEY.fullmatch(value) else _KEY_RULE
+    if name in TOKEN_NAMES:
+        return "" if value.isascii() and value.isprintable() and " " not in value else _TOKEN_RULE
     if name.endswith("_password"):
         return "" if value.isprintable() and 8 <= len(value.encode()) <= 72 else _PASSWORD_RULE
     return ""

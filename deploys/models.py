@@ -1,35 +1,56 @@
-"""The weights: fetched resumably, verified, and kept in one folder that every engine reads."""
+"""The weights: fetched resumably, verified, and kept in folders that every engine reads."""
 
 from __future__ import annotations
+
+from urllib.parse import urlsplit
 
 from pyinfra import host
 from pyinfra.operations import files
 
 from deploys.operations.files import REQUESTS, request_text, written_file
-from deploys.operations.install import fetched_model, folders, program
+from deploys.operations.install import folders, program
+from deploys.operations.models import PROGRAM, fetched_build
 
-DIRECTORY = host.data.models_directory
+data = host.data
 REQUEST = f"{REQUESTS}/models.json"
+MODULES = ("__main__", "files", "packages", "progress", "transfer")
+
+
+def origin(url: str) -> str:
+    """The part of an address that credentials belong to."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(url))
+
 
 folders()
-program("fetch-model", "models/fetch_model.py")
-files.directory(name="Make the folder of models", path=DIRECTORY, user="root", group="root", mode="755")
+files.directory(name="Make the folder of the fetcher", path=PROGRAM, user="root", group="root", mode="755")
+for module in MODULES:
+    program(f"fetch-model.d/{module}.py", f"models/fetch_model/{module}.py")
+for build in data.models_builds:
+    files.directory(
+        name=f"Make the folder of {build['name']}", path=build["directory"], user="root", group="root", mode="755"
+    )
 written_file(
     name="Write what models to fetch, and from where",
     content=request_text(
-        directory=DIRECTORY,
-        files=host.data.models_files,
-        python_index=host.data.models_python_index,
-        proxy=host.data.models_proxy,
+        builds=[{key: build[key] for key in ("directory", "files")} for build in data.models_builds],
+        folders=data.models_box_folders,
+        python_index=data.models_python_index,
+        proxy=data.models_proxy,
+        no_proxy=data.models_no_proxy,
     ),
     dest=REQUEST,
     mode="600",
 )
-for wanted in host.data.models_files:
-    fetched_model(
-        name=f"Fetch {wanted['name']}",
-        path=f"{DIRECTORY}/{wanted['name']}",
-        size=wanted["bytes"],
-        sha256=wanted["sha256"],
+headers = {}
+if data.models_huggingface_token:
+    headers[origin(data.models_huggingface)] = {"Authorization": f"Bearer {data.models_huggingface_token}"}
+if data.models_modelscope_token:
+    headers[origin(data.models_modelscope)] = {"Cookie": f"m_session_id={data.models_modelscope_token}"}
+for build in data.models_builds:
+    fetched_build(
+        name=f"Fetch {build['name']}",
+        build=build,
         request=REQUEST,
+        folders=tuple(data.models_controller_folders),
+        headers=headers,
     )

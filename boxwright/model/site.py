@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Identifier, Network, Port, Sha256
+from boxwright.model.base import AbsolutePath, Address, Frozen, HostName, HttpUrl, Identifier, Network, Port, Sha256
+from boxwright.model.catalogue import HubName
 from boxwright.model.contract import Waiver
 from boxwright.model.drivers import AscendPart, HygonPart
 
@@ -14,6 +15,7 @@ Distribution = Literal["debian-12", "debian-13"]
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
 DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
 SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
+TokenReference = Annotated[str, Field(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]  # no vault makes one
 
 
 class Ssh(Frozen):
@@ -58,16 +60,28 @@ class TwinSettings(Frozen):
 
 
 class Mirrors(Frozen):
-    """Where packages come from. What is left out is taken from the controller's apt and pip settings."""
+    """Where packages and models come from. Debian's and Python's are the controller's own if they are left out."""
 
     debian: HttpUrl | None = None
     debian_security: HttpUrl | None = None
     python_index: HttpUrl | None = None
     wheels: tuple[str, ...] | None = None  # pages, or folders here, with wheels that the index does not have
     check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
+    huggingface: HttpUrl = "https://huggingface.co"
+    modelscope: HttpUrl = "https://modelscope.cn"
+    ollama: HttpUrl = "https://registry.ollama.ai"  # a registry of models by digest
 
 
 class PackageRepository(Frozen):
+class ModelSources(Frozen):
+    """Where weights are looked for, besides the packages and addresses that the catalogue names."""
+
+    box_folders: tuple[AbsolutePath, ...] = ()  # on the box, such as a disk that somebody plugged in: looked in first
+    controller_folders: tuple[str, ...] = ()  # on the controller, such as a bundle's; sent over ssh
+    hubs: tuple[HubName, ...] = ("huggingface", "modelscope", "ollama")  # the preferred one first
+    catalogues: tuple[str, ...] = ()  # files of the site's own models, and of digests that it has pinned
+
+
     """An apt repository besides the distribution's, and the one key that it may be signed with."""
 
     uri: Annotated[str, Field(pattern=r"^(https?|file)://[^\s'\"`$\\<>]+$")]
@@ -140,6 +154,8 @@ class Secrets(Frozen):
     webui_admin_password: SecretReference = "vault"  # noqa: S105  a reference, not a password
     webui_secret_key: SecretReference = "vault"  # noqa: S105  a reference, not a password
 
+    huggingface_token: TokenReference | None = None  # None: only what the hub gives to everybody
+    modelscope_token: TokenReference | None = None
 
 class Certificate(Frozen):
     """A certificate of the customer's own for the gateway; the paths are on the controller."""
@@ -160,6 +176,7 @@ class Site(Frozen):
     no_proxy: tuple[str, ...] = ()
     mirrors: Mirrors = Mirrors()
     repositories: Repositories = Repositories()
+    models: ModelSources = ModelSources()
     artefacts: Artefacts = Artefacts()
     registry_mirrors: tuple[HttpUrl, ...] = ()  # for images of Docker Hub; no other registry has such a setting
     ca_certificates: tuple[str, ...] = ()  # PEM files on the controller

@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, SecretStr
 
 from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Identifier, Network, Port
-from boxwright.model.catalogue import ModelFile
 from boxwright.model.drivers import (
     AmdRocmPolicy,
     CudaToolkitPolicy,
@@ -30,6 +29,7 @@ from boxwright.model.platform import (
 )
 from boxwright.model.site import AscendArtefact, DiskPath, HygonArtefact, Operator, PackageRepository
 from boxwright.model.stack import EngineSetting
+from boxwright.model.weights import WantedBuild
 
 
 class Variables(Frozen):
@@ -202,10 +202,16 @@ class ModelsVariables(Variables):
     """Deploy `models`."""
 
     unit = "models"
-    directory: AbsolutePath
-    files: tuple[ModelFile, ...]
+    builds: tuple[WantedBuild, ...]
+    box_folders: tuple[AbsolutePath, ...]  # on the box: looked in first
+    controller_folders: tuple[str, ...]  # on the controller: sent from there
+    huggingface: HttpUrl
+    huggingface_token: SecretStr | None
+    modelscope: HttpUrl
+    modelscope_token: SecretStr | None
     python_index: HttpUrl
     proxy: HttpUrl | None
+    no_proxy: tuple[str, ...]
 
 
 class LlamaCppVariables(Variables):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from boxwright.errors import did_you_mean
-from boxwright.model.catalogue import Build, Model, ModelCatalogue, WeightFormat
+from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Sha256
+from boxwright.model.catalogue import Build, Model, ModelCatalogue, PackageSource, RelativePath, WeightFormat
 from boxwright.model.stack import EngineName, Service
 
 # What each engine loads, what it does best with first.
@@ -18,6 +19,25 @@ ENGINE_FORMATS: dict[EngineName, tuple[WeightFormat, ...]] = {
     "ktransformers": ("safetensors", "gguf"),
     "tensorrt_llm": ("safetensors",),
 }
+
+
+class WantedFile(Frozen):
+    """A file that a box is to have, with every place that may have it."""
+
+    name: RelativePath  # below the build's folder
+    path: RelativePath | None  # in a hub's repository, where it is another
+    bytes: int
+    sha256: Sha256
+    urls: tuple[HttpUrl, ...]  # the preferred one first
+    python_packages: tuple[PackageSource, ...]
+
+
+class WantedBuild(Frozen):
+    """A build that a box is to have."""
+
+    name: str  # model/build
+    directory: AbsolutePath
+    files: tuple[WantedFile, ...]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from boxwright.model.variables import (
 )
 from boxwright.planning.engine_variables import peers, vllm_variables
 from boxwright.planning.machine_variables import machine_variables
+from boxwright.planning.weights import wanted_builds
 from boxwright.vault import HostSecrets
 
 BCRYPT_COST = 8  # nginx hashes on every request, in its worker: about 15 ms
@@ -79,10 +80,16 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
     assert mirrors.debian  # noqa: S101  resolved by the caller
     found: tuple[Variables | None, ...] = (
         ModelsVariables(
-            directory=fleet.weights.folder(stack.models_directory),
-            files=fleet.weights.build.files,
+            builds=wanted_builds(fleet),
+            box_folders=fleet.site.models.box_folders,
+            controller_folders=fleet.site.models.controller_folders,
+            huggingface=fleet.site.mirrors.huggingface,
+            huggingface_token=secrets.huggingface_token,
+            modelscope=fleet.site.mirrors.modelscope,
+            modelscope_token=secrets.modelscope_token,
             python_index=mirrors.python_index,
             proxy=proxy,
+            no_proxy=fleet.site.no_proxy,
         ),
         _llama_cpp(fleet, secrets, mirrors),
         vllm_variables(fleet, host, secrets, mirrors),

@@ -76,7 +76,8 @@ def choose(choice: Choice) -> Fleet:
     accelerators = load_accelerators()
     check_drivers(profile, accelerators)
     site = single_host(choice.host) if choice.host else load_site(choice.site)
-    return make_fleet(profile, _adjusted(site, choice, profile.nodes), load_models(), accelerators)
+    models = load_models(further=[Path(path).expanduser() for path in site.models.catalogues])
+    return make_fleet(profile, _adjusted(site, choice, profile.nodes), models, accelerators)
 
 
 def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True) -> Target:

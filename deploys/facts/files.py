@@ -35,34 +35,6 @@ class FileState(FactBase):
         return FileOnBox(mode, user, group, output[1].split()[0])
 
 
-@dataclass(frozen=True)
-class ModelFileOnBox:
-    """A model file with what was verified of it."""
-
-    size: int
-    sha256: str  # as recorded when the file was verified; empty where the record no longer fits the file
-    access: str  # mode, user and group
-
-
-class ModelFileState(FactBase):
-    """Whether a model file is the one that was verified. Reads the record beside it, not 400 GB of weights."""
-
-    def command(self, path: str) -> str:
-        """Ask for the file's own state and the record."""
-        folder, _, name = path.rpartition("/")
-        file, record = shlex.quote(path), shlex.quote(f"{folder}/.{name}.verified")
-        return f"test ! -f {file} || {{ stat -c '%s %.9Y %a %U %G' {file}; cat {record} 2>/dev/null || true; }}"
-
-    def process(self, output: list[str]) -> ModelFileOnBox | None:
-        """Compare the record with the file."""
-        if not output:
-            return None
-        size, changed, access = output[0].split(" ", 2)
-        record = output[1].split() if len(output) > 1 else []
-        fits = record[:2] == [size, changed.replace(".", "").lstrip("0")]
-        return ModelFileOnBox(int(size), record[2] if fits and len(record) == 3 else "", access)
-
-
 class UnpackedVersion(FactBase):
     """The finished version that `FOLDER/current` points at, if the folder has `marker`; None otherwise."""
 

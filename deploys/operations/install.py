@@ -9,14 +9,10 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations import files
 
-from deploys.facts.files import ConvertedModel, ModelFileState, UnpackedVersion
+from deploys.facts.files import ConvertedModel, UnpackedVersion
 from deploys.operations.files import PROGRAMS, REQUESTS, program_text, written_file
 
 _CONVERTER = f"{PROGRAMS}/convert-gguf"
-
-# The program gives up by itself on a source that falls silent; this bounds one that trickles.
-_SLOWEST_BYTES_PER_S = 1_000_000
-_SLOWEST_START_S = 900
 
 
 def folders() -> None:
@@ -41,28 +37,6 @@ def program(name: str, template: str) -> None:
         dest=f"{PROGRAMS}/{name}",
         mode="755",
     )
-
-
-@operation()
-def fetched_model(path: str, size: int, sha256: str, request: str) -> Iterator[PyinfraCommand]:
-    """Have a model file with this size and digest at `path`.
-
-    Args:
-        path: Where the file is to lie.
-        size: Bytes.
-        sha256: Digest of the whole file.
-        request: The request file that names its source.
-    """
-    there = host.get_fact(ModelFileState, path=path)
-    if there is None or (there.size, there.sha256) != (size, sha256):
-        yield StringCommand(
-            *(f"{PROGRAMS}/fetch-model", QuoteString(request), QuoteString(path.rpartition("/")[2])),
-            _timeout=_SLOWEST_START_S + size // _SLOWEST_BYTES_PER_S,
-        )
-    elif there.access != "644 root root":
-        yield StringCommand("chown root:root", QuoteString(path), "&& chmod 644", QuoteString(path))
-    else:
-        host.noop(f"{path} was verified")
 
 
 @operation()

@@ -17,6 +17,8 @@ from typing import Any
 from fresh_lab import fresh_lab
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
+from boxwright.mirrors import resolve
+from boxwright.model.site import Mirrors
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -92,6 +94,23 @@ class Boxes:
             return status, json.loads(text)
         except ValueError:
             return status, text
+
+
+def models_data(lab: Lab, folder: str, files: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the deploy `models` reads, for one build in a folder; its files come out of Python packages or addresses."""
+    places = {"path": None, "urls": [], "python_packages": []}
+    return {
+        "models_builds": [{"name": "a/build", "directory": folder, "files": [places | dict(file) for file in files]}],
+        "models_box_folders": [],
+        "models_controller_folders": [],
+        "models_huggingface": "http://hub.invalid",
+        "models_huggingface_token": None,
+        "models_modelscope": "http://hub.invalid",
+        "models_modelscope_token": None,
+        "models_python_index": resolve(Mirrors()).python_index,
+        "models_proxy": lab.proxy_url,
+        "models_no_proxy": [],
+    }
 
 
 @contextmanager

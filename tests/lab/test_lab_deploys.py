@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_bench import Boxes, deploy_bench
+from deploy_bench import Boxes, deploy_bench, models_data
 
 from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
@@ -41,11 +41,8 @@ def data(lab: Lab) -> dict[str, Any]:
     model = CATALOGUE.find("smollm2")
     assert model
     return {
-        "models_directory": "/srv/models",
-        "models_files": [file.model_dump() for file in model.builds[0].files],
-        "models_python_index": mirrors.python_index,
-        "models_proxy": lab.proxy_url,
-        "llama_cpp_model_path": f"/srv/models/{model.builds[0].files[0].name}",
+        **models_data(lab, "/srv/models/smollm2", [file.model_dump() for file in model.builds[0].files]),
+        "llama_cpp_model_path": f"/srv/models/smollm2/{model.builds[0].files[0].name}",
         "llama_cpp_model_alias": model.id,
         "llama_cpp_context_tokens": 2048,
         "llama_cpp_parallel_requests": 2,
@@ -127,8 +124,8 @@ def test_a_run_killed_while_it_fetches_is_finished_by_the_next(boxes: Boxes) -> 
     assert address
     source = SlowSource(address)
     digest = hashlib.sha256(source.content).hexdigest()
-    entry = {"name": "w.gguf", "bytes": len(source.content), "sha256": digest, "url": source.url}
-    changed = {"models_files": [entry], "models_directory": "/srv/trial", "models_proxy": None}
+    entry = {"name": "w.gguf", "bytes": len(source.content), "sha256": digest, "urls": [source.url]}
+    changed = models_data(boxes.lab, "/srv/trial", [entry]) | {"models_proxy": None}
     killed = boxes.deploy("models", **changed)
     deadline = time.monotonic() + 60
     part = "stat -c %s /srv/trial/w.gguf.part 2>/dev/null || echo 0"

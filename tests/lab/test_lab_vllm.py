@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from deploy_bench import Boxes, deploy_bench
+from deploy_bench import Boxes, deploy_bench, models_data
 
 from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
@@ -61,12 +61,8 @@ def service(**changes: Any) -> dict[str, Any]:
 def data(lab: Lab) -> dict[str, Any]:
     mirrors = resolve(Mirrors())
     assert MODEL
-    weights = MODEL.builds[0].files
     return {
-        "models_directory": "/srv/models/smollm2",
-        "models_files": [file.model_dump() for file in weights],
-        "models_python_index": mirrors.python_index,
-        "models_proxy": lab.proxy_url,
+        **models_data(lab, "/srv/models/smollm2", [file.model_dump() for file in MODEL.builds[0].files]),
         "vllm_flavour": "cpu",
         "vllm_version": VERSION,
         "vllm_services": [service()],

@@ -96,3 +96,21 @@ def test_a_password_file_that_others_may_read_is_refused(tmp_path: Path, passwor
     password.chmod(0o644)
     with pytest.raises(BadInputError, match="others may read"):
         vault.resolve(site(), vault_path=tmp_path / "v")
+
+
+def test_a_hubs_token_is_read_where_the_site_has_it_and_made_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN_OF_THE_TEST", "hf_abc")
+    (tmp_path / "token").write_text("ms-xyz\n")
+    reading = site(huggingface_token="env:HF_TOKEN_OF_THE_TEST", modelscope_token=f"file:{tmp_path}/token")
+    found = vault.resolve(reading, vault_path=tmp_path / "v")["a"]
+    assert found.huggingface_token
+    assert found.modelscope_token
+    assert found.huggingface_token.get_secret_value() == "hf_abc"
+    assert {"hf_abc", "ms-xyz"} <= set(found.values())
+    assert "hf_abc" not in repr(found)
+    assert vault.resolve(site(), vault_path=tmp_path / "v")["a"].huggingface_token is None
+    monkeypatch.setenv("HF_TOKEN_OF_THE_TEST", "two words")
+    with pytest.raises(BadInputError, match="huggingface_token"):
+        vault.resolve(reading, vault_path=tmp_path / "v")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from deploys.facts.chat_page import AccountExists
-from deploys.facts.files import FileState, ModelFileState, UnpackedVersion
+from deploys.facts.files import FileState, UnpackedVersion
 from deploys.facts.machine import UsableProcessors
+from deploys.facts.models import BuildFile, BuildFiles
 from deploys.facts.services import ServiceOnBox, ServiceState
 
 
@@ -28,24 +27,32 @@ def test_a_files_state_is_read_in_one_go(tmp_path: Path) -> None:
     assert (state.mode, state.sha256[:8]) == ("640", "73cb3858")
 
 
-@pytest.mark.parametrize("command", [FileState().command, ModelFileState().command])
-def test_an_absent_file_is_no_error(command: object, tmp_path: Path) -> None:
-    assert answer(command(str(tmp_path / "none"))) == []  # type: ignore[operator]
+def test_an_absent_file_is_no_error(tmp_path: Path) -> None:
+    assert answer(FileState().command(str(tmp_path / "none"))) == []
+    assert answer(BuildFiles().command(str(tmp_path / "none"), ("a", "b"))) == []
 
 
 def test_a_model_counts_as_verified_until_it_changes(tmp_path: Path) -> None:
-    path = tmp_path / "m.gguf"
-    path.write_bytes(b"weights")
-    status = path.stat()
-    (tmp_path / ".m.gguf.verified").write_text(f"{status.st_size} {status.st_mtime_ns} abc\n")
-    fact = ModelFileState()
-    state = fact.process(answer(fact.command(str(path))))
-    assert state
-    assert (state.size, state.sha256) == (7, "abc")
-    path.write_bytes(b"WEIGHTS")
-    state = fact.process(answer(fact.command(str(path))))
-    assert state
-    assert state.sha256 == ""
+    for path in (tmp_path / "m-00001-of-00002.gguf", tmp_path / "1_Pooling/config.json"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"weights")
+        status = path.stat()
+        (path.parent / f".{path.name}.verified").write_text(f"{status.st_size} {status.st_mtime_ns} abc\n")
+    (tmp_path / "m-00002-of-00002.gguf.part").write_bytes(b"wei")
+    fact, names = BuildFiles(), ("m-00001-of-00002.gguf", "m-00002-of-00002.gguf", "1_Pooling/config.json")
+
+    def found() -> dict[str, BuildFile]:
+        return fact.process(answer(fact.command(str(tmp_path), names)))
+
+    state = found()
+    assert {name: (one.size, one.sha256) for name, one in state.items()} == {
+        names[0]: (7, "abc"),
+        names[2]: (7, "abc"),
+        f"{names[1]}.part": (3, ""),
+    }
+    assert state[names[0]].access.startswith("644 ")
+    (tmp_path / names[0]).write_bytes(b"WEIGHTS")
+    assert (found()[names[0]].sha256, found()[names[2]].sha256) == ("", "abc")
 
 
 def test_an_unfinished_version_does_not_count(tmp_path: Path) -> None:

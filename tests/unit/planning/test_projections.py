@@ -90,7 +90,7 @@ def test_deploys_are_named_and_agree_with_the_gateway() -> None:
     assert roles["gateway_engine_url"] == f"http://127.0.0.1:{deploys['llama_cpp_port']}"
     assert roles["gateway_chat_page_url"] == f"http://127.0.0.1:{deploys['open_webui_port']}"
     assert deploys["llama_cpp_api_key"] == roles["gateway_engine_key"] == deploys["open_webui_engine_key"]
-    assert deploys["llama_cpp_model_path"].startswith(deploys["models_directory"] + "/")
+    assert deploys["llama_cpp_model_path"].startswith(deploys["models_builds"][0]["directory"] + "/")
     assert public_url(made, made.hosts[0]) == "https://192.0.2.7"
 
 
