@@ -14,8 +14,8 @@ from boxwright.model.drivers import AscendPart, HygonPart
 Distribution = Literal["debian-12", "debian-13"]
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
 DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
-SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
 TokenReference = Annotated[str, Field(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]  # no vault makes one
+SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
 
 
 class Ssh(Frozen):
@@ -66,13 +66,12 @@ class Mirrors(Frozen):
     debian_security: HttpUrl | None = None
     python_index: HttpUrl | None = None
     wheels: tuple[str, ...] | None = None  # pages, or folders here, with wheels that the index does not have
-    check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
     huggingface: HttpUrl = "https://huggingface.co"
     modelscope: HttpUrl = "https://modelscope.cn"
     ollama: HttpUrl = "https://registry.ollama.ai"  # a registry of models by digest
+    check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
 
 
-class PackageRepository(Frozen):
 class ModelSources(Frozen):
     """Where weights are looked for, besides the packages and addresses that the catalogue names."""
 
@@ -82,6 +81,7 @@ class ModelSources(Frozen):
     catalogues: tuple[str, ...] = ()  # files of the site's own models, and of digests that it has pinned
 
 
+class PackageRepository(Frozen):
     """An apt repository besides the distribution's, and the one key that it may be signed with."""
 
     uri: Annotated[str, Field(pattern=r"^(https?|file)://[^\s'\"`$\\<>]+$")]
@@ -153,9 +153,9 @@ class Secrets(Frozen):
     engine_key: SecretReference = "vault"
     webui_admin_password: SecretReference = "vault"  # noqa: S105  a reference, not a password
     webui_secret_key: SecretReference = "vault"  # noqa: S105  a reference, not a password
-
     huggingface_token: TokenReference | None = None  # None: only what the hub gives to everybody
     modelscope_token: TokenReference | None = None
+
 
 class Certificate(Frozen):
     """A certificate of the customer's own for the gateway; the paths are on the controller."""
@@ -175,8 +175,8 @@ class Site(Frozen):
     proxy: HttpUrl | None = None
     no_proxy: tuple[str, ...] = ()
     mirrors: Mirrors = Mirrors()
-    repositories: Repositories = Repositories()
     models: ModelSources = ModelSources()
+    repositories: Repositories = Repositories()
     artefacts: Artefacts = Artefacts()
     registry_mirrors: tuple[HttpUrl, ...] = ()  # for images of Docker Hub; no other registry has such a setting
     ca_certificates: tuple[str, ...] = ()  # PEM files on the controller
