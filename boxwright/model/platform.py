@@ -22,6 +22,10 @@ class BasePolicy(Frozen):
         "cuda-",
         "libcuda",
         "linux-image-",
+        "linux-modules-nvidia-",
+        "docker-ce",
+        "docker.io",
+        "containerd",
     )
 
 
