@@ -30,9 +30,11 @@ from boxwright.vault import SECRET_NAMES, HostSecrets
 PARTS = ("defaults", "vars")
 READS = {"cuda_toolkit": ("nvidia_driver",)}  # roles that read another one's variables
 TEMPLATES = ROOT / "templates"
-# What roles register on a Debian 12 machine, and the item of templates that a loop writes.
+# What roles register on a Debian 12 machine, what they do on others, and the item of templates that a loop writes.
 STAND_INS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "stand_ins.yml").read_text(encoding="utf-8"))
 ITEMS = STAND_INS.pop("items")
+RELEASES: dict[str, dict[str, dict[str, str]]] = STAND_INS.pop("releases")
+DEBIAN = "debian-12"
 
 
 def role_templates() -> list[str]:
@@ -104,14 +106,37 @@ def rendered(template: str) -> dict[str, list[str]]:
 
 
 def _render(template: str, role: str, profile_name: str) -> str:
+    return text_on(DEBIAN, template, role, profile_name)
+
+
+def text_on(release: str, template: str, role: str, profile_name: str) -> str:
+    """What a template gives on a machine of this release."""
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    own = {"item": ITEMS[template]} if template in ITEMS else {}
+    return str(_templar(release, role, profile_name, own).template(trust_as_template(text), convert_data=False))
+
+
+def value_on(release: str, variable: str, role: str, profile_name: str, **changes: Any) -> Any:
+    """What a variable of a role is on a machine of this release; `changes` are to what the profile says."""
+    return _templar(release, role, profile_name, changes).template(trust_as_template("{{ " + variable + " }}"))
+
+
+def _templar(release: str, role: str, profile_name: str, changes: dict[str, Any]) -> Templar:
     loader = DataLoader()
     own: dict[str, Any] = {}
     files = [ROOT / "roles" / one / part / "main.yml" for one in (*READS.get(role, ()), role) for part in PARTS]
     for path in files:
         if path.exists():
             own |= loader.load_from_file(str(path), trusted_as_template=True) or {}
-    values = own | variables_of(profile_name) | STAND_INS | {"inventory_hostname": "box-1", "ansible_check_mode": False}
-    if template in ITEMS:
-        values["item"] = ITEMS[template]
-    text = (TEMPLATES / template).read_text(encoding="utf-8")
-    return str(Templar(loader=loader, variables=values).template(trust_as_template(text), convert_data=False))
+    facts = {"inventory_hostname": "box-1", "ansible_check_mode": False}
+    return Templar(loader=loader, variables=own | variables_of(profile_name) | _read_on(release) | facts | changes)
+
+
+@cache
+def _read_on(release: str) -> dict[str, Any]:
+    """What roles read on a machine of this release."""
+    read = dict(STAND_INS)
+    for name, changes in RELEASES.get(release, {}).items():
+        lines = dict(line.split("=", 1) for line in STAND_INS[name]["stdout_lines"]) | changes
+        read[name] = {"stdout_lines": [f"{key}={value}" for key, value in lines.items()]}
+    return read

@@ -21,7 +21,7 @@ from fresh_lab import fresh_lab
 
 from boxwright.engines.ansible.engine import mitogen_strategies
 from boxwright.lab import Lab, RunningTwin, TwinSpec
-from boxwright.lab.vendors.repository import KEY, Package, build
+from boxwright.lab.vendors.repository import KEY, LABEL, Package, build
 from boxwright.model.site import PackageRepository
 from boxwright.transport.ssh import Endpoint, check, run
 
@@ -86,11 +86,13 @@ class Bench:
             options = ["-q", "-r", "-i", str(twin.key), "-o", f"UserKnownHostsFile={twin.known_hosts}"]
             subprocess.run(["scp", *options, str(source), f"root@{twin.address}:{target}"], check=True, timeout=60)
 
-    def put_repository(self, name: str, packages: Iterable[Package], *, key_expires: str = "0") -> dict[str, Any]:
+    def put_repository(
+        self, name: str, packages: Iterable[Package], *, key_expires: str = "0", label: str = LABEL
+    ) -> dict[str, Any]:
         """Make a simulated repository, put it on every twin, and say how a role finds it."""
         shelf = self.folder / name
         shelf.mkdir()
-        fingerprint = build(shelf, packages, key_expires=key_expires)
+        fingerprint = build(shelf, packages, key_expires=key_expires, label=label)
         self.everywhere(f"mkdir -p {SHELF}")
         self.copy(shelf, f"{SHELF}/")
         place = f"file://{SHELF}/{name}"

@@ -17,7 +17,7 @@ from role_bench import SHELF, Bench, role_bench
 from simulated_ubuntu import Signer, built_modules, dkms, driver, kernels
 
 from boxwright.lab import TwinSpec
-from boxwright.lab.vendors.repository import KEY, Package
+from boxwright.lab.vendors.repository import KEY, LABEL, Package
 from boxwright.model.catalogues import load_profile
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -63,13 +63,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory, canonical: Signer, owner: Si
         built = [built_modules(release, KERNELS, signer=canonical) for release in releases]
         add(bench, "archive", [*kernels(KERNELS), dkms(), *driver(releases, signer=owner), *chain(*built)])
         bench.on(twin, f"apt-get -qq install linux-image-generic {' '.join(f'linux-image-{one}' for one in KERNELS)}")
+        # The vendor's repository, which is there for CUDA, has some of the driver under the same names.
+        add(bench, "cuda", [Package("nvidia-fabricmanager-580", f"{RIGHT}-1")], label="NVIDIA CUDA")
         bench.variables["packaging"] = "precompiled"
         yield bench
 
 
-def add(bench: Bench, name: str, packages: Iterable[Package]) -> None:
+def add(bench: Bench, name: str, packages: Iterable[Package], *, label: str = LABEL) -> None:
     """Let the twin's archive have these packages, too."""
-    bench.put_repository(name, packages)
+    bench.put_repository(name, packages, label=label)
     (twin,) = bench.twins
     line = f"deb [signed-by={SHELF}/{name}/{KEY}] file://{SHELF}/{name} ./"
     bench.on(twin, f"echo '{line}' > /etc/apt/sources.list.d/{name}.list; apt-get -qq update")

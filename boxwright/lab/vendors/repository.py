@@ -17,6 +17,7 @@ from pathlib import Path
 from boxwright.lab.commands import run
 
 KEY = "simulated.asc"
+LABEL = "SIMULATED vendor"
 _MAINTAINER = "Boxwright lab <nobody@boxwright.invalid>"
 _UNIT = """\
 [Unit]
@@ -57,13 +58,14 @@ class Package:
         )
 
 
-def build(folder: Path, packages: Iterable[Package], *, key_expires: str = "0") -> str:
+def build(folder: Path, packages: Iterable[Package], *, key_expires: str = "0", label: str = LABEL) -> str:
     """Make a flat repository in an empty folder and return the fingerprint of its key.
 
     Args:
         folder: Where; the files of the repository lie in it directly, and its key as `simulated.asc`.
         packages: What it offers.
         key_expires: When its key does, as gpg writes it: `0` never, `seconds=1`, `2y`.
+        label: What it is called, where a pin goes by that.
 
     Raises:
         LabError: dpkg-deb or gpg is missing or failed.
@@ -74,7 +76,7 @@ def build(folder: Path, packages: Iterable[Package], *, key_expires: str = "0") 
     files = [folder / "Packages", folder / "Packages.gz"]
     sums = "".join(f" {_sha256(path)} {path.stat().st_size} {path.name}\n" for path in files)
     (folder / "Release").write_text(
-        f"Origin: SIMULATED vendor\nLabel: SIMULATED vendor\nArchitectures: amd64\nDate: {_now()}\nSHA256:\n{sums}"
+        f"Origin: SIMULATED vendor\nLabel: {label}\nArchitectures: amd64\nDate: {_now()}\nSHA256:\n{sums}"
     )
     return _sign(folder, key_expires)
 
