@@ -172,6 +172,11 @@ def _processors(machine: Machine, wanted: Hardware) -> Iterator[Result]:
     yield _verdict("cpu.cores", cores >= asked.cores, "warning", f"{cores}", f"{asked.cores} or more")
     if asked.model:
         yield _verdict("cpu.model", asked.model in cpu.model, "warning", cpu.model, asked.model)
+    if asked.isa:
+        missing = [flag for flag in asked.isa if flag not in cpu.flags]
+        found = f"no {', '.join(missing)}" if missing else "all"
+        remedy = "Let the firmware show them, or take weights for processors without them."
+        yield _verdict("cpu.isa", not missing, "refused", found, ", ".join(asked.isa), remedy)
     if isinstance(machine.numa_nodes, Unknown):
         yield Result("numa.nodes", "warning", f"nothing: {machine.numa_nodes.reason}", f"{wanted.numa_nodes}")
     else:

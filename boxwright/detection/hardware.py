@@ -54,6 +54,7 @@ def processors(text: str) -> Processors:
         sockets=count("Socket(s)"),
         cores_per_socket=count("Core(s) per socket"),
         threads_per_core=count("Thread(s) per core"),
+        flags=tuple(values.get("Flags", "").split()),
     )
 
 

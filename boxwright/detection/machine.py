@@ -45,6 +45,7 @@ class Processors(Frozen):
     sockets: Annotated[int, Field(ge=1)]
     cores_per_socket: Annotated[int, Field(ge=1)]
     threads_per_core: Annotated[int, Field(ge=1)]
+    flags: tuple[str, ...] = ()  # what they can do, by the kernel's names
 
 
 class NumaNode(Frozen):

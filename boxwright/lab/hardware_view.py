@@ -207,8 +207,11 @@ def processors(cpu: Cpu) -> Files:
 
 
 def cpuinfo(cpu: Cpu, real: str) -> bytes:
-    """The file /proc/cpuinfo: the controller's first processor with its true flags, numbered anew."""
-    template = real.split("\n\n", 1)[0].splitlines()
+    """The file /proc/cpuinfo: the controller's first processor, numbered anew.
+
+    Its flags are true ones, and those that the contract asks for: a program that believes them may be wrong.
+    """
+    template = [_with_flags(line, cpu.isa) for line in real.split("\n\n", 1)[0].splitlines()]
     blocks = []
     for number in range(cpu.cores * cpu.threads_per_core):
         core = number % cpu.cores
@@ -224,6 +227,12 @@ def cpuinfo(cpu: Cpu, real: str) -> bytes:
         named: dict[str, object] = {**values, **({"model name": cpu.model} if cpu.model else {})}
         blocks.append("\n".join(_renumbered(line, named) for line in template))
     return ("\n\n".join(blocks) + "\n\n").encode()
+
+
+def _with_flags(line: str, asked: tuple[str, ...]) -> str:
+    label, _, flags = line.partition(":")
+    added = [flag for flag in asked if flag not in flags.split()]
+    return " ".join([line, *added]) if label.strip() == "flags" and added else line
 
 
 def _renumbered(line: str, values: dict[str, object]) -> str:

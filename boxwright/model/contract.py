@@ -18,6 +18,7 @@ ContractCheck = Literal[
     "cpu.sockets",
     "cpu.cores",
     "cpu.model",
+    "cpu.isa",
     "numa.nodes",
     "memory.size",
     "memory.channels",

@@ -10,6 +10,7 @@ from boxwright.model.base import Frozen, Gibibytes, Identifier
 
 PciId = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")]  # vendor:device, as `lspci -nn` shows it
 Use = Literal["system", "models", "docker"]
+CpuFlag = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]  # as /proc/cpuinfo shows it
 
 
 class Cpu(Frozen):
@@ -19,6 +20,7 @@ class Cpu(Frozen):
     cores_per_socket: Annotated[int, Field(ge=1, le=512)]
     threads_per_core: Annotated[int, Field(ge=1, le=2)] = 1
     model: str = ""
+    isa: tuple[CpuFlag, ...] = ()  # what the processors must be able to do, of all that they can
 
     @property
     def cores(self) -> int:

@@ -24,6 +24,7 @@ _PROMISE: dict[ContractCheck, str] = {
     "cpu.sockets": "The processors are as many as the profile says",
     "cpu.cores": "The processors have the profile's cores",
     "cpu.model": "The processors are of the profile's model",
+    "cpu.isa": "The processors can do what the engine was built for",
     "numa.nodes": "The firmware makes as many NUMA nodes as the profile says",
     "memory.size": "The memory is as large as the profile says",
     "memory.channels": "The memory channels are filled as the profile says",

@@ -47,6 +47,13 @@ def test_a_missing_card_is_refused() -> None:
     )
 
 
+def test_a_processor_without_a_wanted_instruction_set_is_refused() -> None:
+    wanted = WANTED.model_copy(update={"cpu": WANTED.cpu.model_copy(update={"isa": ("amx_int8",)})})
+    error = refusal("8x4090", "box", judge(machine(), wanted))
+    assert error is not None
+    assert error.message == "this machine is not a 8x4090: cpu.isa: found no amx_int8, wanted amx_int8"
+
+
 def test_a_narrow_link_is_refused() -> None:
     narrow = pci_line("0000:13:00.0", RTX_4090, 0, width=8)
     assert message(**cards(*eight(card3=narrow))) == (

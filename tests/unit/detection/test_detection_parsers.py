@@ -13,6 +13,8 @@ from boxwright.detection.sections import UnreadableError
 def test_recorded_lscpu() -> None:
     cpu = hardware.processors(recorded("lscpu.json"))
     assert (cpu.model, cpu.sockets, cpu.cores_per_socket, cpu.threads_per_core) == ("AMD EPYC", 1, 2, 1)
+    assert "avx2" in cpu.flags
+    assert "amx_int8" not in cpu.flags
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,12 @@ def test_cpuinfo_keeps_flags_and_renumbers() -> None:
     ]
 
 
+def test_cpuinfo_shows_what_the_contract_asks_for() -> None:
+    real = "processor\t: 0\nflags\t\t: fpu avx2\n\n"
+    asked = BOX.cpu.model_copy(update={"isa": ("avx2", "amx_int8")})
+    assert "flags\t\t: fpu avx2 amx_int8" in view.cpuinfo(asked, real).decode().splitlines()
+
+
 @given(st.sets(st.integers(0, 200), min_size=1))
 def test_lists_and_masks_name_the_same_processors(cpus: set[int]) -> None:
     listed: set[int] = set()
