@@ -1,10 +1,13 @@
-"""Whether a profile's drivers and toolkits go with its cards, before anything is installed."""
+"""Whether a profile's drivers, toolkits and engines go with its cards, before anything is installed."""
 
 from __future__ import annotations
 
 from boxwright.errors import BadInputError
 from boxwright.model.accelerators import Accelerator, AcceleratorCatalogue, DriverRange
 from boxwright.model.profile import Profile
+from boxwright.model.stack_check import check_stack
+
+__all__ = ["check_drivers", "check_stack"]
 
 
 def check_drivers(profile: Profile, catalogue: AcceleratorCatalogue) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from boxwright.errors import did_you_mean
 from boxwright.model.base import Frozen, Identifier, Sha256
 from boxwright.model.setting import Setting, Value
-from boxwright.model.versions import ReleaseName, is_patch_of, release_key
+from boxwright.model.versions import ReleaseName, in_span, is_patch_of, release_key
 
 
 class Release(Frozen):
@@ -30,6 +30,15 @@ class Fact(Frozen):
     aliases: tuple[str, ...] = ()
 
 
+class Capability(Frozen):
+    """What a kind of quantized weights asks of NVIDIA's cards, over a span of releases."""
+
+    name: str  # a value of --quantization
+    least: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]$")]  # compute capability
+    since: ReleaseName | None = None
+    until: ReleaseName | None = None
+
+
 class Problem(Frozen):
     """What is wrong with one setting of a profile."""
 
@@ -43,11 +52,13 @@ class EngineTable(Frozen):
 
     engine: Identifier
     default_version: ReleaseName  # the one that Boxwright installs where a profile names none
+    cpu_version: ReleaseName | None = None  # the one for a machine without cards; None: the same
     source: str
     assignment: Literal["equals", "space"] = "equals"  # how a flag and its value are written: --x=1, or --x 1
     releases: Annotated[tuple[Release, ...], Field(min_length=1)]
     facts: dict[str, Fact] = {}
     settings: tuple[Setting, ...]
+    capabilities: tuple[Capability, ...] = ()
 
     @model_validator(mode="after")
     def _releases_ascend(self) -> EngineTable:
@@ -140,6 +151,13 @@ class EngineTable(Frozen):
         spans = self._entries.get(name, ())
         found = [next((span for span in spans if span.has(read)), None) for read in self._around(version)]
         return [setting for setting in found if setting] if all(found) else []
+
+    def capability(self, kind: str, version: str) -> str | None:
+        """The least compute capability that a kind of quantized weights needs; None where a release tells none."""
+        around = self._around(version)
+        spans = [one for one in self.capabilities if one.name == kind]
+        found = [one.least for one in spans for read in around if in_span(read, one.since, one.until)]
+        return max(found, key=release_key, default=None)
 
     def check_version(self, version: str) -> Problem | None:
         """Whether enough is known of a release to say which settings it has."""

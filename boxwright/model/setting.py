@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from boxwright.errors import did_you_mean
 from boxwright.model.base import Frozen
-from boxwright.model.versions import ReleaseName, release_key
+from boxwright.model.versions import ReleaseName, in_span, release_key
 
 Scalar = bool | int | float | str
 Value = Scalar | Sequence[Scalar] | Mapping[str, Any]
@@ -65,12 +65,7 @@ class Setting(Frozen):
 
     def has(self, version: str) -> bool:
         """Whether a release lies in the span."""
-        if self.absent:
-            return False
-        key = release_key(version)
-        return (self.since is None or release_key(self.since) <= key) and (
-            self.until is None or key <= release_key(self.until)
-        )
+        return not self.absent and in_span(version, self.since, self.until)
 
     def problem(self, value: Value) -> str | None:
         """Why the engine would not take this value, in one sentence; None if it would."""

@@ -33,6 +33,12 @@ def release_key(version: str) -> tuple[tuple[int, ...], int, int]:
     return tuple(numbers), _SUFFIXES.get(parts[2], _ITSELF), int(parts[3] or 0)
 
 
+def in_span(version: str, since: str | None, until: str | None) -> bool:
+    """Whether a release lies between two, which belong to the span themselves; None is an open end."""
+    key = release_key(version)
+    return (since is None or release_key(since) <= key) and (until is None or key <= release_key(until))
+
+
 def is_patch_of(version: str, other: str) -> bool:
     """Whether two releases differ in nothing before their third number: 0.33.2 and 0.33.0."""
     numbers, others = release_key(version)[0], release_key(other)[0]

@@ -17,8 +17,15 @@ from boxwright import mirrors, vault
 from boxwright.errors import BadInputError, BoxwrightError, did_you_mean
 from boxwright.lab import Lab, TwinSpec
 from boxwright.lab.vendors.shelf import Shelf
-from boxwright.model.catalogues import load_accelerators, load_models, load_profile, load_site, make_fleet
-from boxwright.model.compatibility import check_drivers
+from boxwright.model.catalogues import (
+    load_accelerators,
+    load_engine,
+    load_models,
+    load_profile,
+    load_site,
+    make_fleet,
+)
+from boxwright.model.compatibility import check_drivers, check_stack
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh
@@ -77,6 +84,7 @@ def choose(choice: Choice) -> Fleet:
     check_drivers(profile, accelerators)
     site = single_host(choice.host) if choice.host else load_site(choice.site)
     models = load_models(further=[Path(path).expanduser() for path in site.models.catalogues])
+    check_stack(profile, load_engine, accelerators, models)
     return make_fleet(profile, _adjusted(site, choice, profile.nodes), models, accelerators)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.errors import BadInputError
+from boxwright.model.catalogues import INVENTORIES
 from boxwright.provisioning.target import Choice, choose, needs_vendors, single_host, twin_specs
 
 TWINS = "name: {name}\ntwin: {{distribution: debian-13}}\nhosts: [{{name: own-1}}]\n"
@@ -141,3 +142,13 @@ def test_drivers_that_the_cards_do_not_take_are_refused_here(tmp_path: Path, twi
     )
     with pytest.raises(BadInputError, match="535"):
         choose(Choice(str(profile), site=twins))
+
+
+def test_a_stack_that_cannot_run_is_refused_before_anything_is_contacted(tmp_path: Path, twins: str) -> None:
+    path = tmp_path / "lab.yml"
+    text = (INVENTORIES / "profiles" / "lab.yml").read_text()
+    path.write_text(f"{text}  engine_settings: {{mlock: true}}\n")
+    with pytest.raises(BadInputError) as refused:
+        choose(Choice(str(path), site=twins))
+    assert refused.value.message == "engine_settings: '--mlock' is gone from llama_cpp since before b11669"
+    assert refused.value.hint == "Write --load-mode: mmap+mlock."

@@ -1,0 +1,236 @@
+"""Whether a profile's engines run its models on its cards and processors, before anything is installed.
+
+What cannot run is refused with the reason and with the nearest thing that can. Figures come from the catalogues, and
+the few that stand here name their source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from boxwright.errors import BadInputError
+from boxwright.model.accelerators import Accelerator, AcceleratorCatalogue, EngineRange
+from boxwright.model.catalogue import ModelCatalogue
+from boxwright.model.engine_settings import EngineTable
+from boxwright.model.profile import Profile
+from boxwright.model.setting import Value
+from boxwright.model.stack import EngineName, Service
+from boxwright.model.versions import release_key
+from boxwright.model.weights import Weights, weights_of
+
+TableOf = Callable[[str], EngineTable]
+
+# vLLM for Ascend is a plug-in of vLLM of the same version, and starts by the same command.
+TABLES: dict[EngineName, str] = {
+    "llama_cpp": "llama_cpp",
+    "ollama": "ollama",
+    "vllm": "vllm",
+    "vllm_ascend": "vllm",
+    "ktransformers": "sglang_kt",
+}
+
+_BFLOAT16 = "8.0"  # vLLM 0.33, platforms/cuda.py: check_if_supports_dtype
+_NATIVE_FP8 = "8.9"  # the same file: supports_fp8; below it, FP8 weights are turned into 16 bits as they are used
+_KINDS_OF_BUILDS = {"FP8": "fp8", "AWQ": "awq", "GPTQ": "gptq", "NVFP4": "modelopt_fp4", "MXFP4": "mxfp4"}
+
+_AMX = ("amx_bf16", "amx_int8", "amx_tile")  # kt-kernel 0.7.2, _cpu_detect.py: what its variant `amx` asks for
+_AMX_METHODS = ("AMXINT4", "AMXINT8")
+# KTransformers' tutorial for DeepSeek V3.2, whose layers are those of R1 and V3, with one expert of each on cards.
+_EXPERTS_ON_CARDS_GB = 27
+_671B = 600_000_000_000  # parameters; the model family that the tutorial is of has more
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One service of a profile, and what is known of it."""
+
+    place: str  # profile NAME, stack.further.0
+    service: Service
+    profile: Profile
+    cards: tuple[Accelerator, ...]  # kinds of cards that it uses, as far as they are known
+    table: EngineTable | None
+    version: str  # empty: of an engine whose releases are not known
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """The profile's settings by the engine's own spelling."""
+        canonical = self.table.canonical if self.table else str
+        return {canonical(name): value for name, value in self.service.engine_settings.items()}
+
+    def refused(self, message: str, hint: str) -> BadInputError:
+        return BadInputError(message, where=self.place, hint=hint)
+
+
+def check_stack(profile: Profile, tables: TableOf, accelerators: AcceleratorCatalogue, models: ModelCatalogue) -> None:
+    """Hold each service of the stack against its engine's settings, its cards, its weights and the processors.
+
+    Args:
+        profile: What is wanted.
+        tables: Loads the settings of an engine by the name of its table.
+        accelerators: What cards need and can do.
+        models: What models there are. One that is not there is not this function's to tell.
+
+    Raises:
+        BadInputError: A service could not run.
+    """
+    for case in _cases(profile, tables, accelerators):
+        for card in case.cards:
+            _check_engine(case, card)
+        _check_settings(case)
+        weights = _weights(case.service, models)
+        for card in case.cards:
+            if card.architecture and card.architecture.compute_capability:
+                _check_precision(case, card, card.architecture.compute_capability, weights)
+        if case.service.engine == "ktransformers":
+            _check_processors(case)
+            _check_memory_of_cards(case, weights)
+
+
+def _cases(profile: Profile, tables: TableOf, accelerators: AcceleratorCatalogue) -> Iterator[_Case]:
+    for number, service in enumerate(profile.stack.services):
+        name = TABLES.get(service.engine)
+        table = tables(name) if name else None
+        place = f"profile {profile.name}, stack" + (f".further.{number - 1}" if number else "")
+        cards = _cards(profile, service, accelerators)
+        usual = ""
+        if table:
+            without_cards = table.cpu_version if not profile.cards_of(service) else None
+            usual = without_cards or table.default_version
+        yield _Case(place, service, profile, cards, table, service.engine_version or usual)
+
+
+def _cards(profile: Profile, service: Service, accelerators: AcceleratorCatalogue) -> tuple[Accelerator, ...]:
+    every = [group.pci_id for group in profile.hardware.accelerators for _ in range(group.count)]
+    used = dict.fromkeys(every[card] for card in profile.cards_of(service))
+    found = (accelerators.find(pci_id) for pci_id in used)
+    return tuple(known[0] for known in found if known)
+
+
+def _weights(service: Service, models: ModelCatalogue) -> Weights | None:
+    try:
+        return weights_of(service, models)
+    except ValueError:
+        return None
+
+
+def _check_engine(case: _Case, card: Accelerator) -> None:
+    """Whether any release of the engine, and then this one, runs on the card."""
+    engine, version = case.service.engine, case.version
+    ranges: dict[str, EngineRange] = {one.engine: one for one in card.engines}
+    if engine in ("llama_cpp", "tensorrt_llm") or not ranges:
+        return  # nothing is recorded of these
+    allowed = ranges.get(engine)
+    if allowed is None or not allowed.supported:
+        known = "does not run" if allowed else "is not known to run"
+        raise case.refused(f"{engine} {known} on {card.name}", _other_engines(card))
+    if allowed.max and release_key(version) > release_key(allowed.max):
+        raise case.refused(
+            f"{engine} {version} has nothing for {card.name}: {allowed.max} is the last release that has",
+            f"Set stack.engine_version to {allowed.max} or earlier. {_other_engines(card, engine)}".strip(),
+        )
+    if allowed.min and release_key(version) < release_key(allowed.min):
+        raise case.refused(
+            f"{engine} {version} has nothing for {card.name} yet: {allowed.min} is the first release that has",
+            f"Set stack.engine_version to {allowed.min} or later.",
+        )
+
+
+def _other_engines(card: Accelerator, but: str = "") -> str:
+    def shown(one: EngineRange) -> str:
+        ends = [f"from {one.min}" if one.min else "", f"up to {one.max}" if one.max else ""]
+        return " ".join([one.engine, *(end for end in ends if end)])
+
+    others = [shown(one) for one in card.engines if one.supported and one.engine != but]
+    return f"On this card run: {', '.join(others)}." if others else ""
+
+
+def _check_settings(case: _Case) -> None:
+    service, table = case.service, case.table
+    if table is None:
+        if service.engine_settings:
+            raise case.refused(
+                f"the settings of {service.engine} are not known, so engine_settings cannot be checked",
+                "Leave engine_settings empty.",
+            )
+        return
+    problem = table.check_version(case.version)
+    if problem:
+        raise case.refused(f"engine_version: {problem.message}", problem.hint)
+    problems = table.check(case.version, service.engine_settings)
+    if problems:
+        first, *others = problems
+        also = [f"Also wrong: {other.message}" for other in others]
+        raise case.refused(f"engine_settings: {first.message}", "\n".join(part for part in (first.hint, *also) if part))
+
+
+def _check_precision(case: _Case, card: Accelerator, has: str, weights: Weights | None) -> None:
+    """Whether the card computes with the numbers that weights and cache are made of."""
+    settings, table = case.settings, case.table
+    if case.service.engine != "vllm" or table is None:
+        return
+    cache = str(settings.get("--kv-cache-dtype", ""))
+    if _less(has, _BFLOAT16) and "bfloat16" in (settings.get("--dtype"), cache):
+        raise case.refused(
+            f"{card.name} has no bfloat16: it needs compute capability {_BFLOAT16}, and the card has {has}",
+            "Set engine_settings.dtype to half.",
+        )
+    if _less(has, _NATIVE_FP8) and cache.startswith("fp8"):
+        raise case.refused(
+            f"{card.name} does not compute in FP8: a cache in {cache} needs compute capability {_NATIVE_FP8}, and the "
+            f"card has {has}",
+            "Leave engine_settings.kv-cache-dtype out.",
+        )
+    kind = str(settings.get("--quantization") or _kind_of(weights))
+    least = table.capability(kind, case.version)
+    if least and _less(has, least):
+        raise case.refused(
+            f"weights in {kind} need compute capability {least} with vllm {case.version}, and {card.name} has {has}",
+            _nearest_kinds(table, case.version, has),
+        )
+
+
+def _kind_of(weights: Weights | None) -> str:
+    build = weights.build.quantization.upper() if weights else ""
+    return next((kind for name, kind in _KINDS_OF_BUILDS.items() if build.startswith(name)), "")
+
+
+def _nearest_kinds(table: EngineTable, version: str, has: str) -> str:
+    kinds = ("fp8", "awq", "gptq", "bitsandbytes")  # what weights are published in
+    fitting = [kind for kind in kinds if (least := table.capability(kind, version)) and not _less(has, least)]
+    return f"Take weights in {' or '.join([*fitting, 'float16'])}."
+
+
+def _check_processors(case: _Case) -> None:
+    method = _kt_method(case)
+    missing = [flag for flag in _AMX if flag not in case.profile.hardware.cpu.isa]
+    if method in _AMX_METHODS and missing:
+        raise case.refused(
+            f"weights in {method} need processors with AMX, and hardware.cpu.isa names no {', '.join(missing)}",
+            "Set hardware.cpu.isa to what /proc/cpuinfo shows as flags, or engine_settings.kt-method to LLAMAFILE, "
+            "which needs AVX2.",
+        )
+
+
+def _check_memory_of_cards(case: _Case, weights: Weights | None) -> None:
+    """Whether the cards hold what KTransformers keeps of a 671B model on them."""
+    if weights is None or weights.model.parameters < _671B or case.settings.get("--kt-num-gpu-experts") == 0:
+        return
+    memory = [group.memory_gib for group in case.profile.hardware.accelerators for _ in range(group.count)]
+    cards = case.profile.cards_of(case.service)
+    total_gb = sum(memory[card] for card in cards) * 2**30 / 1e9
+    if total_gb < _EXPERTS_ON_CARDS_GB:
+        raise case.refused(
+            f"{weights.model.id} with an expert of each layer on cards needs {_EXPERTS_ON_CARDS_GB} GB there, and "
+            f"there are {total_gb:.1f}",
+            "Set engine_settings.kt-num-gpu-experts to 0, or give the service another card.",
+        )
+
+
+def _kt_method(case: _Case) -> str:
+    setting = case.table.find("--kt-method", case.version) if case.table else None
+    return str(case.settings.get("--kt-method") or (setting.default if setting else ""))
+
+
+def _less(one: str, other: str) -> bool:
+    return release_key(one) < release_key(other)
