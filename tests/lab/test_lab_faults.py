@@ -46,7 +46,11 @@ class Box:
         raise AssertionError("".join(said[-20:]) + process.communicate()[1])
 
     def again(self, stages: str) -> None:
-        ran = self.boxwright(*self.words, "--stages", stages)
+        """A whole run. A box that heard nothing of the end of the one before keeps its lock for a minute and a half."""
+        deadline = time.monotonic() + 100
+        while (ran := self.boxwright(*self.words, "--stages", stages)).code == Exit.LOCKED:
+            assert time.monotonic() < deadline, ran.text[-3000:]
+            time.sleep(5)
         assert ran.code == Exit.OK, ran.text[-3000:]
 
     def engines(self) -> list[str]:
@@ -82,7 +86,7 @@ def test_a_box_that_falls_silent_ends_the_run(box: Box) -> None:
         "systemd-run -q sh -c 'nft add table ip hole;"
         'nft add chain ip hole in "{ type filter hook input priority 0; policy drop; }";'
         'nft add chain ip hole out "{ type filter hook output priority 0; policy drop; }";'
-        "sleep 75; nft delete table ip hole'"
+        "sleep 60; nft delete table ip hole'"
     )
     started = time.monotonic()
     out, err = run.communicate(timeout=120)
@@ -90,8 +94,7 @@ def test_a_box_that_falls_silent_ends_the_run(box: Box) -> None:
     assert run.returncode == Exit.ERROR, out[-3000:] + err[-2000:]
     assert "deploy lock broke" in out or "unreachable" in out.lower(), out[-3000:]
     assert not box.engines()
-    while time.monotonic() - started < 80:
-        time.sleep(1)
+    time.sleep(max(0.0, started + 65 - time.monotonic()))
     box.again("base")
 
 
