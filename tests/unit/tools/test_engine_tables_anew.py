@@ -1,0 +1,128 @@
+"""The tables in the repository are what the engines' own files say, and what they allow, the engines' own parsers take.
+
+Four gigabytes of wheels are fetched, once, into Boxwright's cache. Debian's llama-server is unpacked there and run as
+root.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boxwright import places
+from boxwright.model.catalogues import INVENTORIES, load_engine, load_models, load_profile, profile_names
+from boxwright.model.engine_settings import EngineTable, arguments
+from boxwright.model.setting import Setting, Value
+from boxwright.model.stack import Parallelism
+from boxwright.serving.vllm import Node, vllm_settings
+from tools.engine_settings import artefacts, files, readers
+
+pytestmark = [pytest.mark.on_demand, pytest.mark.timeout(3600)]
+
+SAMPLES = {"boolean": True, "integer": 3, "number": 0.5, "text": "a word", "list": ("1", "2"), "json": "{}"}
+# Flags that print something and end, or that look at once whether what they name is there.
+NEEDS = {"--device": "none", "--mmproj-device": "none", "--spec-draft-device": "none", "--spec-type": "none"}
+NEEDS |= {"--cpu-range": "0-1", "--cpu-range-batch": "0-1", "--spec-draft-cpu-range": "0-1", "--logit-bias": "15043+1"}
+NEEDS |= {"--override-kv": "a=int:1", "--override-tensor": "x=CPU", "--spec-draft-override-tensor": "x=CPU"}
+NEEDS |= {
+    "--lora-scaled": "a:1",
+    "--control-vector-scaled": "a:1",
+    "--reasoning-format": "deepseek",
+    "--json-schema": "{}",
+}
+NEEDS |= {"--chat-template-kwargs": "{}", "--fit-target": "1024", "--spec-synth-rates": "0.5", "--tensor-split": "3,1"}
+NEEDS |= dict.fromkeys(("--cpu-mask", "--cpu-mask-batch", "--spec-draft-cpu-mask", "--spec-draft-cpu-mask-batch"), "ff")
+NEEDS |= {"--lora-modules": "name=/srv/adapter"}
+NEEDS |= dict.fromkeys(("--api-key-file", "--chat-template-file", "--grammar-file"), "/MANIFEST")
+NEEDS |= dict.fromkeys(("--media-path", "--slot-save-path"), "/usr/")
+NOT_TRIED = {"--cache-list", "--completion-bash", "--json-schema-file", "--list-devices", "--rpc", "--version"}
+
+
+@pytest.mark.parametrize("engine", readers.READERS)
+def test_a_table_is_what_the_engine_says(engine: str) -> None:
+    path = INVENTORIES / "engines" / f"{engine}.yml"
+    made = readers.read(engine, files.releases(path), cache(), print)
+    before = path.read_text(encoding="utf-8")
+    after = files.text(before, made)
+    different = sorted(set(after.splitlines()) ^ set(before.splitlines()))
+    assert different == []
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("engine", "parser", "package"), [("vllm", "vllm", "vllm"), ("sglang_kt", "sglang", "sglang-kt")]
+)
+def test_python_parsers_take_every_flag_as_it_is_written(engine: str, parser: str, package: str) -> None:
+    table = load_engine(engine)
+    given = ["--model-path=/m"] if parser == "sglang" else []
+    commands = [[*given, *words] for words in written(table, table.versions[-1])]
+    folder = artefacts.wheel(package, table.releases[-1], cache())
+    assert len(commands) > 400
+    assert readers.refused(parser, folder, commands) == []
+
+
+def test_a_parser_refuses_what_the_table_refuses() -> None:
+    table = load_engine("vllm")
+    folder = artefacts.wheel("vllm", table.releases[-1], cache())
+    wrong = [["--swap-space=4"], ["--dtype=bf16"], ["--max-num-seqs=many"], ["--enable-reasoning"]]
+    assert readers.refused("vllm", folder, [*wrong, ["--dtype=half"]]) == wrong
+
+
+@pytest.mark.parametrize("name", [one for one in profile_names() if load_profile(one).stack.engine == "vllm"])
+def test_what_boxwright_tells_vllm_is_taken_by_its_release(name: str) -> None:
+    profile, table = load_profile(name), load_engine("vllm")
+    model = load_models().find(profile.stack.model)
+    assert model is not None
+    cards = len(profile.cards_of(profile.stack)) or 1
+    spread = Parallelism(tensor=cards, pipeline=profile.nodes, expert=True)
+    version = table.default_version if profile.hardware.accelerators else table.cpu_version or ""
+    release = next(release for release in table.releases if release.version == version)
+    nodes = [Node(rank, profile.nodes, "192.0.2.7") for rank in range(profile.nodes)]
+    told = [vllm_settings(profile.stack, model, profile.hardware, spread, node) for node in nodes]
+    commands = [["/srv/models/m", *arguments(table, version, settings)] for settings in told]
+    assert readers.refused("vllm", artefacts.wheel("vllm", release, cache()), commands) == []
+
+
+def test_llama_server_takes_every_flag_as_it_is_written() -> None:
+    table = load_engine("llama_cpp")
+    assert artefacts.llama_server_help(table.releases[-1], cache())
+    commands = [words for words in written(table, table.versions[-1]) if words[0] not in NOT_TRIED]
+    server = ["chroot", str(cache() / "llama.cpp" / "current"), "/usr/bin/llama-server"]
+    refused = []
+    for words in commands:
+        done = subprocess.run([*server, *words, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode or "build 11669" not in done.stdout + done.stderr:
+            refused.append(words)
+    assert len(commands) > 300
+    assert refused == []
+
+
+def cache() -> Path:
+    return places.cache() / "engine-settings"
+
+
+def written(table: EngineTable, version: str) -> Iterator[tuple[str, ...]]:
+    """Every flag of a release, with each of its choices, on and off."""
+    for name in table.names(version):
+        setting = table.find(name, version)
+        if setting is not None and setting.kind == "flag":
+            for value in _samples(setting):
+                words = arguments(table, version, {name: value})
+                if words:
+                    yield words
+
+
+def _samples(setting: Setting) -> Iterator[Value]:
+    if setting.name in NEEDS:
+        yield NEEDS[setting.name]
+        return
+    if setting.type == "boolean":
+        yield from (True, False)
+    elif setting.choices:
+        yield from setting.choices
+    else:
+        yield SAMPLES[setting.type] if setting.items == "text" else [1, 2]
+        yield from setting.also
