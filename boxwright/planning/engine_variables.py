@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from boxwright.model.catalogues import load_engine
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import Parallelism, Service
 from boxwright.model.variables import VllmService, VllmVariables
 from boxwright.model.weights import weights_of
 from boxwright.serving.parallelism import Cards, spread
-from boxwright.serving.vllm import Node, vllm_environment, vllm_settings
+from boxwright.serving.vllm import Node, vllm_environment, vllm_own_settings, vllm_settings
 from boxwright.vault import HostSecrets
 
 # How long a start may take: this much, and the weights at the speed of a slow NVMe disk.
@@ -21,12 +24,11 @@ def vllm_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirr
     services = [one for one in fleet.profile.stack.services if one.engine == "vllm"]
     if not services or fleet.foreign_cards:
         return None
-    flavour = "cuda" if fleet.profile.hardware.accelerators else "cpu"
     assert mirrors.python_index  # noqa: S101  resolved by the caller
     assert mirrors.debian  # noqa: S101  resolved by the caller
     return VllmVariables(
-        flavour=flavour,
-        version=services[0].engine_version or VLLM_RELEASES[flavour],
+        flavour=_flavour(fleet),
+        version=vllm_version(fleet, services[0]),
         services=tuple(_vllm_service(fleet, host, one) for one in services),
         api_key=secrets.engine_key,
         python_index=mirrors.python_index,
@@ -35,6 +37,15 @@ def vllm_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirr
         debian_check_valid_until=mirrors.check_valid_until is not False,
         proxy=fleet.site.proxy,
     )
+
+
+def _flavour(fleet: Fleet) -> Literal["cuda", "cpu"]:
+    return "cuda" if fleet.profile.hardware.accelerators else "cpu"
+
+
+def vllm_version(fleet: Fleet, service: Service) -> str:
+    """The release of vLLM that serves."""
+    return service.engine_version or VLLM_RELEASES[_flavour(fleet)]
 
 
 # The releases that have a locked list of packages under deploys/vllm.
@@ -70,13 +81,15 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
     head = box[0].compute_address or box[0].address or box[0].name
     node = Node(rank=[one.name for one in box].index(host.name), count=len(box), head_address=head)
     directory = profile.stack.models_directory
+    flags, variables = vllm_own_settings(load_engine("vllm"), vllm_version(fleet, service), service)
     gguf = weights.path(directory) if weights.build.format == "gguf" else None
     return VllmService(
         unit=service.unit,
-        settings=vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node),
+        settings=vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node) | flags,
         environment=vllm_environment(
             service.unit, profile.hardware, profile.cards_of(service), p2p="none" not in _ways(fleet)
-        ),
+        )
+        | variables,
         model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
         model_names=(weights.model.id, *weights.model.aliases),
         converted_from=gguf,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from boxwright.model.catalogue import Model
+from boxwright.model.engine_settings import EngineTable, environment
 from boxwright.model.hardware import Hardware
 from boxwright.model.stack import EngineSetting, Parallelism, Service
 
@@ -33,7 +34,7 @@ class Node:
 def vllm_settings(
     service: Service, model: Model, hardware: Hardware, spread: Parallelism, node: Node
 ) -> dict[str, EngineSetting]:
-    """Flags by their names without dashes. What the profile sets goes before what follows from the box.
+    """Flags by their names without dashes, as they follow from the service and the box.
 
     Left to the deploy: the model's place, its names, address, port and key.
     """
@@ -52,7 +53,21 @@ def vllm_settings(
         flags["numa-bind"] = True
     if model.reasoning_parser:
         flags["reasoning-parser"] = model.reasoning_parser
-    return flags | _parallel(spread, node) | service.engine_settings
+    return flags | _parallel(spread, node)
+
+
+def vllm_own_settings(
+    table: EngineTable, version: str, service: Service
+) -> tuple[dict[str, EngineSetting], dict[str, str]]:
+    """What the profile itself sets: flags by their names without dashes, and environment variables.
+
+    Raises:
+        ValueError: The release does not take one of them.
+    """
+    named = {table.canonical(name): value for name, value in service.engine_settings.items()}
+    flags = {name.removeprefix("--"): value for name, value in named.items() if name.startswith("--")}
+    variables = {name: value for name, value in named.items() if not name.startswith("--")}
+    return flags, environment(table, version, variables)
 
 
 def _parallel(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from boxwright.model.catalogues import load_models, load_profile
+from boxwright.model.catalogues import load_engine, load_models, load_profile
 from boxwright.model.stack import Parallelism, Service
-from boxwright.serving.vllm import Node, vllm_environment, vllm_settings
+from boxwright.serving.vllm import Node, vllm_environment, vllm_own_settings, vllm_settings
 
 MODEL = load_models().find("deepseek-r1-0528")
 FLAGSHIP = load_profile("2x8xh20").hardware
-SERVICE = Service(model="deepseek-r1-0528", engine="vllm", engine_settings={"max-num-seqs": 7, "kv-cache-dtype": "fp8"})
+SERVICE = Service(model="deepseek-r1-0528", engine="vllm")
 HEAD, OTHER = Node(0, 2, "192.0.2.7"), Node(1, 2, "192.0.2.7")
 
 
@@ -34,9 +34,13 @@ def test_copies_on_two_nodes_meet_at_the_heads_address() -> None:
     assert "nnodes" not in head
 
 
-def test_what_the_profile_sets_goes_first() -> None:
-    assert told(Parallelism(tensor=8), Node(0, 1, ""))["max-num-seqs"] == 7
-    assert told(Parallelism(tensor=8), Node(0, 1, ""))["kv-cache-dtype"] == "fp8"
+def test_the_profiles_own_settings_are_flags_or_variables_by_the_engines_table() -> None:
+    own = {"kv_cache_dtype": "fp8", "--block-size": 32, "VLLM_LOGGING_LEVEL": "DEBUG"}
+    flags, variables = vllm_own_settings(
+        load_engine("vllm"), "0.33.0", SERVICE.model_copy(update={"engine_settings": own})
+    )
+    assert flags == {"kv-cache-dtype": "fp8", "block-size": 32}
+    assert variables == {"VLLM_LOGGING_LEVEL": "DEBUG"}
 
 
 def test_some_of_the_cards_are_named_and_all_are_not() -> None:
