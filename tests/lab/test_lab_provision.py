@@ -20,17 +20,22 @@ both = pytest.mark.parametrize(
 )
 
 # Everything that provisioning owns or could disturb. Logs, caches, counters and what a running service writes for
-# itself are not part of a box's state.
+# itself are not part of a box's state; of the chat page's own folder, owner and mode are.
 SNAPSHOT = r"""
 set -eu
 export LC_ALL=C
-find /etc /opt/boxwright /usr/local /srv /var/lib/boxwright -xdev -type f ! -path '/etc/resolv.conf' \
-  -printf '%p %m %u:%g %s %T@\n' | sort
-find /etc /opt/boxwright -xdev -type l -printf '%p -> %l\n' | sort
-dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n'
+owned='/etc /opt/boxwright /usr/local /srv /var/lib/boxwright'
+find $owned -xdev -type f ! -path '/etc/resolv.conf' -printf '%p %m %u:%g %s %T@\n' | sort
+find $owned -xdev -type d -printf '%p %m %u:%g\n' | sort
+find $owned -xdev -type l -printf '%p -> %l\n' | sort
+find /var/lib/open-webui -xdev -printf '%p %y %m %u:%g\n' | sort
+ls -A /run/boxwright /run/boxwright/reboot-due 2>/dev/null || :
+dpkg-query -W -f '${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\n'
 systemctl list-unit-files --no-legend --no-pager | awk '$2 != "transient" {print $1, $2}' | sort
-systemctl show -p ActiveEnterTimestampMonotonic nginx llama-server open-webui prometheus
-sysctl -a 2>/dev/null | grep -E '^(vm\.(swappiness|max_map_count|zone_reclaim_mode)|net\.core\.somaxconn)'
+systemctl show -p Id,ActiveState,ActiveEnterTimestampMonotonic nginx llama-server open-webui prometheus \
+  prometheus-node-exporter boxwright-firewall boxwright-certificate.timer ssh systemd-journald cron
+systemctl show -p DefaultLimitNOFILE
+sed -n 's/^-\{0,1\}\([a-z][a-z0-9_.]*\) *=.*/\1/p' /etc/sysctl.d/90-boxwright.conf | xargs -n 1 sysctl -e
 cat /sys/kernel/mm/transparent_hugepage/enabled
 nft -s list ruleset
 getent passwd; getent group
@@ -102,6 +107,8 @@ def test_a_run_that_was_killed_is_finished_by_the_next(boxwright: Boxwright, twi
 @both
 def test_the_second_run_changes_nothing(boxwright: Boxwright, twin_site: str) -> None:
     before = on_twin(boxwright, twin_site, SNAPSHOT)
+    for seen in ("vm.swappiness = 10", "/var/lib/open-webui d 700 open-webui:open-webui", "table inet boxwright"):
+        assert seen in before
     ran = boxwright("provision", "--profile", "lab", "--site", twin_site, "--yes")
     assert ran.code == Exit.OK, ran.text[-3000:]
     assert changed(ran) == []
