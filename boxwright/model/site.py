@@ -10,6 +10,7 @@ from boxwright.model.base import AbsolutePath, Address, Frozen, HostName, HttpUr
 from boxwright.model.catalogue import HubName
 from boxwright.model.contract import Waiver
 from boxwright.model.drivers import AscendPart, HygonPart
+from boxwright.model.images import ImagePlace, Registry, rewritten
 
 Distribution = Literal["debian-12", "debian-13"]
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
@@ -178,7 +179,8 @@ class Site(Frozen):
     models: ModelSources = ModelSources()
     repositories: Repositories = Repositories()
     artefacts: Artefacts = Artefacts()
-    registry_mirrors: tuple[HttpUrl, ...] = ()  # for images of Docker Hub; no other registry has such a setting
+    registry_mirrors: tuple[HttpUrl, ...] = ()  # for images of Docker Hub; Docker has no such setting for others
+    registry_rewrites: dict[Registry, ImagePlace] = {}  # by registry: where its images are pulled from instead
     ca_certificates: tuple[str, ...] = ()  # PEM files on the controller
     ntp_servers: tuple[Address, ...] = ()
     operators: tuple[Operator, ...] = ()
@@ -188,6 +190,14 @@ class Site(Frozen):
     certificate: Certificate | None = None
     secrets: Secrets = Secrets()
     waivers: tuple[Waiver, ...] = ()
+
+    def image(self, name: str) -> str:
+        """The name under which this site's boxes pull a container image.
+
+        Raises:
+            ValueError: It is not the name of an image.
+        """
+        return rewritten(name, self.registry_rewrites)
 
     @model_validator(mode="after")
     def _hosts_are_distinct(self) -> Site:
