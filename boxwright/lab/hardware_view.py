@@ -21,6 +21,20 @@ _ETHERNET, _INFINIBAND, _BRIDGE = 0x020000, 0x020700, 0x068000
 _NVSWITCH = "10de:22a3"
 _GIGATRANSFERS = {1: "2.5", 2: "5.0", 3: "8.0", 4: "16.0", 5: "32.0", 6: "64.0", 7: "128.0"}
 _NO_RESOURCE = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+_NODE_MEMORY = (
+    *(
+        "MemUsed",
+        "SwapCached",
+        "Active",
+        "Inactive",
+        "Active(anon)",
+        "Inactive(anon)",
+        "Active(file)",
+        "Inactive(file)",
+    ),
+    *("Unevictable", "Mlocked", "Dirty", "Writeback", "FilePages", "Mapped", "AnonPages", "Shmem", "KernelStack"),
+    *("PageTables", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim", "AnonHugePages", "FileHugePages"),
+)
 _NUMA_COUNTERS = ("numa_hit", "numa_miss", "numa_foreign", "interleave_hit", "local_node", "other_node")
 _LOCAL, _SAME_SOCKET, _OTHER_SOCKET = 10, 12, 21
 
@@ -158,20 +172,23 @@ def numa_nodes(hardware: Hardware) -> Files:
     names = ("online", "possible", "has_cpu", "has_memory", "has_normal_memory")
     files = {name: everywhere.encode() for name in names}
     for node, cpus in enumerate(placed):
-        meminfo = "".join(
-            f"Node {node} {name + ':':<15}{value:>9} kB\n"
-            for name, value in (("MemTotal", kib), ("MemFree", kib), ("MemUsed", 0))
-        )
         distances = " ".join(str(_distance(hardware, node, other)) for other in range(nodes))
         texts = {
             "cpulist": cpu_list(cpus) + "\n",
             "cpumap": cpu_mask(cpus, total) + "\n",
             "distance": distances + "\n",
-            "meminfo": meminfo,
+            "meminfo": _node_meminfo(node, kib),
             "numastat": "".join(f"{counter} 0\n" for counter in _NUMA_COUNTERS),
         }
         files |= {f"node{node}/{name}": text.encode() for name, text in texts.items()}
     return files
+
+
+def _node_meminfo(node: int, kib: int) -> str:
+    """All of it free; every line that readers of the file look for is there."""
+    values = {"MemTotal": kib, "MemFree": kib} | dict.fromkeys(_NODE_MEMORY, 0)
+    lines = [f"Node {node} {name + ':':<15}{value:>9} kB\n" for name, value in values.items()]
+    return "".join(lines + [f"Node {node} HugePages_{name + ':':<7}{0:>5}\n" for name in ("Total", "Free", "Surp")])
 
 
 def _distance(hardware: Hardware, one: int, other: int) -> int:

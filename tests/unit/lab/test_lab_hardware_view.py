@@ -50,6 +50,7 @@ def test_numa_nodes_share_processors_and_memory() -> None:
     assert files["node1/cpumap"] == b"0000f0f0\n"
     assert files["node0/distance"] == b"10 21\n"
     assert f"{32 * 1024 * 1024} kB".encode() in files["node0/meminfo"]
+    assert b"Node 1 Active(file):          0 kB\n" in files["node1/meminfo"]  # engines look for it
 
 
 def test_nodes_of_one_socket_are_near() -> None:
