@@ -224,6 +224,18 @@ def test_drift_is_put_back_while_containers_go_on(bench: Bench) -> None:
     assert bench.everywhere(started) == containers  # live-restore
 
 
+def test_docker_does_not_start_where_its_disk_is_not_mounted(bench: Bench) -> None:
+    mount = "[Mount]\\nWhat=/dev/absent\\nWhere=/srv\\nType=ext4\\n"
+    bench.everywhere(f"systemctl --quiet stop docker.socket docker; printf '{mount}' > /etc/systemd/system/srv.mount")
+    started = [bench.code_of(twin, "systemctl daemon-reload; systemctl start docker") for twin in bench.twins]
+    said = bench.everywhere("journalctl --boot --unit=docker --output=cat --no-pager --lines=3")
+    bench.everywhere("rm /etc/systemd/system/srv.mount; systemctl daemon-reload; systemctl reset-failed")
+    assert all(started)
+    assert all("Dependency failed for docker.service" in lines for lines in said)
+    bench.everywhere("systemctl start docker")
+    bench.run("--check", reachable_ports=[8080]).well(changed=0)
+
+
 def test_a_killed_run_is_made_good_by_the_next_one(bench: Bench) -> None:
     new = {"log_files": 3, "proxy": WITH_PASSWORD}
     bench.run("--list-tasks", **new).well()  # writes the inventory

@@ -32,6 +32,7 @@ def test_the_engine_is_closed_and_sized() -> None:
     for part in ("--host 127.0.0.1", "--ctx-size 8192", "--parallel 2", "--threads 3", "--no-slots", "--no-ui"):
         assert part in text
     assert "BindReadOnlyPaths=/srv/models\n" in text
+    assert "RequiresMountsFor=/srv/models\n" in text  # and not the folder on the disk of the system under it
     assert "--api-key-file ${CREDENTIALS_DIRECTORY}/api-key" in text
 
 
