@@ -26,8 +26,9 @@ def up(console: Console, profile: str, site: str, count: int, distribution: str)
 
 def down(console: Console, site: str) -> None:
     """Remove the twins of a site."""
-    _lab(console, site).down()
-    console.success(f"Nothing of lab {site} is left but cached root filesystems.")
+    lab = _lab(console, site)
+    lab.down()
+    console.success(f"Nothing of lab {lab.name} is left but cached root filesystems.")
 
 
 def status(console: Console, site: str) -> None:
