@@ -1,7 +1,7 @@
 """Every template of a role, rendered for every profile, held against files that a person has read.
 
-After a change that is meant: `BOXWRIGHT_GOLDEN=write ./invoke test --fast --only golden`, then read the diff. That real
-tools accept what is rendered is proven on twins, where each role validates what it writes.
+After a change that is meant: `BOXWRIGHT_GOLDEN=write ./invoke test --fast --only golden`, then read the diff. That the
+tools themselves can read what is rendered is proven on twins: tests/lab/test_lab_rendered.py.
 """
 
 from __future__ import annotations
