@@ -28,7 +28,7 @@ def load(text: str) -> Any:
 @pytest.mark.parametrize("page", alone("deploys"), ids=lambda page: page.stem)
 def test_the_inventory_of_a_deploy_has_its_variables_and_no_other(page: Path) -> None:
     (unit,) = (unit for unit in DEPLOY_VARIABLES if unit.unit == page.stem)
-    inventories = [block for block in blocks(page, "python") if block.startswith("boxes = ")]
+    inventories = [block for block in blocks(page, "python") if "\nboxes = [" in block]
     assert inventories, "the page runs the deploy alone and shows no inventory.py"
     for text in inventories:
         names: dict[str, Any] = {}
