@@ -13,6 +13,8 @@ from boxwright.errors import BadInputError
 from boxwright.model.accelerators import Accelerator, AcceleratorCatalogue, EngineRange
 from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.engine_settings import EngineTable
+from boxwright.model.kt_check import check_ktransformers
+from boxwright.model.ktransformers import method_name
 from boxwright.model.profile import Profile
 from boxwright.model.setting import Value
 from boxwright.model.stack import EngineName, Service
@@ -33,12 +35,6 @@ TABLES: dict[EngineName, str] = {
 _BFLOAT16 = "8.0"  # vLLM 0.33, platforms/cuda.py: check_if_supports_dtype
 _NATIVE_FP8 = "8.9"  # the same file: supports_fp8; below it, FP8 weights are turned into 16 bits as they are used
 _KINDS_OF_BUILDS = {"FP8": "fp8", "AWQ": "awq", "GPTQ": "gptq", "NVFP4": "modelopt_fp4", "MXFP4": "mxfp4"}
-
-_AMX = ("amx_bf16", "amx_int8", "amx_tile")  # kt-kernel 0.7.2, _cpu_detect.py: what its variant `amx` asks for
-_AMX_METHODS = ("AMXINT4", "AMXINT8")
-# KTransformers' tutorial for DeepSeek V3.2, whose layers are those of R1 and V3, with one expert of each on cards.
-_EXPERTS_ON_CARDS_GB = 27
-_671B = 600_000_000_000  # parameters; the model family that the tutorial is of has more
 
 
 @dataclass(frozen=True)
@@ -83,8 +79,7 @@ def check_stack(profile: Profile, tables: TableOf, accelerators: AcceleratorCata
             if card.architecture and card.architecture.compute_capability:
                 _check_precision(case, card, card.architecture.compute_capability, weights)
         if case.service.engine == "ktransformers":
-            _check_processors(case)
-            _check_memory_of_cards(case, weights)
+            _check_ktransformers(case, weights)
 
 
 def _cases(profile: Profile, tables: TableOf, accelerators: AcceleratorCatalogue) -> Iterator[_Case]:
@@ -201,35 +196,13 @@ def _nearest_kinds(table: EngineTable, version: str, has: str) -> str:
     return f"Take weights in {' or '.join([*fitting, 'float16'])}."
 
 
-def _check_processors(case: _Case) -> None:
-    method = _kt_method(case)
-    missing = [flag for flag in _AMX if flag not in case.profile.hardware.cpu.isa]
-    if method in _AMX_METHODS and missing:
-        raise case.refused(
-            f"weights in {method} need processors with AMX, and hardware.cpu.isa names no {', '.join(missing)}",
-            "Set hardware.cpu.isa to what /proc/cpuinfo shows as flags, or engine_settings.kt-method to LLAMAFILE, "
-            "which needs AVX2.",
-        )
-
-
-def _check_memory_of_cards(case: _Case, weights: Weights | None) -> None:
-    """Whether the cards hold what KTransformers keeps of a 671B model on them."""
-    if weights is None or weights.model.parameters < _671B or case.settings.get("--kt-num-gpu-experts") == 0:
-        return
-    memory = [group.memory_gib for group in case.profile.hardware.accelerators for _ in range(group.count)]
-    cards = case.profile.cards_of(case.service)
-    total_gb = sum(memory[card] for card in cards) * 2**30 / 1e9
-    if total_gb < _EXPERTS_ON_CARDS_GB:
-        raise case.refused(
-            f"{weights.model.id} with an expert of each layer on cards needs {_EXPERTS_ON_CARDS_GB} GB there, and "
-            f"there are {total_gb:.1f}",
-            "Set engine_settings.kt-num-gpu-experts to 0, or give the service another card.",
-        )
-
-
-def _kt_method(case: _Case) -> str:
+def _check_ktransformers(case: _Case, weights: Weights | None) -> None:
     setting = case.table.find("--kt-method", case.version) if case.table else None
-    return str(case.settings.get("--kt-method") or (setting.default if setting else ""))
+    default = (setting.default if setting else None) or ""
+    method = method_name(case.settings, weights.build if weights else None, default)
+    found = check_ktransformers(case.profile, case.service, case.settings, method, weights)
+    if found:
+        raise case.refused(*found)
 
 
 def _less(one: str, other: str) -> bool:

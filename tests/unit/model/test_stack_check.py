@@ -15,11 +15,6 @@ from boxwright.model.profile import Profile
 from boxwright.planning.engine_variables import VLLM_RELEASES
 
 CARDS, MODELS = load_accelerators(), load_models()
-WITHOUT_AMX = (
-    "Set hardware.cpu.isa to what /proc/cpuinfo shows as flags, or engine_settings.kt-method to LLAMAFILE, which needs "
-    "AVX2."
-)
-KT = {"kt-num-gpu-experts": 0}
 
 
 def checked(profile: Profile, cards: AcceleratorCatalogue = CARDS) -> None:
@@ -152,30 +147,6 @@ def test_the_versions_that_are_installed_are_those_that_are_checked() -> None:
             "weights in modelopt need compute capability 8.9 with vllm 0.19.1, and A100 has 8.0",
             "Take weights in fp8 or awq or gptq or bitsandbytes or float16.",
         ),
-        (
-            "8x4090",
-            {"engine": "ktransformers", "engine_settings": KT},
-            "weights in AMXINT4 need processors with AMX, and hardware.cpu.isa names no amx_bf16, amx_int8, amx_tile",
-            WITHOUT_AMX,
-        ),
-        (
-            "8x4090",
-            {"engine": "ktransformers", "engine_settings": KT | {"--kt_method": "AMXINT8"}},
-            "weights in AMXINT8 need processors with AMX, and hardware.cpu.isa names no amx_bf16, amx_int8, amx_tile",
-            WITHOUT_AMX,
-        ),
-        (
-            "1x4090-kt",
-            {"engine_settings": {}},
-            "deepseek-r1-0528 with an expert of each layer on cards needs 27 GB there, and there are 25.8",
-            "Set engine_settings.kt-num-gpu-experts to 0, or give the service another card.",
-        ),
-        (
-            "1x4090-kt",
-            {"engine_settings": {"kt-num-gpu-experts": 1}},
-            "deepseek-r1-0528 with an expert of each layer on cards needs 27 GB there, and there are 25.8",
-            "Set engine_settings.kt-num-gpu-experts to 0, or give the service another card.",
-        ),
     ],
 )
 def test_what_cannot_run_is_refused(name: str, stack: dict[str, Any], message: str, hint: str) -> None:
@@ -189,8 +160,6 @@ def test_what_cannot_run_is_refused(name: str, stack: dict[str, Any], message: s
         ("1xv100", {"engine": "vllm", "engine_version": "0.10.2", "engine_settings": {"quantization": "gptq"}}),
         ("2xa100", {"engine_settings": {"quantization": "fp8"}}),  # as weights alone, computed in 16 bits
         ("8x4090", {"engine_settings": {"kv-cache-dtype": "fp8", "quantization": "fp8"}}),
-        ("8x4090", {"engine": "ktransformers", "engine_settings": {"kt-method": "LLAMAFILE"}}),
-        ("1x4090-kt", {"model": "deepseek-r1-distill-llama-70b", "engine_settings": {}}),
         ("8x910b", {"engine_settings": {"gpu-memory-utilization": 0.9}}),
         ("8x4090", {"engine": "tensorrt_llm"}),
         ("8x4090", {"engine_version": "0.33.1"}),
@@ -198,12 +167,6 @@ def test_what_cannot_run_is_refused(name: str, stack: dict[str, Any], message: s
 )
 def test_what_can_run_is_taken(name: str, stack: dict[str, Any]) -> None:
     checked(changed(name, **stack))
-
-
-def test_processors_with_amx_take_weights_made_for_it() -> None:
-    profile = changed("8x4090", engine="ktransformers")
-    cpu = profile.hardware.cpu.model_copy(update={"isa": ("amx_tile", "amx_int8", "amx_bf16", "avx2")})
-    checked(profile.model_copy(update={"hardware": profile.hardware.model_copy(update={"cpu": cpu})}))
 
 
 def test_each_service_is_held_against_its_own_cards() -> None:
