@@ -8,12 +8,11 @@ from pyinfra import host
 from pyinfra.operations import files
 
 from deploys.operations.files import REQUESTS, request_text, written_file
-from deploys.operations.install import folders, program
-from deploys.operations.models import PROGRAM, fetched_build
+from deploys.operations.install import folders
+from deploys.operations.models import fetched_build, fetcher
 
 data = host.data
 REQUEST = f"{REQUESTS}/models.json"
-MODULES = ("__main__", "files", "packages", "progress", "transfer")
 
 
 def origin(url: str) -> str:
@@ -22,9 +21,7 @@ def origin(url: str) -> str:
 
 
 folders()
-files.directory(name="Make the folder of the fetcher", path=PROGRAM, user="root", group="root", mode="755")
-for module in MODULES:
-    program(f"fetch-model.d/{module}.py", f"models/fetch_model/{module}.py")
+fetcher()
 for build in data.models_builds:
     files.directory(
         name=f"Make the folder of {build['name']}", path=build["directory"], user="root", group="root", mode="755"

@@ -105,6 +105,16 @@ class Build(Frozen):
         return self
 
 
+class Sampling(Frozen):
+    """How the model's makers say that its next word is to be drawn, where a request says nothing."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repeat_penalty: Annotated[float, Field(gt=0)] | None = None
+
+
 class Model(Frozen):
     """A model that the stack can serve."""
 
@@ -114,6 +124,8 @@ class Model(Frozen):
     license: str
     purpose: Literal["chat", "completion", "embedding"] = "chat"  # completion: it was never taught to answer
     reasoning_parser: str | None = None  # by vLLM's name, of a model that thinks before it answers
+    sampling: Sampling = Sampling()
+    ollama_template: str | None = None  # in Ollama's template language; None: the one that the weights carry
     parameters: Annotated[int, Field(gt=0)]
     context_length: Annotated[int, Field(gt=0)]  # tokens the model was made for
     architecture: Architecture
@@ -125,6 +137,8 @@ class Model(Frozen):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{self.id}: two builds are called {', '.join(twice)}")
+        if '"""' in (self.ollama_template or ""):
+            raise ValueError(f"{self.id}: three quotes end a template in a Modelfile")
         return self
 
     def build(self, name: str) -> Build | None:

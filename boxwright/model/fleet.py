@@ -10,8 +10,10 @@ from boxwright.errors import did_you_mean
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.base import Frozen, HostName
 from boxwright.model.catalogue import Model, ModelCatalogue
+from boxwright.model.ollama import DEFAULT_RELEASE, OllamaArchive, archive_of
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
+from boxwright.model.stack import Service
 from boxwright.model.weights import Weights, weights_of
 
 
@@ -123,15 +125,41 @@ class Fleet(Frozen):
         """Why nothing serves on these machines, so that they alone are made; empty where something does."""
         if self.site.twin and self.profile.hardware.accelerators:
             return "the cards of a twin are simulated, and no engine computes on them"
-        for service in self.profile.stack.services:
-            if not service.deployable:
-                return f"{service.engine} is not installed: Boxwright has no deploy for it yet"
-            if service.engine == "vllm" and self.foreign_cards:
-                return f"vLLM for {self.foreign_cards[0]} comes from their vendor: Boxwright has no deploy for it yet"
-            weights = weights_of(service, self.catalogue)
-            if not weights.build.pinned:
-                return f"{weights.name} is not fetched: no digests of its files are pinned (./invoke models.pin)"
+        reasons = (self._not_served(service) for service in self.profile.stack.services)
+        return next((reason for reason in reasons if reason), "")
+
+    def _not_served(self, service: Service) -> str:
+        """Why one service of the stack cannot be installed; empty where it can."""
+        weights = weights_of(service, self.catalogue)
+        vllm, ollama = service.engine == "vllm", service.engine == "ollama"
+        if not service.deployable:
+            return f"{service.engine} is not installed: Boxwright has no deploy for it yet"
+        if vllm and self.foreign_cards:
+            return f"vLLM for {self.foreign_cards[0]} comes from their vendor: Boxwright has no deploy for it yet"
+        if ollama and self.foreign_cards:
+            return f"Ollama's libraries for {self.foreign_cards[0]} are an archive of their own: not installed yet"
+        if ollama and self.ollama_archive is None:
+            return f"no digest of Ollama {self.ollama_release} is known: name its archive under artefacts.ollama"
+        if not weights.build.pinned:
+            return f"{weights.name} is not fetched: no digests of its files are pinned (./invoke models.pin)"
         return ""
+
+    @property
+    def ollama_release(self) -> str:
+        """The release of Ollama that its services want, or would want."""
+        wanted = [one.engine_version for one in self.profile.stack.services if one.engine == "ollama"]
+        return next(iter(wanted), None) or DEFAULT_RELEASE
+
+    @property
+    def ollama_archive(self) -> OllamaArchive | None:
+        """The archive that it is unpacked from; None where nobody says what its digest must be."""
+        site = self.site
+        return archive_of(self.ollama_release, site.artefacts.ollama, site.mirrors.ollama_releases)
+
+    @property
+    def served_name(self) -> str:
+        """The model as the engine lists it."""
+        return f"{self.model.id}:latest" if self.profile.stack.engine == "ollama" else self.model.id
 
     @property
     def foreign_cards(self) -> tuple[str, ...]:

@@ -103,6 +103,8 @@ class GatewayPolicy(Frozen):
         "/v1/embeddings",
         "/v1/models",
     )
+    # Of Ollama's own API, below /ollama; None: what neither changes models nor fetches any, and of others nothing.
+    ollama_paths: tuple[Annotated[str, Field(pattern=r"^/api/[a-z]+$")], ...] | None = None
     api_requests_per_minute: Annotated[int, Field(ge=1)] = 120
     api_concurrent_requests: Annotated[int, Field(ge=1)] = 8
     read_timeout_s: Annotated[int, Field(ge=60)] = 3600

@@ -11,6 +11,7 @@ from boxwright.model.catalogue import HubName
 from boxwright.model.contract import Waiver
 from boxwright.model.drivers import AscendPart, HygonPart
 from boxwright.model.images import ImagePlace, Registry, rewritten
+from boxwright.model.ollama import OllamaArtefact
 
 Distribution = Literal["debian-12", "debian-13"]
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
@@ -70,6 +71,7 @@ class Mirrors(Frozen):
     huggingface: HttpUrl = "https://huggingface.co"
     modelscope: HttpUrl = "https://modelscope.cn"
     ollama: HttpUrl = "https://registry.ollama.ai"  # a registry of models by digest
+    ollama_releases: HttpUrl = "https://github.com/ollama/ollama/releases/download"  # archives of Ollama itself
     check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
 
 
@@ -123,10 +125,11 @@ class HygonArtefact(Artefact):
 
 
 class Artefacts(Frozen):
-    """Vendors' installers that no repository has."""
+    """Vendors' installers that no repository has, and archives of engines that a site has at hand."""
 
     ascend: tuple[AscendArtefact, ...] = ()
     hygon_dtk: tuple[HygonArtefact, ...] = ()
+    ollama: tuple[OllamaArtefact, ...] = ()
 
     @model_validator(mode="after")
     def _each_part_comes_once(self) -> Artefacts:
@@ -135,6 +138,9 @@ class Artefacts(Frozen):
             twice = sorted({part for part in parts if parts.count(part) > 1})
             if twice:
                 raise ValueError(f"{vendor}: two files for {', '.join(twice)}")
+        versions = [one.version for one in self.ollama]
+        if len(set(versions)) != len(versions):
+            raise ValueError("ollama: two archives of one version")
         return self
 
 

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
 
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
-DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp", "vllm"})  # the engines that Boxwright installs so far
+# The engines that Boxwright installs so far.
+DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp", "ollama", "vllm"})
 
 _UNITS: dict[EngineName, str] = {
     "llama_cpp": "llama-server",
@@ -64,6 +65,7 @@ class Service(Frozen):
     parallelism: Parallelism | None = None  # None: chosen for the cards and their links
     numa: NumaPolicy = NumaPolicy()
     engine_port: Port = 8000  # on loopback
+    least_tokens_per_s: Annotated[float, Field(gt=0)] | None = None  # of one answer; slower, and a start has failed
 
     @property
     def unit(self) -> str:
@@ -79,6 +81,12 @@ class Service(Frozen):
     def _cards_are_named_once(self) -> Service:
         if self.accelerators is not None and len(set(self.accelerators)) != len(self.accelerators):
             raise ValueError("accelerators: a card is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _speed_is_measured(self) -> Service:
+        if self.least_tokens_per_s and self.engine != "ollama":
+            raise ValueError(f"least_tokens_per_s: the speed of {self.engine} is not measured when it starts")
         return self
 
 
@@ -120,4 +128,7 @@ class Stack(Service):
         shared = sorted({card for card in cards if cards.count(card) > 1})
         if shared:
             raise ValueError(f"two services are given card {shared[0]}")
+        for engine in sorted({one.engine for one in self.services}):
+            if len({one.engine_version for one in self.services if one.engine == engine}) > 1:
+                raise ValueError(f"engine_version: two services of {engine} name two, and a box has one of it")
         return self

@@ -15,6 +15,7 @@ from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.engine_settings import EngineTable
 from boxwright.model.kt_check import check_ktransformers
 from boxwright.model.ktransformers import method_name
+from boxwright.model.ollama_check import check_ollama
 from boxwright.model.profile import Profile
 from boxwright.model.setting import Value
 from boxwright.model.stack import EngineName, Service
@@ -80,6 +81,8 @@ def check_stack(profile: Profile, tables: TableOf, accelerators: AcceleratorCata
                 _check_precision(case, card, card.architecture.compute_capability, weights)
         if case.service.engine == "ktransformers":
             _check_ktransformers(case, weights)
+        if case.service.engine == "ollama" and (found := check_ollama(profile, case.version, weights)):
+            raise case.refused(*found)
 
 
 def _cases(profile: Profile, tables: TableOf, accelerators: AcceleratorCatalogue) -> Iterator[_Case]:

@@ -10,12 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Identifier, Network, Port
+from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Identifier, Network, Port, Sha256
 from boxwright.model.drivers import (
     AmdRocmPolicy,
     CudaToolkitPolicy,
     NvidiaDriverPolicy,
 )
+from boxwright.model.ollama import OllamaArchive
 from boxwright.model.platform import (
     BasePolicy,
     ContainerRuntimePolicy,
@@ -185,7 +186,7 @@ class GatewayVariables(GatewayPolicy, Variables):
     tls_private_key_pem: SecretStr | None
     api_users: tuple[ApiUser, ...]
     engine_url: HttpUrl
-    engine_key: SecretStr
+    engine_key: SecretStr | None  # None: the engine asks for none, and is sent none
     chat_page_url: HttpUrl | None  # None: the gateway serves the API alone
 
 
@@ -194,7 +195,7 @@ class MonitoringVariables(MonitoringPolicy, Variables):
 
     unit = "monitoring"
     engine_name: str
-    engine_metrics_url: HttpUrl
+    engine_metrics_url: HttpUrl | None  # None: it shows none
     engine_key: SecretStr
 
 
@@ -264,6 +265,44 @@ class VllmVariables(Variables):
     proxy: HttpUrl | None
 
 
+class RegisteredFile(Frozen):
+    """A verified file of weights that Ollama is given."""
+
+    path: AbsolutePath
+    sha256: Sha256
+    bytes: int
+
+
+class OllamaService(Frozen):
+    """One instance of Ollama, with one model."""
+
+    unit: Annotated[str, Field(pattern=r"^ollama(-[a-z0-9-]+)?$")]  # of systemd, without .service
+    environment: dict[str, str]
+    modelfile: str
+    names: tuple[str, ...]  # of the model, its own first
+    weights: tuple[RegisteredFile, ...]
+    store: AbsolutePath  # the folder of Ollama's own form of the model, on the disk of the weights
+    purpose: Literal["chat", "completion", "embedding"]
+    placement: Literal["cards", "memory", "both"]  # where the model has to lie
+    least_tokens_per_s: float | None
+    cards: bool  # whether it has any
+    numa_policy: Literal["default", "bind", "interleave"]
+    numa_nodes: tuple[int, ...]
+    port: Port
+    patience_s: Annotated[int, Field(gt=0)]  # how long it may take until the model is loaded
+
+
+class OllamaVariables(Variables):
+    """Deploy `ollama`."""
+
+    unit = "ollama"
+    archive: OllamaArchive
+    models_directory: AbsolutePath
+    services: tuple[OllamaService, ...]
+    proxy: HttpUrl | None
+    no_proxy: tuple[str, ...]
+
+
 class OpenWebuiVariables(Variables):
     """Deploy `open_webui`."""
 
@@ -304,6 +343,7 @@ DEPLOY_VARIABLES: tuple[type[Variables], ...] = (
     ModelsVariables,
     LlamaCppVariables,
     VllmVariables,
+    OllamaVariables,
     OpenWebuiVariables,
 )
 

@@ -9,7 +9,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import Parallelism, Service
 from boxwright.model.variables import VllmService, VllmVariables
-from boxwright.model.weights import weights_of
+from boxwright.model.weights import Weights, weights_of
 from boxwright.serving.parallelism import Cards, spread
 from boxwright.serving.vllm import Node, vllm_environment, vllm_own_settings, vllm_settings
 from boxwright.vault import HostSecrets
@@ -98,8 +98,13 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         port=service.engine_port,
         answers=node.answers,
         peers=peers(fleet, host),
-        patience_s=_START_S + (weights.model.weight_bytes(weights.build) or 0) // _SLOWEST_READ_BYTES_PER_S,
+        patience_s=patience_s(weights),
     )
+
+
+def patience_s(weights: Weights) -> int:
+    """How long a start may take, in seconds: larger weights are longer on their way from the disk."""
+    return _START_S + (weights.model.weight_bytes(weights.build) or 0) // _SLOWEST_READ_BYTES_PER_S
 
 
 def peers(fleet: Fleet, host: Host) -> tuple[str, ...]:

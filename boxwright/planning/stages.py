@@ -41,6 +41,7 @@ WORKLOAD = (
     Stage("models", "pyinfra", "weights, verified by digest"),
     Stage("llama_cpp", "pyinfra", "llama-server on loopback"),
     Stage("vllm", "pyinfra", "vLLM on loopback"),
+    Stage("ollama", "pyinfra", "Ollama on loopback, with the model in place"),
     Stage("open_webui", "pyinfra", "the chat page on loopback"),
 )
 

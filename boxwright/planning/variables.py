@@ -24,6 +24,7 @@ from boxwright.model.variables import (
 )
 from boxwright.planning.engine_variables import peers, vllm_variables
 from boxwright.planning.machine_variables import machine_variables
+from boxwright.planning.ollama_variables import api_paths, ollama_variables, packages
 from boxwright.planning.weights import wanted_builds
 from boxwright.vault import HostSecrets
 
@@ -37,7 +38,7 @@ def role_variables(
     profile, site = fleet.profile, fleet.site
     return (
         BaseVariables(
-            **profile.base.model_dump(),
+            **profile.base.model_dump() | {"packages": packages(fleet)},
             proxy=site.proxy,
             no_proxy=site.no_proxy,
             ca_certificates=certificates,
@@ -47,7 +48,7 @@ def role_variables(
         *machine_variables(fleet, host),
         FirewallVariables(**profile.firewall.model_dump(), services=_services(fleet, host)),
         GatewayVariables(
-            **profile.gateway.model_dump(),
+            **profile.gateway.model_dump() | {"ollama_paths": api_paths(fleet)},
             server_names=server_names(fleet, host),
             tls_chain_pem=chain,
             tls_private_key_pem=secrets.tls_private_key,
@@ -59,13 +60,13 @@ def role_variables(
                 ),
             ),
             engine_url=engine_url(fleet),
-            engine_key=secrets.engine_key,
+            engine_key=None if profile.stack.engine == "ollama" else secrets.engine_key,
             chat_page_url=chat_page_url(fleet),
         ),
         MonitoringVariables(
             **profile.monitoring.model_dump(),
             engine_name=profile.stack.engine,
-            engine_metrics_url=f"{engine_url(fleet)}/metrics",
+            engine_metrics_url=None if profile.stack.engine == "ollama" else f"{engine_url(fleet)}/metrics",
             engine_key=secrets.engine_key,
         ),
     )
@@ -93,6 +94,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
         ),
         _llama_cpp(fleet, secrets, mirrors),
         vllm_variables(fleet, host, secrets, mirrors),
+        ollama_variables(fleet),
         OpenWebuiVariables(
             flavour=stack.open_webui_flavour,
             port=stack.chat_page_port,

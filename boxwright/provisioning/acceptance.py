@@ -65,7 +65,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         chat_url=url if chat_page_url(fleet) else None,
         admin_email=fleet.site.admin_email,
         engine_url=engine_url(fleet),
-        model_alias=fleet.model.id,
+        model_alias=fleet.served_name,
         ca_pem=target.chain,
         twin=fleet.site.twin is not None,
         without_stack=fleet.without_stack,

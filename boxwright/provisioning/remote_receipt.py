@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
     found["os"] = release.get("PRETTY_NAME", "").strip('"')
     found["kernel"] = os.uname().release
     for link in Path("/opt/boxwright").glob("*/current"):
-        found[link.parent.name] = link.readlink().name
+        found[link.parent.name] = link.readlink().name + (", SIMULATED" if (link / "SIMULATED").exists() else "")
     return dict(sorted(found.items()))
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from boxwright import mirrors, vault
 from boxwright.errors import BadInputError, BoxwrightError, did_you_mean
 from boxwright.lab import Lab, TwinSpec
+from boxwright.lab.vendors.ollama import archive_for_twins
 from boxwright.lab.vendors.shelf import Shelf
 from boxwright.model.catalogues import (
     load_accelerators,
@@ -30,6 +31,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh
 from boxwright.model.variables import CaCertificate, Variables
+from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.transport.ssh import Endpoint
 
@@ -106,6 +108,8 @@ def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True)
     certificates = tuple(
         CaCertificate(name=Path(path).stem, pem=_text(path, "ca_certificates")) for path in site.ca_certificates
     )
+    if site.twin and "ollama" in [stage.name for stage in stages_of(fleet)]:
+        site = _with_ollama(site, fleet.ollama_release, progress)
     return Target(
         fleet=fleet.model_copy(update={"site": site}),
         secrets=secrets,
@@ -156,6 +160,15 @@ def _with_vendors(site: Site, shelf: Shelf) -> dict[str, Repositories | Artefact
         "repositories": shelf.repositories.model_copy(update=own),
         "artefacts": shelf.artefacts.model_copy(update=supplied),
     }
+
+
+def _with_ollama(site: Site, release: str, progress: Callable[[str], None]) -> Site:
+    """The site's own archive of Ollama, or what twins are given in its place."""
+    own = site.artefacts.ollama
+    if any(one.version == release for one in own):
+        return site
+    given = archive_for_twins(release, progress, site.mirrors)
+    return site.model_copy(update={"artefacts": site.artefacts.model_copy(update={"ollama": (*own, given)})})
 
 
 def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *, boot: bool) -> Site:

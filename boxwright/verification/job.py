@@ -17,6 +17,7 @@ from boxwright.model.drivers import NvidiaDriverPolicy
 from boxwright.model.hardware import Accelerator
 from boxwright.model.platform import ContainerRuntimePolicy, RdmaPolicy, StoragePolicy
 from boxwright.model.profile import Profile
+from boxwright.model.stack import Service
 from boxwright.model.variables import revealed
 from boxwright.vault import HostSecrets
 
@@ -87,6 +88,12 @@ class VerifyHost(Frozen):
     def container_runtime(self) -> ContainerRuntimePolicy | None:
         """The Docker that the profile promises."""
         return self.profile.container_runtime
+
+    @property
+    def ollama(self) -> tuple[Service, ...]:
+        """The services that Ollama gives; none where another engine does, or where nothing serves."""
+        services = () if self.without_stack else self.profile.stack.services
+        return tuple(service for service in services if service.engine == "ollama")
 
     @property
     def gateway_name(self) -> str:

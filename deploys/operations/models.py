@@ -12,17 +12,29 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.operations import files as file_operations
 
 from deploys.facts.models import BuildFile, BuildFiles
 from deploys.operations.files import PROGRAMS
+from deploys.operations.install import program
 
 PROGRAM = f"{PROGRAMS}/fetch-model.d"
+_MODULES = ("__main__", "files", "packages", "progress", "transfer")
 _RIGHT = "644 root root"
 
 # The program gives up by itself on a source that falls silent; this bounds one that trickles.
 _SLOWEST_BYTES_PER_S = 1_000_000
 _SLOWEST_START_S = 900
 _PIECE = 256 << 20  # of a file that is sent: what a broken connection costs
+
+
+def fetcher() -> None:
+    """Put the program that fetches verified files on the box."""
+    file_operations.directory(
+        name="Make the folder of the fetcher", path=PROGRAM, user="root", group="root", mode="755"
+    )
+    for module in _MODULES:
+        program(f"fetch-model.d/{module}.py", f"models/fetch_model/{module}.py")
 
 
 class SendPieces(FileUploadCommand):

@@ -38,12 +38,15 @@ def test_model_is_offered(gateway: Gateway, target: VerifyHost, evidence: Eviden
 
 @pytest.mark.check(
     id="engine.guarded",
-    title="The engine asks for its key on the box itself, too",
+    title="The engine is guarded on the box itself, too: by its key, or from people's accounts where it knows no keys",
     severity="major",
-    remedy="Provision again: the deploy of the engine gives it a key file.",
+    remedy="Provision again: the deploy of the engine gives it a key, or loads the rules that guard it.",
 )
 def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence) -> None:
     url = f"{target.engine_url.rstrip('/')}/v1/models"
+    if target.profile.stack.engine == "ollama":
+        evidence(_kept_from_people(host, url))
+        return
     status = host.check_output(
         "curl --silent --noproxy '*' --max-time 10 --output /dev/null --write-out %s -X POST --data '{}' %s",
         "%{http_code}",
@@ -51,6 +54,18 @@ def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence
     )
     assert status == "401", f"a request without a key on the loopback was answered {status}"
     evidence("401 without a key on the loopback")
+
+
+def _kept_from_people(host: Host, url: str) -> str:
+    """Ollama knows no keys: accounts of people must not reach it, and the gateway's must, or nothing is proven."""
+    asking = (
+        "setpriv --reuid=%s --regid=%s --clear-groups curl --silent --noproxy '*' --max-time 10 --output /dev/null %s"
+    )
+    person, nobody = (host.run(asking, uid, uid, url).rc for uid in ("1000", "65534"))
+    gateway = host.run(asking, "www-data", "www-data", url).rc
+    assert gateway == 0, f"not even the gateway's account reaches it (curl ends with {gateway})"
+    assert (person, nobody) == (7, 7), f"accounts of people reach it (curl ends with {person} and {nobody}, not 7)"
+    return "refused to accounts from 1000 on, and answers the gateway's"
 
 
 @pytest.mark.check(
@@ -109,10 +124,18 @@ def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence
 
 
 _PLACEMENT = """
-import json, pathlib, subprocess, sys
+import contextlib, json, pathlib, subprocess, sys
 asked = ["systemctl", "show", "--property=MainPID", "--value", DATA]
 pid = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-process = pathlib.Path("/proc", pid)
+# What holds the model may be a child of the process that systemd knows: the largest of them is meant.
+parents, sizes, family = {}, {}, {pid}
+for one in pathlib.Path("/proc").glob("[0-9]*"):
+    with contextlib.suppress(OSError):
+        fields = (one / "stat").read_text().rpartition(")")[2].split()
+        parents[one.name], sizes[one.name] = fields[1], int(fields[21])
+for _ in range(8):
+    family |= {child for child, parent in parents.items() if parent in family}
+process = pathlib.Path("/proc", max(family & set(sizes), key=sizes.get))
 status = dict(line.partition(":")[::2] for line in (process / "status").read_text().splitlines())
 nodes = pathlib.Path("/sys/devices/system/node").glob("node[0-9]*")
 told = {

@@ -148,6 +148,32 @@ def test_admin_paths_are_not_there(gateway: Gateway, evidence: Evidence) -> None
     evidence(f"404 for {', '.join(ADMIN_PATHS)}")
 
 
+OLLAMAS_ADMINISTRATION = ("copy", "create", "delete", "pull", "push", "blobs/sha256:00")
+
+
+@pytest.mark.check(
+    id="gateway.ollama",
+    title="Of Ollama's own API users reach what answers, and nothing that changes models",
+    severity="critical",
+    remedy="Provision again: the role gateway lets through the paths of gateway.ollama_paths and no other.",
+    needs="ollama",
+)
+def test_ollamas_own_api(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+    for path in OLLAMAS_ADMINISTRATION:
+        for method in ("POST", "DELETE"):
+            answer = gateway.request(method, f"/ollama/api/{path}", authorization=gateway.bearer, body={"model": "x"})
+            assert answer.status_code in (404, 405), f"{method} /ollama/api/{path} answered {answer.status_code}"
+    offered = target.profile.gateway.ollama_paths
+    if offered is None or "/api/tags" in offered:
+        stranger = gateway.request("GET", "/ollama/api/tags").status_code
+        assert stranger == 401, f"/ollama/api/tags without credentials answered {stranger}"
+        answer = gateway.request("GET", "/ollama/api/tags", authorization=gateway.bearer)
+        models = [model["name"] for model in answer.json()["models"]]
+        assert target.model_alias in models, f"/ollama/api/tags lists {models}"
+        evidence(f"/ollama/api/tags lists {', '.join(models)}")
+    evidence(f"404 for {', '.join(OLLAMAS_ADMINISTRATION)}")
+
+
 @pytest.mark.check(
     id="gateway.foreign_name",
     title="The gateway answers to its own names alone",

@@ -25,6 +25,12 @@ def stack_units(target: VerifyHost) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
+def guards(target: VerifyHost) -> tuple[str, ...]:
+    """Of rules for engines that ask for no key. They load what the kernel keeps, so they run as root and end."""
+    return tuple(f"{service.unit}-guard" for service in target.ollama)
+
+
+@pytest.fixture(scope="module")
 def machine_units(target: VerifyHost) -> tuple[str, ...]:
     """Of drivers and containers, where the profile has them."""
     driver, containers = target.nvidia_driver, target.container_runtime
@@ -36,9 +42,9 @@ def machine_units(target: VerifyHost) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def units(host: Host, machine_units: tuple[str, ...], stack_units: tuple[str, ...]) -> Units:
+def units(host: Host, machine_units: tuple[str, ...], stack_units: tuple[str, ...], guards: tuple[str, ...]) -> Units:
     """What systemd says of each unit, by its name without `.service`; asked in one command."""
-    names = [f"{name}.service" for name in (*PLATFORM_UNITS, *machine_units, *stack_units)]
+    names = [f"{name}.service" for name in (*PLATFORM_UNITS, *machine_units, *guards, *stack_units)]
     text = host.check_output("systemctl show --property=%s " + " ".join(names), PROPERTIES)
     records = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n")]
     assert len(records) == len(names), "systemd told of another number of units than it was asked for"

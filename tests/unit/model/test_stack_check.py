@@ -15,6 +15,14 @@ from boxwright.model.profile import Profile
 from boxwright.planning.engine_variables import VLLM_RELEASES
 
 CARDS, MODELS = load_accelerators(), load_models()
+SHARDS = (
+    "Set stack.engine_version to 0.30.0 or later, or take a build of one file, such as ud-tq1_0. Or merge the "
+    "files by llama-gguf-split --merge, and name the merged one as a build of a catalogue of your own."
+)
+DRIVER = (
+    "ollama 0.33.0 asks for an NVIDIA driver from 550 on, and the profile has 535: it would compute on the "
+    "processor without a word"
+)
 
 
 def checked(profile: Profile, cards: AcceleratorCatalogue = CARDS) -> None:
@@ -107,6 +115,12 @@ def test_the_versions_that_are_installed_are_those_that_are_checked() -> None:
         ),
         (
             "8x4090",
+            {"engine": "ollama", "engine_version": "0.17.7", "model": "deepseek-r1-0528", "build": "ud-iq1_s"},
+            "deepseek-r1-0528/ud-iq1_s is 4 files, and ollama 0.17.7 takes one",
+            SHARDS,
+        ),
+        (
+            "8x4090",
             {"engine": "tensorrt_llm", "engine_settings": {"max_batch_size": 8}},
             "the settings of tensorrt_llm are not known, so engine_settings cannot be checked",
             "Leave engine_settings empty.",
@@ -177,6 +191,23 @@ def test_each_service_is_held_against_its_own_cards() -> None:
         "engine_settings: 'OLLAMA_HOST' is set by Boxwright itself",
         "Engines listen on loopback, at stack.engine_port; the gateway faces out.",
     )
+
+
+def test_ollama_asks_for_a_driver_that_it_computes_with() -> None:
+    profile = changed("2x4090")
+    assert profile.nvidia_driver
+    old = profile.model_copy(update={"nvidia_driver": profile.nvidia_driver.model_copy(update={"branch": 535})})
+    assert refusal(old) == (
+        "profile 2x4090, stack",
+        DRIVER,
+        "Set nvidia_driver.branch to 550 or later.",
+    )
+    checked(old.model_copy(update={"stack": old.stack.model_copy(update={"engine_version": "0.17.7"})}))
+
+
+def test_shards_are_taken_by_the_releases_that_group_them() -> None:
+    checked(changed("8x4090", engine="ollama", model="deepseek-r1-0528", build="ud-iq1_s"))
+    checked(changed("8x4090", engine="ollama", engine_version="0.17.7", model="deepseek-r1-0528", build="ud-tq1_0"))
 
 
 def test_a_service_on_the_processors_is_not_held_against_the_cards() -> None:
