@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
+from boxwright import places
 from boxwright.errors import BadInputError
 from boxwright.model.site import Mirrors
 
@@ -50,7 +51,8 @@ def resolve(mirrors: Mirrors) -> Mirrors:
     wheels = mirrors.wheels
     if wheels is None:
         wheels = find_links(os.environ, _pip_config_files())
-    return resolve_debian(mirrors).model_copy(update={"python_index": index, "wheels": wheels})
+    builds = mirrors.builds or str(places.cache() / "builds")
+    return resolve_debian(mirrors).model_copy(update={"python_index": index, "wheels": wheels, "builds": builds})
 
 
 def resolve_debian(mirrors: Mirrors) -> Mirrors:

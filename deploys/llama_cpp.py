@@ -1,85 +1,187 @@
-"""The engine: llama.cpp's server from Debian, in a root of its own, as a closed service on loopback."""
+"""The engine llama.cpp: Debian's packages or a build for this box, as closed services on loopback."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 from pyinfra import host
 from pyinfra.operations import files, server
 
 from deploys.facts.files import UnpackedVersion
 from deploys.facts.machine import UsableProcessors
+from deploys.operations.builds import COMPILER_PACKAGES, COMPILERS, WORK, Program, built_program
 from deploys.operations.files import REQUESTS, rendered, request_text, written_file
 from deploys.operations.install import debian_root, folders, program
-from deploys.operations.services import serving
+from deploys.operations.models import PROGRAM as FETCHER
+from deploys.operations.models import fetcher
+from deploys.operations.services import no_other_units, serving
+from deploys.operations.shelf import key_of
 
 data = host.data
-DESTINATION = "/opt/boxwright/llama-cpp"
-REQUEST = f"{REQUESTS}/llama-cpp.json"
-KEY = "/etc/llama-server/api-key"
-UNIT = "/etc/systemd/system/llama-server.service"
+PACKAGED = "/opt/boxwright/llama-cpp"
+BUILT = "/opt/boxwright/llama-cpp-built"
+USER = "llama"
 
-folders()
-program("install-debian-root", "debian_root/install_debian_root.py")
-written_file(
-    name="Write what packages llama.cpp needs, and from where",
-    content=request_text(
-        destination=DESTINATION,
+
+def packages_request(destination: str, version_of: str, check: list[str], **packages: Any) -> str:
+    """What install-debian-root is to unpack, and from where."""
+    return request_text(
+        destination=destination,
         mirror=data.llama_cpp_debian_mirror,
         # Off only for a mirror that is frozen on purpose; signatures are checked all the same.
         check_valid_until=data.llama_cpp_debian_check_valid_until,
-        suites=["forky", "sid"],
-        packages=["llama.cpp-tools"],
         with_dependencies=True,
-        provided=["debconf", "wget"],  # for the packages' own set-up, which never runs here
-        version_of="llama.cpp-tools",
-        check=["usr/bin/llama-server", "--version"],
+        version_of=version_of,
+        check=check,
         chroot=True,
         proxy=data.llama_cpp_proxy,
-    ),
-    dest=REQUEST,
-    mode="600",
-)
-debian_root(name="Unpack llama.cpp", destination=DESTINATION, request=REQUEST)
+        **packages,
+    )
+
+
+def from_packages() -> None:
+    """Have Debian's packages in a root of their own."""
+    request = f"{REQUESTS}/llama-cpp.json"
+    written_file(
+        name="Write what packages llama.cpp needs, and from where",
+        content=packages_request(
+            PACKAGED,
+            "llama.cpp-tools",
+            ["usr/bin/llama-server", "--version"],
+            suites=["forky", "sid"],
+            packages=["llama.cpp-tools", "llama.cpp-tools-extra"],
+            provided=["debconf", "wget"],  # for the packages' own set-up, which never runs here
+        ),
+        dest=request,
+        mode="600",
+    )
+    debian_root(name="Unpack llama.cpp", destination=PACKAGED, request=request)
+
+
+def from_source(build: dict[str, Any]) -> str:
+    """Have a build for this box; return the folder that it is in."""
+    recipe = {name: build[name] for name in ("cmake", "targets", "mounts")}
+    recipe |= {"source": build["source"]["sha256"], "compilers": COMPILER_PACKAGES["packages"]}
+    key = key_of(recipe | {"suites": COMPILER_PACKAGES["suites"]})
+    version, supplied = f"{build['version']}-{key}", build["source"]["path"]
+    source = (Path(supplied).expanduser(), f"{WORK}/{build['source']['sha256']}.tar") if supplied else None
+    compilers, request = f"{REQUESTS}/compilers.json", f"{REQUESTS}/llama-cpp-build.json"
+    fetcher()
+    program("build-program", "built_program/build_program.py")
+    program("install-program", "built_program/install_program.py")
+    written_file(
+        name="Write what packages the compilers are, and where they come from",
+        content=packages_request(COMPILERS, "g++-12", ["usr/bin/cmake", "--version"], **COMPILER_PACKAGES),
+        dest=compilers,
+        mode="600",
+    )
+    written_file(
+        name="Write how llama.cpp is built",
+        content=request_text(
+            key=key,
+            work=WORK,
+            source=build["source"] | {"path": source[1] if source else None},
+            compilers=f"{COMPILERS}/current",
+            mounts=build["mounts"],
+            cmake=build["cmake"],
+            targets=build["targets"],
+            record={"version": build["version"]},
+            fetcher=FETCHER,
+            python_index=data.llama_cpp_python_index,
+            proxy=data.llama_cpp_proxy,
+            no_proxy=data.llama_cpp_no_proxy,
+        ),
+        dest=request,
+        mode="600",
+    )
+    built_program(
+        name=f"Install llama.cpp {build['version']}, built for this box",
+        program=Program(
+            key=key,
+            destination=BUILT,
+            version=version,
+            cpu_flags=tuple(build["cpu_flags"]),
+            check=("llama-server", "--version"),
+            requests=(compilers, request),
+            source=source,
+            shelf=Path(data.llama_cpp_builds).expanduser(),
+        ),
+    )
+    return f"{BUILT}/{version}"
+
+
+def packaged() -> str:
+    """The root of the packages. Known once they are unpacked; on a bare box a dry run shows `current`."""
+    return f"{PACKAGED}/{host.get_fact(UnpackedVersion, folder=PACKAGED, marker='MANIFEST') or 'current'}"
+
+
+def words_of(service: dict[str, Any]) -> list[str]:
+    """The command line behind the program. The key is in a file that systemd hands to it alone."""
+    # One processor stays free: with every one of them taken, generation collapses as soon as anything else runs.
+    threads = max(1, min(host.get_fact(UsableProcessors), service["cores"]) - 1)
+    place = {"--model": service["model_path"], "--alias": service["model_name"], "--host": "127.0.0.1"}
+    place |= {"--port": str(service["port"]), "--threads": str(threads)}
+    return [*(word for pair in place.items() for word in pair), *service["arguments"]]
+
+
+folders()
+program("install-debian-root", "debian_root/install_debian_root.py")
+built = from_source(data.llama_cpp_build) if data.llama_cpp_build else None
+if not built:
+    from_packages()
 server.user(  # noqa: S604 - `shell` is the account's
     name="Make the user llama",
-    user="llama",
+    user=USER,
     system=True,
     home="/nonexistent",
     create_home=False,
     ensure_home=False,
     shell="/usr/sbin/nologin",
 )
-files.directory(
-    name="Make the folder of the engine's key",
-    path="/etc/llama-server",
-    user="root",
-    group="root",
-    mode="700",
+no_other_units(
+    name="Stop instances of llama.cpp that are wanted no more",
+    pattern="llama-server*.service",
+    wanted=tuple(f"{service['unit']}.service" for service in data.llama_cpp_services),
 )
-key = written_file(name="Write the engine's key", content=f"{data.llama_cpp_api_key}\n", dest=KEY, mode="600")
-unit = written_file(
-    name="Write the unit of llama-server",
-    content=lambda: rendered(
-        "llama_cpp/llama-server.service.j2",
-        # Known once the operation before has run; on a bare box a dry run shows `current`.
-        root=f"{DESTINATION}/{host.get_fact(UnpackedVersion, folder=DESTINATION, marker='MANIFEST') or 'current'}",
-        key=KEY,
-        model_path=data.llama_cpp_model_path,
-        model_alias=data.llama_cpp_model_alias,
-        port=data.llama_cpp_port,
-        context_tokens=data.llama_cpp_context_tokens,
-        parallel_requests=data.llama_cpp_parallel_requests,
-        # One processor stays free: with every one of them taken, generation collapses as soon as anything else runs.
-        threads=max(1, min(host.get_fact(UsableProcessors), data.llama_cpp_cores or 4096) - 1),
-        numa_policy=data.llama_cpp_numa_policy,
-        numa_nodes=data.llama_cpp_numa_nodes,
-    ),
-    dest=UNIT,
-)
-serving(
-    name="Serve the model",
-    unit="llama-server.service",
-    url=f"http://127.0.0.1:{data.llama_cpp_port}/health",
-    files=(UNIT, KEY, data.llama_cpp_model_path, f"{DESTINATION}/current"),
-    after=(key, unit),
-    patience_s=600,  # a large model is read from disk before the first answer
-)
+for service in data.llama_cpp_services:
+    unit_name = service["unit"]
+    settings, unit_path = f"/etc/{unit_name}", f"/etc/systemd/system/{unit_name}.service"
+    files.directory(name=f"Make the folder of {unit_name}'s key", path=settings, user="root", group="root", mode="700")
+    key = written_file(
+        name=f"Write the key of {unit_name}",
+        content=f"{data.llama_cpp_api_key}\n",
+        dest=f"{settings}/api-key",
+        mode="600",
+    )
+    unit = written_file(
+        name=f"Write the unit {unit_name}",
+        content=lambda service=service, settings=settings: rendered(
+            "llama_cpp/llama-server.service.j2",
+            root="" if built else packaged(),
+            program=f"{built}/bin/llama-server" if built else "/usr/bin/llama-server",
+            user=USER,
+            words=words_of(service),
+            environment=service["environment"],
+            key=f"{settings}/api-key",
+            models=service["model_path"].rpartition("/")[0],
+            cards=service["cards"],
+            numa_policy=service["numa_policy"],
+            numa_nodes=service["numa_nodes"],
+            placed_anew=service["placed_anew"],
+        ),
+        dest=unit_path,
+    )
+    serving(
+        name=f"Serve by {unit_name}",
+        unit=f"{unit_name}.service",
+        url=f"http://127.0.0.1:{service['port']}/health",
+        files=(
+            unit_path,
+            f"{settings}/api-key",
+            service["model_path"],
+            f"{built}/BUILD.json" if built else f"{PACKAGED}/current",
+        ),
+        after=(key, unit),
+        patience_s=service["patience_s"],
+    )

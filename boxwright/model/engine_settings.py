@@ -10,8 +10,19 @@ from pydantic import Field, model_validator
 
 from boxwright.errors import did_you_mean
 from boxwright.model.base import Frozen, Identifier, Sha256
+from boxwright.model.catalogue import RelativePath
 from boxwright.model.setting import Setting, Value
 from boxwright.model.versions import ReleaseName, in_span, is_patch_of, release_key
+
+
+class ReleaseSource(Frozen):
+    """Source code of a release, as a source distribution of a Python package index carries it."""
+
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    package: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    package_version: str
+    sha256: Sha256
+    folder: RelativePath  # below which it lies in the archive
 
 
 class Release(Frozen):
@@ -19,6 +30,7 @@ class Release(Frozen):
 
     version: ReleaseName
     wheels: dict[str, Sha256] = {}  # the files they were read from, by package; none: it cannot be read again
+    source: ReleaseSource | None = None  # None: Boxwright does not build it
 
 
 class Fact(Frozen):

@@ -131,18 +131,27 @@ class Fleet(Frozen):
     def _not_served(self, service: Service) -> str:
         """Why one service of the stack cannot be installed; empty where it can."""
         weights = weights_of(service, self.catalogue)
-        vllm, ollama = service.engine == "vllm", service.engine == "ollama"
         if not service.deployable:
             return f"{service.engine} is not installed: Boxwright has no deploy for it yet"
-        if vllm and self.foreign_cards:
-            return f"vLLM for {self.foreign_cards[0]} comes from their vendor: Boxwright has no deploy for it yet"
-        if ollama and self.foreign_cards:
-            return f"Ollama's libraries for {self.foreign_cards[0]} are an archive of their own: not installed yet"
-        if ollama and self.ollama_archive is None:
+        if foreign := self._not_on_foreign_cards(service):
+            return foreign
+        if service.engine == "ollama" and self.ollama_archive is None:
             return f"no digest of Ollama {self.ollama_release} is known: name its archive under artefacts.ollama"
         if not weights.build.pinned:
             return f"{weights.name} is not fetched: no digests of its files are pinned (./invoke models.pin)"
         return ""
+
+    def _not_on_foreign_cards(self, service: Service) -> str:
+        """Why an engine does not compute on the cards of this machine, which are not NVIDIA's; empty where it does."""
+        card = next(iter(self.foreign_cards), "")
+        if not card or (service.engine == "llama_cpp" and not self.profile.cards_of(service)):
+            return ""
+        why = {
+            "llama_cpp": f"llama.cpp is built for NVIDIA's cards alone so far, and not for {card}",
+            "ollama": f"Ollama's libraries for {card} are an archive of their own: not installed yet",
+            "vllm": f"vLLM for {card} comes from their vendor: Boxwright has no deploy for it yet",
+        }
+        return why.get(service.engine, "")
 
     @property
     def ollama_release(self) -> str:

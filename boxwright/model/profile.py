@@ -95,6 +95,13 @@ class Profile(Frozen):
                 f"is {spread.cards} cards, and the service has {cards}"
             )
 
+    @property
+    def builds_llama_cpp(self) -> bool:
+        """Whether llama.cpp is built for these machines: the packages of Debian compute on processors alone."""
+        services = [one for one in self.stack.services if one.engine == "llama_cpp"]
+        wanted = self.stack.llama_cpp_program
+        return bool(services) and (wanted == "source" or (wanted is None and any(map(self.cards_of, services))))
+
     def cards_of(self, service: Service) -> tuple[int, ...]:
         """The cards of each node that a service uses, by their numbers in PCI order."""
         everything = tuple(range(self.hardware.accelerator_count))

@@ -73,6 +73,7 @@ class Mirrors(Frozen):
     ollama: HttpUrl = "https://registry.ollama.ai"  # a registry of models by digest
     ollama_releases: HttpUrl = "https://github.com/ollama/ollama/releases/download"  # archives of Ollama itself
     check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
+    builds: str | None = None  # a folder here, where programs that were built for boxes are kept; None: in our cache
 
 
 class ModelSources(Frozen):
@@ -124,11 +125,18 @@ class HygonArtefact(Artefact):
     part: HygonPart
 
 
+class LlamaCppArtefact(Artefact):
+    """Source code of llama.cpp: a tar archive with one folder at its top. Its version is the number of the build."""
+
+    version: Annotated[str, Field(pattern=r"^b[0-9]+$")]
+
+
 class Artefacts(Frozen):
     """Vendors' installers that no repository has, and archives of engines that a site has at hand."""
 
     ascend: tuple[AscendArtefact, ...] = ()
     hygon_dtk: tuple[HygonArtefact, ...] = ()
+    llama_cpp: LlamaCppArtefact | None = None  # None: the source that Boxwright pins
     ollama: tuple[OllamaArtefact, ...] = ()
 
     @model_validator(mode="after")

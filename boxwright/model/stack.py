@@ -105,6 +105,7 @@ class Stack(Service):
     """What serves on a box: the main service, what stands beside it, and a chat page."""
 
     chat_page: Literal["open_webui", "none"] = "open_webui"
+    llama_cpp_program: Literal["packages", "source"] | None = None  # Debian's, or built; None: built where cards serve
     open_webui_flavour: Literal["slim"] = "slim"  # without local embeddings; the full one is not packaged yet
     models_directory: AbsolutePath = "/srv/models"
     chat_page_port: Port = 8080  # on loopback

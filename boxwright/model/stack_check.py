@@ -93,7 +93,8 @@ def _cases(profile: Profile, tables: TableOf, accelerators: AcceleratorCatalogue
         cards = _cards(profile, service, accelerators)
         usual = ""
         if table:
-            without_cards = table.cpu_version if not profile.cards_of(service) else None
+            built = service.engine == "llama_cpp" and profile.builds_llama_cpp
+            without_cards = table.cpu_version if not (built or profile.cards_of(service)) else None
             usual = without_cards or table.default_version
         yield _Case(place, service, profile, cards, table, service.engine_version or usual)
 

@@ -16,6 +16,7 @@ from boxwright.model.drivers import (
     CudaToolkitPolicy,
     NvidiaDriverPolicy,
 )
+from boxwright.model.llama_cpp import ProgramBuild
 from boxwright.model.ollama import OllamaArchive
 from boxwright.model.platform import (
     BasePolicy,
@@ -215,22 +216,36 @@ class ModelsVariables(Variables):
     no_proxy: tuple[str, ...]
 
 
+class LlamaCppService(Frozen):
+    """One instance of llama.cpp's server."""
+
+    unit: Annotated[str, Field(pattern=r"^llama-server(-[a-z0-9-]+)?$")]  # of systemd, without .service
+    arguments: tuple[str, ...]  # words of the command line, besides those that are fields here
+    environment: dict[str, str]
+    model_path: AbsolutePath  # of several shards the first
+    model_name: str
+    cards: bool  # whether it computes on some
+    cores: Annotated[int, Field(ge=1)]  # physical ones that it may use
+    numa_policy: Literal["default", "bind", "interleave"]
+    numa_nodes: tuple[int, ...]
+    placed_anew: tuple[AbsolutePath, ...]  # files of weights that are to lie where its threads read them first
+    port: Port
+    patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
+
+
 class LlamaCppVariables(Variables):
     """Deploy `llama_cpp`."""
 
     unit = "llama_cpp"
-    model_path: AbsolutePath
-    numa_policy: Literal["default", "bind", "interleave"]
-    numa_nodes: tuple[int, ...]
-    cores: int | None  # of the nodes that it is bound to; None: all of the machine
-    model_alias: str
-    context_tokens: int
-    parallel_requests: int
-    port: Port
+    build: ProgramBuild | None  # None: Debian's packages
+    builds: str  # folder of the controller, where programs that were built are kept
+    services: tuple[LlamaCppService, ...]
     api_key: SecretStr
     debian_mirror: HttpUrl
     debian_check_valid_until: bool
+    python_index: HttpUrl  # with the source, where Boxwright pins it
     proxy: HttpUrl | None
+    no_proxy: tuple[str, ...]
 
 
 class VllmService(Frozen):

@@ -16,13 +16,13 @@ from boxwright.model.variables import (
     FirewallService,
     FirewallVariables,
     GatewayVariables,
-    LlamaCppVariables,
     ModelsVariables,
     MonitoringVariables,
     OpenWebuiVariables,
     Variables,
 )
 from boxwright.planning.engine_variables import peers, vllm_variables
+from boxwright.planning.llama_cpp_variables import llama_cpp_variables
 from boxwright.planning.machine_variables import machine_variables
 from boxwright.planning.ollama_variables import api_paths, ollama_variables, packages
 from boxwright.planning.weights import wanted_builds
@@ -92,7 +92,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             proxy=proxy,
             no_proxy=fleet.site.no_proxy,
         ),
-        _llama_cpp(fleet, secrets, mirrors),
+        llama_cpp_variables(fleet, secrets, mirrors),
         vllm_variables(fleet, host, secrets, mirrors),
         ollama_variables(fleet),
         OpenWebuiVariables(
@@ -112,32 +112,6 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
         ),
     )
     return tuple(one for one in found if one is not None)
-
-
-def _llama_cpp(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors) -> LlamaCppVariables | None:
-    stack = fleet.profile.stack
-    if stack.engine != "llama_cpp":
-        return None
-    assert mirrors.debian  # noqa: S101  resolved by the caller
-    return LlamaCppVariables(
-        model_path=fleet.weights.path(stack.models_directory),
-        numa_policy=stack.numa.policy,
-        numa_nodes=stack.numa.nodes,
-        cores=_bound_cores(fleet),
-        model_alias=fleet.model.id,
-        context_tokens=stack.context_tokens,
-        parallel_requests=stack.parallel_requests,
-        port=stack.engine_port,
-        api_key=secrets.engine_key,
-        debian_mirror=mirrors.debian,
-        debian_check_valid_until=mirrors.check_valid_until is not False,
-        proxy=fleet.site.proxy,
-    )
-
-
-def _bound_cores(fleet: Fleet) -> int | None:
-    numa, hardware = fleet.profile.stack.numa, fleet.profile.hardware
-    return hardware.cpu.cores * len(numa.nodes) // hardware.numa_nodes if numa.policy == "bind" else None
 
 
 def server_names(fleet: Fleet, host: Host) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh
 from boxwright.model.variables import CaCertificate, Variables
+from boxwright.planning.llama_cpp_variables import check_llama_cpp
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.transport.ssh import Endpoint
@@ -87,7 +88,9 @@ def choose(choice: Choice) -> Fleet:
     site = single_host(choice.host) if choice.host else load_site(choice.site)
     models = load_models(further=[Path(path).expanduser() for path in site.models.catalogues])
     check_stack(profile, load_engine, accelerators, models)
-    return make_fleet(profile, _adjusted(site, choice, profile.nodes), models, accelerators)
+    fleet = make_fleet(profile, _adjusted(site, choice, profile.nodes), models, accelerators)
+    check_llama_cpp(fleet)
+    return fleet
 
 
 def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True) -> Target:

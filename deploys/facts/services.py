@@ -59,3 +59,17 @@ class ServiceState(FactBase):
             stale=bool(started.isdigit() and changes and max(changes) > int(started)),
             serving="Serving" in values,
         )
+
+
+class OwnUnits(FactBase):
+    """Names of the unit files of a pattern that Boxwright has written."""
+
+    default = list
+
+    def command(self, pattern: str) -> str:
+        """Look for its mark. A pattern that fits no file stays as it is, and no file is found by it."""
+        return f"grep -ls '^# Written by Boxwright' /etc/systemd/system/{pattern} || true"
+
+    def process(self, output: list[str]) -> list[str]:
+        """Take the names without the folder."""
+        return [line.rpartition("/")[2] for line in output if line]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,27 @@ def rendered(template: str, **values: object) -> str:
         keep_trailing_newline=True,
         trim_blocks=True,
     )
+    environment.filters |= {"systemd_word": systemd_word, "systemd_argument": systemd_argument}
     return environment.get_template(template).render(**values)
+
+
+def systemd_word(text: str) -> str:
+    """A word as a unit file spells it, whatever is in it.
+
+    Raises:
+        ValueError: It holds a line break or another control character, which no word of a unit can.
+    """
+    if any(character < " " or character == "\x7f" for character in text):
+        raise ValueError(f"{text!r} cannot stand in a unit")
+    if re.fullmatch(r"[A-Za-z0-9_@:,./+=^-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+def systemd_argument(text: str) -> str:
+    """A word of a unit's command line, in which systemd would put variables into the place of their names."""
+    return systemd_word(text).replace("$", "$$")
 
 
 def program_text(template: str) -> str:

@@ -11,7 +11,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
 from deploys.facts.chat_page import AccountExists
-from deploys.facts.services import ServiceState, probe_command
+from deploys.facts.services import OwnUnits, ServiceState, probe_command
 
 
 @operation()
@@ -44,6 +44,26 @@ def serving(
             "systemctl reset-failed", QuoteString(unit), "2>/dev/null; systemctl restart", QuoteString(unit)
         )
         yield StringCommand(until_serving(unit, url, patience_s), _timeout=patience_s + 60)
+
+
+@operation()
+def no_other_units(pattern: str, wanted: Sequence[str]) -> Iterator[PyinfraCommand]:
+    """Have no unit of a pattern that Boxwright once wrote and that is wanted no more: it would keep port and memory.
+
+    Args:
+        pattern: Of names of unit files, for the shell: `llama-server*.service`.
+        wanted: Those that stay. Others end, and their folder of settings in /etc goes with them.
+    """
+    found = sorted(set(host.get_fact(OwnUnits, pattern=pattern)) - set(wanted))
+    if not found:
+        host.noop("there are no others")
+        return
+    for unit in found:
+        files = (f"/etc/systemd/system/{unit}", f"/etc/{unit.removesuffix('.service')}")
+        yield StringCommand(
+            *("systemctl disable --quiet --now", QuoteString(unit), "&& rm -rf"), *(QuoteString(name) for name in files)
+        )
+    yield StringCommand("systemctl daemon-reload")
 
 
 def until_serving(unit: str, url: str | None, patience_s: int) -> str:

@@ -18,7 +18,12 @@ from fresh_lab import fresh_lab
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.mirrors import resolve
+from boxwright.model.catalogues import load_engine, load_models
+from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.site import Mirrors
+from boxwright.model.stack import Service
+from boxwright.model.weights import weights_of
+from boxwright.serving.llama_cpp import llama_cpp_settings, rendered
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -110,6 +115,51 @@ def models_data(lab: Lab, folder: str, files: Sequence[dict[str, Any]]) -> dict[
         "models_python_index": resolve(Mirrors()).python_index,
         "models_proxy": lab.proxy_url,
         "models_no_proxy": [],
+    }
+
+
+def llama_cpp_words(**changes: Any) -> list[str]:
+    """What llama-server is told for the lab's model; `changes` are to the service."""
+    service = Service(**{"model": "smollm2", "engine": "llama_cpp", "context_tokens": 2048} | changes)
+    hardware = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=4)
+    weights = weights_of(service, load_models())
+    settings = llama_cpp_settings(service, weights, hardware, None, built=False, cards=False)
+    words, _ = rendered(load_engine("llama_cpp"), "b11669", settings)
+    return list(words)
+
+
+def llama_cpp_service(**changes: Any) -> dict[str, Any]:
+    """An instance that serves the lab's model from /srv/models/smollm2."""
+    weights = weights_of(Service(model="smollm2", engine="llama_cpp"), load_models())
+    return {
+        "unit": "llama-server",
+        "arguments": llama_cpp_words(),
+        "environment": {},
+        "model_path": f"/srv/models/smollm2/{weights.build.files[0].name}",
+        "model_name": weights.model.id,
+        "cards": False,
+        "cores": 2,
+        "numa_policy": "default",
+        "numa_nodes": [],
+        "placed_anew": [],
+        "port": 8000,
+        "patience_s": 120,
+    } | changes
+
+
+def llama_cpp_data(lab: Lab, key: str, services: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the deploy `llama_cpp` reads, with Debian's packages as the program."""
+    mirrors = resolve(Mirrors())
+    return {
+        "llama_cpp_build": None,
+        "llama_cpp_builds": "/nonexistent",
+        "llama_cpp_services": list(services),
+        "llama_cpp_api_key": key,
+        "llama_cpp_debian_mirror": mirrors.debian,
+        "llama_cpp_debian_check_valid_until": mirrors.check_valid_until,
+        "llama_cpp_python_index": mirrors.python_index,
+        "llama_cpp_proxy": lab.proxy_url,
+        "llama_cpp_no_proxy": [],
     }
 
 

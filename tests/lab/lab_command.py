@@ -29,6 +29,7 @@ class Boxwright:
     """Runs verbs with a state directory and a site of their own."""
 
     environment: dict[str, str]
+    patience_s: int = 840  # for one verb
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Begin a verb."""
@@ -41,6 +42,6 @@ class Boxwright:
     def __call__(self, *words: str) -> Ran:
         """Run a verb with `--json` to its end."""
         process = self.start(*words, "--json")
-        out, err = process.communicate(timeout=840)
+        out, err = process.communicate(timeout=self.patience_s)
         lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
         return Ran(process.returncode, lines, out + err)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_bench import Boxes, deploy_bench, models_data
+from deploy_bench import Boxes, deploy_bench, llama_cpp_data, llama_cpp_service, llama_cpp_words, models_data
 
 from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
@@ -36,26 +36,19 @@ PASSWORD = "lab-admin-password-77"
 EMAIL = "admin@example.org"
 
 
+SERVICE = llama_cpp_service(port=8081, numa_policy="bind", numa_nodes=[0])
+
+
 def data(lab: Lab) -> dict[str, Any]:
     mirrors = resolve(Mirrors())
     model = CATALOGUE.find("smollm2")
     assert model
     return {
         **models_data(lab, "/srv/models/smollm2", [file.model_dump() for file in model.builds[0].files]),
-        "llama_cpp_model_path": f"/srv/models/smollm2/{model.builds[0].files[0].name}",
-        "llama_cpp_model_alias": model.id,
-        "llama_cpp_context_tokens": 2048,
-        "llama_cpp_parallel_requests": 2,
-        "llama_cpp_port": 8081,
-        "llama_cpp_numa_policy": "bind",
-        "llama_cpp_numa_nodes": [0],
-        "llama_cpp_cores": None,
-        "llama_cpp_api_key": ENGINE_KEY,
-        "llama_cpp_debian_mirror": mirrors.debian,
-        "llama_cpp_debian_check_valid_until": mirrors.check_valid_until,
-        "llama_cpp_proxy": lab.proxy_url,
+        **llama_cpp_data(lab, ENGINE_KEY, [SERVICE]),
         "open_webui_flavour": "slim",
         "open_webui_port": 3000,
+        "open_webui_engine_unit": "llama-server",
         "open_webui_engine_url": "http://127.0.0.1:8081/v1",
         "open_webui_engine_key": ENGINE_KEY,
         "open_webui_public_url": "https://box.example.org",
@@ -244,8 +237,9 @@ def test_a_dead_service_and_a_changed_setting_are_put_right(boxes: Boxes) -> Non
     for twin in boxes.twins:
         boxes.on(twin, "systemctl stop llama-server; echo wrong > /etc/llama-server/api-key")
     assert boxes.changes("llama_cpp") == 2 * len(boxes.twins)  # the key and the service
-    assert boxes.changes("llama_cpp", llama_cpp_context_tokens=1024) == 2 * len(boxes.twins)
-    assert boxes.changes("llama_cpp", llama_cpp_context_tokens=1024) == 0
+    shorter = {"llama_cpp_services": [SERVICE | {"arguments": llama_cpp_words(context_tokens=1024)}]}
+    assert boxes.changes("llama_cpp", **shorter) == 2 * len(boxes.twins)
+    assert boxes.changes("llama_cpp", **shorter) == 0
     for twin in boxes.twins:
         assert "--ctx-size 2048" in boxes.on(twin, "systemctl cat llama-server")
         assert boxes.call(twin, "http://127.0.0.1:8081/v1/models", token=ENGINE_KEY)[0] == 200
@@ -259,7 +253,7 @@ def test_a_file_written_by_a_run_that_died_before_the_restart_is_noticed(boxes: 
 
 
 def test_a_service_that_cannot_start_says_why(boxes: Boxes) -> None:
-    process = boxes.deploy("llama_cpp", llama_cpp_model_path="/srv/models/absent.gguf")
+    process = boxes.deploy("llama_cpp", llama_cpp_services=[SERVICE | {"model_path": "/srv/models/absent.gguf"}])
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "llama-server.service does not answer" in output

@@ -90,6 +90,7 @@ def test_the_site_outranks_the_controller() -> None:
         debian_security="http://site.example/security",
         python_index="https://site.example/simple",
         wheels=(),
+        builds="/srv/builds",
         check_valid_until=True,
     )
     assert resolve(site) == site

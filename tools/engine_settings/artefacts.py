@@ -11,10 +11,13 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from boxwright import mirrors
-from boxwright.model.engine_settings import Release
+from boxwright.model.engine_settings import Release, ReleaseSource
 from boxwright.model.site import Mirrors
+from boxwright.serving.llama_cpp_build import pinned_source, recipe
+from deploys.operations.builds import COMPILER_PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 _PLATFORMS = ("manylinux1_x86_64", "manylinux2014_x86_64", *(f"manylinux_2_{glibc}_x86_64" for glibc in (28, 31, 35)))
@@ -69,42 +72,90 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def llama_server(release: Release, cache: Path) -> list[str]:
+    """The command of a release's llama-server: built from the source that the table pins, or Debian's.
+
+    Debian's packages are unpacked into a root of their own. Building takes five minutes, once.
+    """
+    if release.source:
+        return [str(_built(release.version, release.source, cache) / "bin" / "llama-server")]
+    destination = cache / "llama.cpp"
+    if not (destination / "current").exists():
+        packages = {"packages": ["llama.cpp-tools"], "suites": ["forky", "sid"], "provided": ["debconf", "wget"]}
+        _unpack_debian(destination, "llama.cpp-tools", ["usr/bin/llama-server", "--version"], packages)
+    return ["chroot", str(destination / "current"), "/usr/bin/llama-server"]
+
+
 def llama_server_help(release: Release, cache: Path) -> str:
-    """What Debian's llama-server prints for `--help`. Its packages are unpacked into a root of their own.
+    """What a release's llama-server prints for `--help`.
 
     Raises:
         ArtefactError: It is another build than the table's.
     """
-    destination = cache / "llama.cpp"
-    if not (destination / "current").exists():
-        _unpack_debian(destination)
-    server = ["chroot", str(destination / "current"), "/usr/bin/llama-server"]
+    server = llama_server(release, cache)
     told = subprocess.run([*server, "--version"], capture_output=True, text=True, check=True)
     build = re.search(r"build (\d+)", told.stdout + told.stderr)
     if build is None or f"b{build[1]}" != release.version:
-        raise ArtefactError(f"the distribution has llama-server {build[1] if build else '?'}, not {release.version}")
+        raise ArtefactError(f"{server[0]} is llama-server {build[1] if build else '?'}, not {release.version}")
     return subprocess.run([*server, "--help"], capture_output=True, text=True, check=True).stdout
 
 
-def _unpack_debian(destination: Path) -> None:
+def _built(version: str, source: ReleaseSource, cache: Path) -> Path:
+    """The folder of a build for any processor, made by the programs that make it on boxes."""
+    final = cache / "llama.cpp-built" / version
+    if (final / "BUILD.json").exists():
+        return final
+    compilers, work = cache / "compilers", cache / "builds"
+    if not (compilers / "current").exists():
+        _unpack_debian(compilers, "g++-12", ["usr/bin/cmake", "--version"], COMPILER_PACKAGES)
+    build = recipe(version, source.commit[:9], pinned_source(source), (), None)
+    request = {
+        "key": version,
+        "work": str(work),
+        "source": build.source.model_dump(),
+        "compilers": str(compilers / "current"),
+        "mounts": [],
+        "cmake": build.cmake,
+        "targets": ["llama-server"],
+        "record": {"version": version},
+        "fetcher": str(ROOT / "templates" / "models" / "fetch_model"),
+        "python_index": mirrors.resolve(Mirrors()).python_index,
+        "proxy": None,
+        "no_proxy": [],
+    }
+    told = _run_program("built_program/build_program.py", request)
+    sha256 = told.split()[-2]
+    words = [str(work / f"{version}.tar.gz"), sha256, str(final.parent), version, "llama-server", "--version"]
+    program = ROOT / "templates" / "built_program" / "install_program.py"
+    done = subprocess.run([sys.executable, str(program), *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ArtefactError(done.stderr.strip())
+    return final
+
+
+def _unpack_debian(destination: Path, version_of: str, check: list[str], packages: dict[str, list[str]]) -> None:
     found = mirrors.resolve_debian(Mirrors())
     request = {
         "destination": str(destination),
         "mirror": found.debian,
         "check_valid_until": found.check_valid_until,
-        "suites": ["forky", "sid"],
-        "packages": ["llama.cpp-tools"],
         "with_dependencies": True,
-        "provided": ["debconf", "wget"],
-        "version_of": "llama.cpp-tools",
-        "check": ["usr/bin/llama-server", "--version"],
+        "version_of": version_of,
+        "check": check,
         "chroot": True,
         "proxy": None,
+        **packages,
     }
+    _run_program("debian_root/install_debian_root.py", request)
+
+
+def _run_program(template: str, request: dict[str, Any]) -> str:
+    """Run one of the programs of boxes here; return what it printed."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(request, file)
         file.flush()
-        program = ROOT / "templates" / "debian_root" / "install_debian_root.py"
-        done = subprocess.run([sys.executable, str(program), file.name], capture_output=True, text=True, check=False)
+        words = [sys.executable, str(ROOT / "templates" / template), file.name]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ArtefactError(done.stderr.strip())
+    return done.stdout

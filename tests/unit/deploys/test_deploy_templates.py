@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from deploys.operations.files import rendered
+import pytest
+
+from deploys.operations.files import rendered, systemd_argument, systemd_word
 from deploys.operations.services import until_serving
 
 REPOSITORY = Path(__file__).parents[3]
@@ -14,26 +16,74 @@ REPOSITORY = Path(__file__).parents[3]
 def unit(**changes: object) -> str:
     values = {
         "root": "/opt/engine",
+        "program": "/usr/bin/llama-server",
+        "user": "llama",
+        "words": ["--model", "/srv/models/m.gguf", "--port", "8081", "--no-slots"],
+        "environment": {},
         "key": "/etc/key",
-        "model_path": "/srv/models/m.gguf",
-        "model_alias": "m",
-        "port": 8081,
-        "context_tokens": 4096,
-        "parallel_requests": 2,
-        "threads": 3,
+        "models": "/srv/models",
+        "cards": False,
         "numa_policy": "default",
         "numa_nodes": [],
+        "placed_anew": [],
     }
     return rendered("llama_cpp/llama-server.service.j2", **{**values, **changes})
 
 
-def test_the_engine_is_closed_and_sized() -> None:
+def command_of(text: str) -> str:
+    """What systemd makes of the command line: lines that end in a backslash are one."""
+    return " ".join(text.replace("\\\n", " ").partition("ExecStart=")[2].partition("\n")[0].split())
+
+
+def test_the_engine_is_closed() -> None:
     text = unit()
-    for part in ("--host 127.0.0.1", "--ctx-size 8192", "--parallel 2", "--threads 3", "--no-slots", "--no-ui"):
-        assert part in text
-    assert "BindReadOnlyPaths=/srv/models\n" in text
+    assert command_of(text) == (
+        "/usr/bin/llama-server --model /srv/models/m.gguf --port 8081 --no-slots "
+        "--api-key-file ${CREDENTIALS_DIRECTORY}/api-key"
+    )
+    for line in ("RootDirectory=/opt/engine", "BindReadOnlyPaths=/srv/models", "PrivateDevices=yes"):
+        assert f"\n{line}\n" in text
     assert "RequiresMountsFor=/srv/models\n" in text  # and not the folder on the disk of the system under it
-    assert "--api-key-file ${CREDENTIALS_DIRECTORY}/api-key" in text
+    assert "DeviceAllow" not in text
+
+
+def test_an_engine_with_cards_sees_them_and_no_other_device() -> None:
+    text = unit(root="", program="/opt/built/bin/llama-server", cards=True, environment={"CUDA_VISIBLE_DEVICES": "0,1"})
+    assert "\nDevicePolicy=closed\nDeviceAllow=char-nvidia* rw\n" in text
+    assert "\nEnvironment=CUDA_VISIBLE_DEVICES=0,1\n" in text
+    assert "\nReadOnlyPaths=/srv/models\n" in text
+    for absent in ("RootDirectory", "PrivateDevices", "MemoryDenyWriteExecute", "SystemCallFilter"):
+        assert absent not in text
+
+
+def test_weights_leave_the_page_cache_before_nodes_are_read_for() -> None:
+    text = unit(placed_anew=["/srv/models/a-00001-of-00002.gguf", "/srv/models/a-00002-of-00002.gguf"])
+    lines = [line for line in text.splitlines() if line.startswith("ExecStartPre=")]
+    assert lines == [
+        f"ExecStartPre=+-/usr/bin/dd if=/srv/models/a-0000{n}-of-00002.gguf iflag=nocache count=0 status=none"
+        for n in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "argument"),
+    [
+        ("all", "all", "all"),
+        (r"\.ffn_.*_exps\.=CPU", r'"\\.ffn_.*_exps\\.=CPU"', r'"\\.ffn_.*_exps\\.=CPU"'),
+        ('a "b" %h $c', r'"a \"b\" %%h $c"', r'"a \"b\" %%h $$c"'),
+        ("", '""', '""'),
+        (";", '";"', '";"'),
+        ("-s", "-s", "-s"),
+    ],
+)
+def test_words_of_units_stay_what_they_are(text: str, word: str, argument: str) -> None:
+    assert systemd_word(text) == word
+    assert systemd_argument(text) == argument
+
+
+def test_a_word_with_a_line_break_stands_in_no_unit() -> None:
+    with pytest.raises(ValueError, match="cannot stand in a unit"):
+        systemd_word("a\nExecStart=/bin/sh")
 
 
 def test_the_engine_is_bound_to_its_nodes_where_the_profile_says_so() -> None:

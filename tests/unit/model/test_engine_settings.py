@@ -84,7 +84,7 @@ def test_what_the_tables_hold() -> None:
     assert flags["vllm"]["0.10.2"] == 176
     assert flags["vllm"]["0.33.0"] == 320
     assert flags["sglang_kt"] == {"0.7.2": 347}
-    assert flags["llama_cpp"] == {"b11669": 252}
+    assert flags["llama_cpp"] == {"b11312": 249, "b11669": 252}
     entries = [entry for entry in KT.settings if entry.kind == "flag"]
     assert sum(1 + len(entry.aliases) for entry in entries) == 357
 
@@ -215,7 +215,7 @@ def test_what_the_tables_hold() -> None:
             LLAMA,
             "b11669",
             {"--mlock": True},
-            "'--mlock' is gone from llama_cpp since before b11669",
+            "'--mlock' is gone from llama_cpp since before b11312",
             "Write --load-mode: mmap+mlock.",
         ),
         (
@@ -229,8 +229,8 @@ def test_what_the_tables_hold() -> None:
             LLAMA,
             "b9999",
             {},
-            "llama_cpp b9999 is older than b11669, the oldest release whose settings are known",
-            "Take b11669.",
+            "llama_cpp b9999 is older than b11312, the oldest release whose settings are known",
+            "Take one from b11312 to b11669.",
         ),
         (
             KT,
@@ -384,13 +384,14 @@ def test_hostile_names_and_values_end_as_problems(settings: dict[str, Any]) -> N
     assert len(problems) <= 2 * len(settings)
 
 
-def test_the_flags_that_our_unit_writes_are_those_of_the_release() -> None:
+def test_the_flags_that_our_deploy_writes_are_those_of_every_release() -> None:
+    texts = [(ROOT / name).read_text() for name in ("deploys/llama_cpp.py", "boxwright/serving/llama_cpp.py")]
     unit = (ROOT / "templates" / "llama_cpp" / "llama-server.service.j2").read_text()
-    command = unit[unit.index("ExecStart=") : unit.index("Environment=")]
-    flags = re.findall(r"(?<=\s)--[a-z-]+", command)
-    opposites = {entry.opposite for name in LLAMA.names("b11669") if (entry := LLAMA.find(name, "b11669"))}
-    assert len(flags) > 10
-    assert [flag for flag in flags if flag not in opposites and LLAMA.find(flag, "b11669") is None] == []
+    flags = {flag for text in texts for flag in re.findall(r'"(--[a-z-]+)"', text)} - {"--version"}
+    flags |= set(re.findall(r"(?<=\s)--[a-z-]+", unit[unit.index("ExecStart=") : unit.index("Environment=")]))
+    assert len(flags) > 20
+    unknown = {version: [flag for flag in flags if LLAMA.find(flag, version) is None] for version in LLAMA.versions}
+    assert unknown == {"b11312": [], "b11669": []}
 
 
 # Read by libraries of Open WebUI, or by our own start-up.
@@ -409,7 +410,7 @@ def test_the_variables_that_our_chat_page_is_given_are_those_of_the_release() ->
     ("edit", "message"),
     [
         (("--perf, type: boolean", "--perf, type: bool"), "'bool' is not one of boolean, integer"),
-        (("releases:\n  - {version: b11669}", "releases: []"), "releases: tuple should have at least 1 item"),
+        (("  - version: b11312\n", "  - version: b11670\n"), "releases: not in ascending order, or one stands twice"),
         (
             ('--mlock: {absent: before, instead: "Write --load-mode: mmap+mlock."}', "--mlok: {}"),
             "'--mlok' is no setting",

@@ -23,6 +23,7 @@ MIRRORS = Mirrors(
     debian="http://mirror.example/debian",
     debian_security="http://mirror.example/security",
     python_index="https://mirror.example/simple",
+    builds="/shelf",
 )
 SECRETS = HostSecrets(
     api_password=SecretStr("api-password"),
@@ -87,10 +88,11 @@ def test_deploys_are_named_and_agree_with_the_gateway() -> None:
         for unit in role_variables(made, made.hosts[0], SECRETS, (), None)
         for key, value in named(unit).items()
     }
-    assert roles["gateway_engine_url"] == f"http://127.0.0.1:{deploys['llama_cpp_port']}"
+    (service,) = deploys["llama_cpp_services"]
+    assert roles["gateway_engine_url"] == f"http://127.0.0.1:{service['port']}"
     assert roles["gateway_chat_page_url"] == f"http://127.0.0.1:{deploys['open_webui_port']}"
     assert deploys["llama_cpp_api_key"] == roles["gateway_engine_key"] == deploys["open_webui_engine_key"]
-    assert deploys["llama_cpp_model_path"].startswith(deploys["models_builds"][0]["directory"] + "/")
+    assert service["model_path"].startswith(deploys["models_builds"][0]["directory"] + "/")
     assert public_url(made, made.hosts[0]) == "https://192.0.2.7"
 
 

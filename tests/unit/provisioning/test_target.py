@@ -150,5 +150,5 @@ def test_a_stack_that_cannot_run_is_refused_before_anything_is_contacted(tmp_pat
     path.write_text(f"{text}  engine_settings: {{mlock: true}}\n")
     with pytest.raises(BadInputError) as refused:
         choose(Choice(str(path), site=twins))
-    assert refused.value.message == "engine_settings: '--mlock' is gone from llama_cpp since before b11669"
+    assert refused.value.message == "engine_settings: '--mlock' is gone from llama_cpp since before b11312"
     assert refused.value.hint == "Write --load-mode: mmap+mlock."

@@ -6,6 +6,7 @@ root.
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,10 @@ from boxwright import places
 from boxwright.model.catalogues import INVENTORIES, load_engine, load_models, load_profile, profile_names
 from boxwright.model.engine_settings import EngineTable, arguments
 from boxwright.model.setting import Setting, Value
-from boxwright.model.stack import Parallelism
+from boxwright.model.stack import Parallelism, Service
+from boxwright.model.weights import weights_of
+from boxwright.serving.llama_cpp import llama_cpp_settings, placement
+from boxwright.serving.offload import GIB
 from boxwright.serving.vllm import Node, vllm_settings
 from tools.engine_settings import artefacts, files, readers
 
@@ -86,18 +90,38 @@ def test_what_boxwright_tells_vllm_is_taken_by_its_release(name: str) -> None:
     assert readers.refused("vllm", artefacts.wheel("vllm", release, cache()), commands) == []
 
 
-def test_llama_server_takes_every_flag_as_it_is_written() -> None:
+@pytest.mark.parametrize("version", load_engine("llama_cpp").versions)
+def test_llama_server_takes_every_flag_as_it_is_written(version: str, tmp_path: Path) -> None:
     table = load_engine("llama_cpp")
-    assert artefacts.llama_server_help(table.releases[-1], cache())
-    commands = [words for words in written(table, table.versions[-1]) if words[0] not in NOT_TRIED]
-    server = ["chroot", str(cache() / "llama.cpp" / "current"), "/usr/bin/llama-server"]
+    (release,) = (one for one in table.releases if one.version == version)
+    assert artefacts.llama_server_help(release, cache())
+    commands = [words for words in written(table, version) if words[0] not in NOT_TRIED]
+    commands += [tuple(settings) for settings in told_to_llama_cpp(table, version)]
+    server = artefacts.llama_server(release, cache())
     refused = []
     for words in commands:
-        done = subprocess.run([*server, *words, "--version"], capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode or "build 11669" not in done.stdout + done.stderr:
+        there = [word.replace("/MANIFEST", __file__) if server[0] != "chroot" else word for word in words]
+        words_and_end = [*server, *there, "--version"]
+        done = subprocess.run(  # some flags name a file that is made at once
+            words_and_end, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.returncode or f"build {version[1:]}" not in done.stdout + done.stderr:
             refused.append(words)
     assert len(commands) > 300
     assert refused == []
+
+
+def told_to_llama_cpp(table: EngineTable, version: str) -> Iterator[tuple[str, ...]]:
+    """What Boxwright tells it for boxes of every kind: cards, experts in main memory, nodes."""
+    hardware = [load_profile(name).hardware for name in ("lab", "1xv100", "1x4090-kt", "4x4090")]
+    models = [("smollm2", None), ("deepseek-r1-distill-qwen-7b", None), ("deepseek-r1-0528", "ud-q2_k_xl")]
+    for box, (model, build) in itertools.product(hardware, models):
+        service = Service(model=model, build=build, engine="llama_cpp", context_tokens=4096)
+        weights = weights_of(service, load_models())
+        cards = tuple(int(group.memory_gib * GIB) for group in box.accelerators for _ in range(group.count))
+        placed = placement(service, weights, cards, {})
+        settings = llama_cpp_settings(service, weights, box, placed, built=True, cards=bool(cards))
+        yield arguments(table, version, settings)
 
 
 def cache() -> Path:

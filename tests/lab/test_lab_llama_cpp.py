@@ -1,0 +1,161 @@
+"""llama.cpp by the plain pyinfra command: several instances, their weights in pieces, and builds from source."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from deploy_bench import Boxes, deploy_bench, llama_cpp_data, llama_cpp_service, models_data
+
+from boxwright.lab import Lab, TwinSpec
+from boxwright.mirrors import resolve
+from boxwright.model.catalogues import load_models
+from boxwright.model.hardware import Cpu, Hardware
+from boxwright.model.site import Mirrors
+
+pytestmark = pytest.mark.lab
+
+HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=4)
+KEY = "lab-engine-key-31ce"
+FOLDER = "/srv/models/smollm2"
+# A name in which the shell, systemd and JSON each would find something.
+ODD = 'odd "$HOME" %h \\ name'
+SECOND = llama_cpp_service(
+    unit="llama-server-second", port=8001, model_name=ODD, environment={"LAB_WORD": ODD, "LLAMA_ARG_NO_PERF": "1"}
+)
+
+
+def data(lab: Lab) -> dict[str, Any]:
+    model, mirrors = load_models().find("smollm2"), resolve(Mirrors())
+    assert model
+    return {
+        **models_data(lab, FOLDER, [file.model_dump() for file in model.builds[0].files]),
+        **llama_cpp_data(lab, KEY, [llama_cpp_service(), SECOND]),
+        "gguf_files": [],
+        "gguf_debian_mirror": mirrors.debian,
+        "gguf_debian_check_valid_until": mirrors.check_valid_until,
+        "gguf_proxy": lab.proxy_url,
+    }
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
+    specs = [TwinSpec("l12", "debian-12", HARDWARE)]
+    with deploy_bench("test-llama", specs, tmp_path_factory.mktemp("llama")) as made:
+        made.data = data(made.lab)
+        yield made
+
+
+def capital_of_france(boxes: Boxes, port: int) -> str:
+    (twin,) = boxes.twins
+    question = {
+        "messages": [{"role": "user", "content": "What is the capital of France? Answer in one word."}],
+        "temperature": 0,
+        "max_tokens": 24,
+    }
+    status, answer = boxes.call(twin, f"http://127.0.0.1:{port}/v1/chat/completions", question, KEY)
+    assert status == 200, answer
+    return str(answer["choices"][0]["message"]["content"])
+
+
+def test_two_instances_serve_side_by_side(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    assert boxes.changes("models")
+    assert boxes.changes("llama_cpp")
+    assert boxes.changes("llama_cpp") == 0
+    for port in (8000, 8001):
+        assert "Paris" in capital_of_france(boxes, port)
+        assert boxes.call(twin, f"http://127.0.0.1:{port}/v1/chat/completions", {})[0] == 401
+    _, models = boxes.call(twin, "http://127.0.0.1:8001/v1/models", token=KEY)
+    assert [model["id"] for model in models["data"]] == [ODD]
+    process = "$(systemctl show --property=MainPID --value llama-server-second)"
+    variables = boxes.on(twin, f"tr '\\0' '\\n' < /proc/{process}/environ").splitlines()
+    assert f"LAB_WORD={ODD}" in variables
+    modes = boxes.on(twin, "stat -c '%a %U' /etc/llama-server /etc/llama-server-second /etc/llama-server*/api-key")
+    assert modes.splitlines() == ["700 root", "700 root", "600 root", "600 root"]
+
+
+def test_weights_are_read_anew_where_nodes_matter(boxes: Boxes) -> None:
+    """The controller has one node, so that nothing moves; that the page cache lets go of the file can be shown."""
+    (twin,) = boxes.twins
+    file = SECOND["model_path"]
+    cached = f"fincore --bytes --noheadings --output RES {file}"
+    boxes.on(twin, f"systemctl stop llama-server llama-server-second; cat {file} > /dev/null")
+    assert int(boxes.on(twin, cached)) > 90_000_000
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service(placed_anew=[file])])
+    assert "status=0/SUCCESS" in boxes.on(twin, "systemctl status llama-server | grep -A1 ExecStartPre=")
+    boxes.on(twin, f"systemctl stop llama-server; cat {file} > /dev/null")
+    command = boxes.on(twin, "systemctl show --property=ExecStartPre --value llama-server")
+    words = command.partition("argv[]=")[2].partition(" ; ")[0]
+    assert words.startswith("/usr/bin/dd if=/srv/models/")
+    boxes.on(twin, words)
+    assert int(boxes.on(twin, cached)) == 0
+
+
+def test_an_instance_that_is_wanted_no_more_ends_and_leaves_nothing(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    boxes.changes("llama_cpp")
+    assert "Paris" in capital_of_france(boxes, 8001)
+    boxes.on(twin, "cp /etc/systemd/system/llama-server-second.service /run/kept")
+    boxes.on(twin, "printf '[Service]\\nExecStart=/bin/true\\n' > /etc/systemd/system/llama-server-mine.service")
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()]) == 1
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()]) == 0
+    left = boxes.on(twin, "ls -d /etc/llama-server* /etc/systemd/system/llama-server*; ss -Hlnt | grep -c 8001 || :")
+    assert left.split() == [
+        "/etc/llama-server",
+        "/etc/systemd/system/llama-server-mine.service",  # somebody else's
+        "/etc/systemd/system/llama-server.service",
+        "0",
+    ]
+    assert "Paris" in capital_of_france(boxes, 8000)
+
+
+def test_shards_are_served_by_the_first_and_merged_into_one(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    whole = llama_cpp_service()["model_path"]
+    split = {"source": whole, "destination": "/srv/models/smollm2/shards", "largest_mb": 40}
+    assert boxes.changes("gguf", gguf_files=[split])
+    assert boxes.changes("gguf", gguf_files=[split]) == 0
+    shards = boxes.on(twin, "ls /srv/models/smollm2/shards").split()
+    assert len(shards) == 3
+    assert shards[0].endswith("-00001-of-00003.gguf")
+    first = f"/srv/models/smollm2/shards/{shards[0]}"
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service(model_path=first)])
+    assert "Paris" in capital_of_france(boxes, 8000)
+    merged = {"source": first, "destination": "/srv/models/smollm2/merged", "largest_mb": None}
+    assert boxes.changes("gguf", gguf_files=[merged]) == 1
+    assert boxes.changes("gguf", gguf_files=[merged]) == 0
+    (name,) = boxes.on(twin, "ls /srv/models/smollm2/merged").split()
+    place = f"/srv/models/smollm2/merged/{name}"
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service(model_path=place)])
+    assert "Paris" in capital_of_france(boxes, 8000)
+    size, _, sha256 = boxes.on(twin, f"cat /srv/models/smollm2/merged/.{name}.verified").split()
+    assert boxes.on(twin, f"stat -c %s {place}; sha256sum {place} | cut -d' ' -f1").split() == [size, sha256]
+    assert abs(int(size) - int(boxes.on(twin, f"stat -c %s {whole}"))) < 4096  # the same tensors, and a few keys
+
+
+def test_a_missing_shard_is_named_and_nothing_is_left_half_done(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    boxes.on(twin, "cp -r /srv/models/smollm2/shards /srv/models/broken && rm /srv/models/broken/*-00002-of-*.gguf")
+    first = boxes.on(twin, "ls /srv/models/broken/*-00001-of-*.gguf").strip()
+    process = boxes.deploy("gguf", gguf_files=[{"source": first, "destination": "/srv/models/x", "largest_mb": None}])
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "lacks" in output
+    assert "-00002-of-00003.gguf" in output
+    assert boxes.on(twin, "ls -A /srv/models").split() == [".reshape.lock", "broken", "smollm2"]
+
+
+def test_what_the_merger_tells_can_be_pinned(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    first = boxes.on(twin, "ls /srv/models/smollm2/shards/*-00001-of-*.gguf").strip()
+    tool = "/opt/boxwright/gguf-tools/current"
+    words = [f"{tool}/lib64/ld-linux-x86-64.so.2", "--library-path", f"{tool}/usr/lib/x86_64-linux-gnu"]
+    words += [f"{tool}/usr/bin/llama-gguf-split"]
+    told = boxes.on(twin, shlex.join(["/usr/local/lib/boxwright/reshape-gguf", first, "/srv/again", "merge", *words]))
+    line = json.loads(told)
+    assert set(line) == {"name", "bytes", "sha256"}
+    assert line["sha256"] in boxes.on(twin, "cat /srv/models/smollm2/merged/.*.verified")  # the same bytes every time
