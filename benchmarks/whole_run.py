@@ -3,9 +3,9 @@
     python benchmarks/whole_run.py [--hosts 1] [--runs 5]
 
 Boots container twins and provisions them from nothing by `./invoke provision`, then times in turn runs in which
-nothing is left to do: Boxwright's (without verification, which the others do not have), and the same roles and deploys
-with the same variables by the two plain commands, one after the other, each with as many forks as there are hosts. Watches
-the memory of the controller's processes meanwhile. Prints a table; needs root.
+nothing is left to do: Boxwright's (without verification, which the others do not have), and the same roles and
+deploys with the same variables by the two plain commands, one after the other, each with as many forks as there are
+hosts. Watches the memory of the controller's processes meanwhile. Prints a table; needs root.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,13 +103,11 @@ def test_a_build_is_fetched_once_and_told_while_it_comes(box: Box, hub: Hub) -> 
 def test_progress_is_an_event_when_it_happens_and_not_at_the_end(box: Box, hub: Hub) -> None:
     hub.wrong.pause_per_block_s = 0.3
     worker = start({"hosts": [box.host()], "deploys": [box.deploy(SITE)]})
-    begin = time.monotonic()
     assert worker.stdout
     for line in worker.stdout:
         event = json.loads(line)
         if event["message"].endswith("left"):
             break
-    assert time.monotonic() - begin < 9
     assert worker.poll() is None
     hub.wrong.pause_per_block_s = 0
     assert finish(worker).rc == 0
