@@ -23,6 +23,10 @@ _HELP = {
     "profile_file": "print a profile file made from what was found, and nothing else",
     "topic": "profile or site",
     "name": "name of the secret; without it, all",
+    "model": "a model: an id or alias of ./invoke models",
+    "build": "one build of the model",
+    "hub": "huggingface, modelscope or ollama; without it, the first that has the build",
+    "revision": "branch, tag or commit of the hub's repository; without it, the newest",
     "fast": "leave out the tests that boot twins",
     "on_demand": "only the tests that take long and are left out otherwise",
     "only": "a pytest expression, as for pytest -k",
@@ -122,6 +126,38 @@ def secrets_show(console, site="lab", host="", name=""):
 
 
 @_verb
+def models_list(console, profile="", site="", host=""):
+    """List the models that are known; with --profile and --site, those that lie on boxes."""
+    from boxwright.weights import verbs
+
+    return verbs.show(console, profile=profile, site=site, host=host)
+
+
+@_verb
+def models_pin(console, model, build="", site="", hub="", revision=""):
+    """Ask a hub for sizes and digests of a build, and print them ready for the catalogue."""
+    from boxwright.weights import verbs
+
+    return verbs.pin_build(console, model=model, build=build, site=site, hub=hub, revision=revision)
+
+
+@_verb
+def models_remove(console, profile, model, site="", host="", build="", yes=False):
+    """Remove a model that the profile does not serve from its boxes, after a question."""
+    from boxwright.weights import verbs
+
+    return verbs.remove(console, profile=profile, site=site, host=host, model=model, build=build, yes=yes)
+
+
+@_verb
+def models_clean(console, profile, site="", host="", yes=False):
+    """Remove every model that the profile does not serve from its boxes, after a question."""
+    from boxwright.weights import verbs
+
+    return verbs.clean(console, profile=profile, site=site, host=host, yes=yes)
+
+
+@_verb
 def lab_up(console, profile="lab", site="lab", count=0, distribution=""):
     """Boot the throw-away hosts of a site on this machine."""
     from boxwright.lab import verbs
@@ -192,5 +228,8 @@ def lint(console):
 
 
 namespace = Collection(plan, provision, verify, detect, profiles, docs, doctor, test, lint)
+models = Collection("models", pin=models_pin, remove=models_remove, clean=models_clean)
+models.add_task(models_list, name="list", default=True)
+namespace.add_collection(models)
 namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh))
 namespace.add_collection(Collection("secrets", show=secrets_show))

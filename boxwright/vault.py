@@ -71,12 +71,20 @@ def resolve(site: Site, *, vault_path: Path | None = None) -> dict[str, HostSecr
     shared = {name: _read(reference, name) for name, reference in references.items() if reference != "vault"}
     if site.certificate is not None:
         shared["tls_private_key"] = _read(site.certificate.private_key, "certificate.private_key")
-    for name in TOKEN_NAMES:
-        if reference := getattr(site.secrets, name):
-            shared[name] = _read(reference, name)
+    shared |= hub_tokens(site)
     kept = [name for name, reference in references.items() if reference == "vault"]
     own = _kept(vault_path or vault_file(site.name), [host.name for host in site.hosts], kept)
     return {host.name: HostSecrets(**shared, **own[host.name]) for host in site.hosts}
+
+
+def hub_tokens(site: Site) -> dict[str, SecretStr]:
+    """The tokens that a site has of model hubs, by the names that its secrets have for them.
+
+    Raises:
+        BadInputError: A reference leads nowhere.
+    """
+    references = {name: getattr(site.secrets, name) for name in TOKEN_NAMES}
+    return {name: _read(reference, name) for name, reference in references.items() if reference}
 
 
 def vault_file(site_name: str) -> Path:

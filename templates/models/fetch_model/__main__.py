@@ -57,6 +57,7 @@ class Fetch:
         with self._alone():
             missing = [one for one in self.wanted if not complete(one, self.work.meter)]
             self._require_space(missing)
+            self.work.meter.expect(sum(one.bytes for one in missing))
             self._run_all(list(self._tasks(missing)))
 
     def _tasks(self, missing: list[Wanted]) -> Iterator[Any]:

