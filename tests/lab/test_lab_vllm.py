@@ -19,7 +19,8 @@ from boxwright.model.site import Mirrors
 from boxwright.model.stack import Parallelism, Service
 from boxwright.serving.vllm import Node, vllm_environment, vllm_settings
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+# A gigabyte of wheels and some minutes: on demand.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(1500)]
 
 HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=12)
 VERSION = "0.32.0"
