@@ -136,7 +136,7 @@ def _applies(item: pytest.Item, host: VerifyHost) -> bool:
     """Whether the profile promises what the check is about: no chat page, no checks of the chat page."""
     marker = item.get_closest_marker("check")
     needs = marker.kwargs.get("needs") if marker else None
-    return needs is None or getattr(host, needs) is not None
+    return needs is None or bool(getattr(host, needs))
 
 
 def _planned(item: pytest.Item) -> PlannedCheck:

@@ -245,6 +245,7 @@ def test_secrets_are_taken_out_of_evidence(suite: Suite) -> None:
 
 def test_checks_of_what_the_profile_does_not_promise_are_not_planned(suite: Suite) -> None:
     suite.add("a.page", 'evidence("seen")', more=', needs="chat_url"')
+    suite.add("a.engine", 'evidence("seen")', more=', needs="ollama"')  # no service of it: an empty list
     suite.add("a.pass", 'evidence("seen")')
     assert set(suite.run()) == {"a.pass"}
     assert set(suite.run(make_host(chat_url="https://192.0.2.1/"))) == {"a.page", "a.pass"}
