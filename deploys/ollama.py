@@ -21,6 +21,7 @@ data = host.data
 USER = "ollama"
 DESTINATION = "/opt/boxwright/ollama"
 UNITS = "/etc/systemd/system"
+METRICS = "/var/lib/prometheus/node-exporter"  # where the node exporter reads what others measured
 ARCHIVE = data.ollama_archive
 RELEASE = ARCHIVE["version"]
 VERSION = f"{RELEASE}-{ARCHIVE['sha256'][:12]}"
@@ -103,6 +104,7 @@ instances, written = [], []
 for service in data.ollama_services:
     unit, settings = service["unit"], f"/etc/{service['unit']}"
     guard, table = f"{unit}-guard", f"boxwright_{unit.replace('-', '_')}"
+    measure = f"{unit}-measure"
     drop_ins, rules = f"{UNITS}/{unit}.service.d", f"{settings}/guard.nft"
     files.directory(name=f"Make the folder of {unit}'s settings", path=settings, user="root", group="root", mode="755")
     files.directory(name=f"Make the folder of {unit}'s drop-in", path=drop_ins, user="root", group="root", mode="755")
@@ -130,9 +132,21 @@ for service in data.ollama_services:
         ),
         rules: rendered("ollama/guard.nft.j2", table=table, port=service["port"]),
         f"{UNITS}/{guard}.service": rendered("ollama/guard.service.j2", unit=unit, table=table, rules=rules),
+        f"{UNITS}/{measure}.service": rendered(
+            "ollama/measure.service.j2",
+            unit=unit,
+            runner=RUNNER,
+            port=service["port"],
+            placement=service["placement"],
+            metrics=METRICS,
+        ),
+        f"{UNITS}/{measure}.timer": rendered("ollama/measure.timer.j2", unit=unit),
         f"{settings}/Modelfile": f"{service['modelfile'].strip()}\n",
     }
-    titles = ("the unit", "the settings", "the rules", "the unit of the rules", "the Modelfile")
+    titles = (
+        *("the unit", "the settings", "the rules", "the unit of the rules"),
+        *("the unit of the measurement", "the timer of the measurement", "the Modelfile"),
+    )
     written += [
         written_file(name=f"Write {title} of {unit}", content=text, dest=path)
         for title, (path, text) in zip(titles, texts.items(), strict=True)
@@ -142,6 +156,8 @@ for service in data.ollama_services:
             "unit": unit,
             "guard": guard,
             "table": table,
+            "measure": measure,
+            "measured": f"{METRICS}/boxwright_{unit}.prom",
             "port": service["port"],
             "store": service["store"],
             "record": f"/var/lib/boxwright/ollama/{unit}.json",

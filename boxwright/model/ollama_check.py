@@ -23,8 +23,8 @@ def check_ollama(profile: Profile, version: str, weights: Weights | None) -> tup
         whole = [one.name for one in ggufs if one.shards == 1 or len(one.files) == 1]
         other = f", or take a build of one file, such as {whole[0]}" if whole else ""
         instead = (
-            f"Set stack.engine_version to {GROUPS_SHARDS} or later{other}. Or merge the files by llama-gguf-split "
-            "--merge, and name the merged one as a build of a catalogue of your own."
+            f"Set stack.engine_version to {GROUPS_SHARDS} or later{other}. Or merge the files by "
+            "the deploy gguf, and name the merged one as a build of a catalogue of your own."
         )
         return f"{weights.name} is {shards} files, and ollama {version} takes one", instead
     driver = profile.nvidia_driver

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import pytest
+from testinfra.host import Host
 
 from boxwright.model.ollama import DEFAULT_RELEASE
 from boxwright.model.stack import Service
@@ -27,6 +30,8 @@ strangers = [path for path in ("/usr/local/bin/ollama", "/usr/bin/ollama") if pa
 simulated = pathlib.Path("/opt/boxwright/ollama/current/SIMULATED").exists()
 json.dump({"instances": told, "strangers": strangers, "simulated": simulated}, sys.stdout)
 """
+
+PROMETHEUS = "http://127.0.0.1:9090/api/v1/query?query="
 
 Told = dict[str, Any]
 
@@ -68,6 +73,27 @@ def test_residency(target: VerifyHost, told: Told, evidence: Evidence) -> None:
             wrong = _misplaced(target, service, one["size"], one["size_vram"])
             assert not wrong, f"{service.unit}: {one['name']} {wrong}"
             evidence(f"{one['name']}: {one['size_vram'] / 1e9:.2f} of {one['size'] / 1e9:.2f} GB on cards")
+
+
+@pytest.mark.check(
+    id="ollama.watched",
+    title="Prometheus knows whether Ollama answers and where its model lies",
+    severity="major",
+    remedy="On the box: systemctl list-timers; journalctl -u with the engine's unit and -measure.",
+    needs="ollama",
+)
+def test_it_is_watched(host: Host, target: VerifyHost, evidence: Evidence) -> None:
+    # Of a box that has just been provisioned, the timer, the exporter and Prometheus have each to come round once.
+    deadline = time.monotonic() + 75 + target.profile.monitoring.scrape_interval_s
+    wanted = {service.unit for service in target.ollama}
+    while True:
+        answer = host.check_output("curl -s --fail --noproxy '*' --max-time 10 %s", f"{PROMETHEUS}boxwright_engine_up")
+        found = {one["metric"]["unit"]: one["value"][1] for one in json.loads(answer)["data"]["result"]}
+        if wanted <= set(found) or time.monotonic() > deadline:
+            break
+        time.sleep(2)
+    assert {unit: found.get(unit) for unit in wanted} == dict.fromkeys(wanted, "1"), f"Prometheus knows of {found}"
+    evidence(f"boxwright_engine_up is 1 for {', '.join(sorted(wanted))}")
 
 
 def _stays(service: Service) -> bool:

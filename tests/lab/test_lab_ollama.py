@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,11 @@ import pytest
 from deploy_bench import Boxes, deploy_bench, models_data
 
 from boxwright.lab import RunningTwin, TwinSpec
-from boxwright.lab.vendors.ollama import simulated_ollama
+from boxwright.lab.vendors.ollama import debian_llama_cpp, simulated_ollama
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
 from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.ollama import OllamaArtefact, archive_of
-from boxwright.model.site import Artefacts, Host, Site
+from boxwright.model.site import Artefacts, Host, Mirrors, Site
 from boxwright.model.stack import Service
 from boxwright.model.variables import revealed
 from boxwright.model.weights import weights_of
@@ -316,6 +317,62 @@ def test_a_second_instance_has_its_own_port_and_unit_and_goes_when_it_is_not_wan
     assert ollama.on("systemctl is-active ollama-helper || true").strip() == "inactive"
     assert ollama.on("ls /etc/systemd/system | grep helper || true") == ""
     assert ollama.serves == NEW
+
+
+@pytest.fixture(scope="module")
+def shards(ollama: Ollama, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The weights in three files, split by the real llama-gguf-split, as a fetched build of the box."""
+    folder = tmp_path_factory.mktemp("shards")
+    whole = folder / "whole.gguf"
+    with whole.open("wb") as target:
+        ssh = ["ssh", "-i", str(ollama.twin.key), "-o", f"UserKnownHostsFile={ollama.twin.known_hosts}"]
+        asked = [*ssh, "-p", str(ollama.twin.port), f"root@{ollama.twin.address}"]
+        subprocess.run([*asked, f"cat {FOLDER}/{WEIGHTS.build.files[0].name}"], stdout=target, check=True)
+    root = debian_llama_cpp("llama.cpp-tools-extra", "llama-gguf-split", print, Mirrors())
+    libraries = root / "usr/lib/x86_64-linux-gnu"
+    running = [libraries / "ld-linux-x86-64.so.2", "--library-path", f"{libraries}:{libraries}/llama"]
+    splitting = [*running, root / "usr/bin/llama-gguf-split", "--split", "--split-max-tensors", "120"]
+    subprocess.run([*splitting, whole, folder / "m"], check=True, capture_output=True)
+    files = []
+    for path in sorted(folder.glob("m-0*.gguf")):
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        files.append({"name": path.name, "bytes": path.stat().st_size, "sha256": digest})
+    told = models_data(ollama.boxes.lab, "/srv/models/m/split", files)
+    assert ollama.boxes.changes("models", **told | {"models_controller_folders": [str(folder)]})
+    return files
+
+
+def test_shards_are_registered_from_their_folder(ollama: Ollama, shards: list[dict[str, Any]]) -> None:
+    assert len(shards) == 3
+    weights = [
+        {"path": f"/srv/models/m/split/{file['name']}", "sha256": file["sha256"], "bytes": file["bytes"]}
+        for file in shards
+    ]
+    told = {"names": ["shards"], "weights": weights, "modelfile": "FROM /srv/models/m/split"}
+    assert ollama.changes(ollama.new, **told)
+    answer = ollama.asks("/v1/chat/completions", QUESTION | {"model": "shards"})
+    assert "Paris" in answer["choices"][0]["message"]["content"]
+    links = ollama.on("stat -c %h /srv/models/m/split/*.gguf").split()
+    assert links == ["2", "2", "2"]
+    assert ollama.changes(ollama.new, **told) == 0
+    assert ollama.changes(ollama.new)
+    assert ollama.serves == NEW
+
+
+def test_on_another_disk_weights_are_copied_where_there_is_room(ollama: Ollama) -> None:
+    elsewhere = {"store": "/srv/other/ollama", "environment": {"OLLAMA_MODELS": "/srv/other/ollama"}}
+    ollama.on("mkdir -p /srv/other && mount -t tmpfs -o size=400m tmpfs /srv/other")
+    output = ollama.refused(ollama.new, **elsewhere)
+    assert "for Ollama writes its files anew" in output
+    assert f"Ollama {NEW} serves again" in output
+    ollama.on("umount /srv/other && mount -t tmpfs -o size=900m tmpfs /srv/other")
+    assert ollama.changes(ollama.new, **elsewhere)
+    blob = f"/srv/other/ollama/blobs/sha256-{WEIGHTS.build.files[0].sha256}"
+    assert ollama.on(f"stat -c '%U %s' {blob}").split() == ["ollama", str(WEIGHTS.build.files[0].bytes)]
+    assert ollama.serves == NEW
+    assert ollama.changes(ollama.new)
+    ollama.on("umount /srv/other")
 
 
 def test_a_killed_run_is_made_good_by_the_next_one(ollama: Ollama) -> None:

@@ -168,6 +168,7 @@ def of_deploys() -> Iterator[Text]:
         yield _unit("llama_cpp/llama-server.service.j2", **llama, **numa)
         for cards in (True, False):
             yield _unit("vllm/vllm.service.j2", **vllm, **numa, cards=cards, peers=["192.0.2.8"] if cards else [])
+    yield from _of_ollama()
     for one_shot in (True, False):
         yield _unit(
             "open_webui/open-webui.service.j2",
@@ -180,6 +181,29 @@ def of_deploys() -> Iterator[Text]:
             state="/var/lib/open-webui",
             settings="/etc/open-webui",
         )
+
+
+def _of_ollama() -> Iterator[Text]:
+    unit, table = "ollama-helper", "boxwright_ollama_helper"
+    runner, metrics = "/usr/local/lib/boxwright/run-ollama.d", "/var/lib/prometheus/node-exporter"
+    for cards in (True, False):
+        yield _unit(
+            "ollama/ollama.service.j2",
+            unit=unit,
+            user="ollama",
+            table=table,
+            program="/opt/boxwright/ollama",
+            runner=runner,
+            port=8001,
+            name="m",
+            purpose="chat",
+            patience_s=300,
+            cards=cards,
+        )
+    yield _unit("ollama/guard.nft.j2", table=table, port=8001)
+    yield _unit("ollama/guard.service.j2", unit=unit, table=table, rules=f"/etc/{unit}/guard.nft")
+    told = {"unit": unit, "runner": runner, "port": 8001, "placement": "cards", "metrics": metrics}
+    yield _unit("ollama/measure.service.j2", **told)
 
 
 def _unit(template: str, **values: object) -> Text:

@@ -80,7 +80,7 @@ def simulated_ollama(
     Raises:
         LabError: A tool is missing, or Debian's packages cannot be had.
     """
-    llama = _llama_server(mirrors or Mirrors(), progress)
+    llama = debian_llama_cpp("llama.cpp-tools", "llama-server", progress, mirrors or Mirrors())
     told = {"version": version, "serve": serve, "on_cards": on_cards}
     mark = hashlib.sha256(
         _PROGRAM.read_bytes() + _SERVER.read_bytes() + _LAUNCHER.encode() + json.dumps([told, llama.name]).encode()
@@ -101,27 +101,37 @@ def _cache() -> Path:
     return folder
 
 
-def _llama_server(mirrors: Mirrors, progress: Callable[[str], None]) -> Path:
-    """Debian's llama-server and what it needs, unpacked; fetched once."""
-    folder = _cache() / "llama.cpp"
-    with locked(_cache() / ".llama.cpp.lock", progress):
+def debian_llama_cpp(package: str, program: str, progress: Callable[[str], None], mirrors: Mirrors) -> Path:
+    """The root of a program of llama.cpp as Debian builds it, with all that it needs; fetched once.
+
+    Args:
+        package: Of Debian.
+        program: In its `usr/bin`.
+        progress: Told that it takes a while.
+        mirrors: Where Debian's packages come from.
+
+    Raises:
+        LabError: It cannot be had.
+    """
+    folder = _cache() / package
+    with locked(_cache() / f".{package}.lock", progress):
         if not (folder / "current/MANIFEST").exists():
-            progress("Fetching Debian's llama-server, the real part of a simulated Ollama")
+            progress(f"Fetching Debian's {program}")
             found = resolve_debian(mirrors)
             request = {
                 "destination": str(folder),
                 "mirror": found.debian,
                 "check_valid_until": found.check_valid_until is not False,
                 "suites": ["forky", "sid"],
-                "packages": ["llama.cpp-tools"],
+                "packages": [package],
                 "with_dependencies": True,
                 "provided": ["debconf", "wget"],
-                "version_of": "llama.cpp-tools",
-                "check": ["usr/bin/llama-server", "--version"],
+                "version_of": package,
+                "check": [f"usr/bin/{program}", "--version"],
                 "chroot": True,
                 "proxy": None,
             }
-            path = _cache() / "llama.cpp.json"
+            path = _cache() / f"{package}.json"
             path.write_text(json.dumps(request))
             run([sys.executable, str(_UNPACKER), str(path)], timeout=600)
     return (folder / "current").resolve()

@@ -2,16 +2,17 @@
 
 Usage: run-ollama activate REQUEST
        run-ollama load UNIT PORT NAME PURPOSE SECONDS
+       run-ollama measure UNIT PORT PLACEMENT FILE
 
 REQUEST is a JSON file: `destination` (the folder of versions), `version` (one of them), `release` (as Ollama calls
 itself), `user`, and `instances`, each with `unit`, `guard` (of its rules), `port`, `store`, `record`, `modelfile`,
-`names`, `weights`, `purpose`, `placement`, `least_tokens_per_s`, `patience_s`, `written` (its files) and `files` (what
-it reads when it starts).
+`names`, `weights`, `purpose`, `placement`, `least_tokens_per_s`, `patience_s`, `measure` (of its timer), `measured`
+(what that writes), `written` (its files) and `files` (what it reads when it starts).
 
 `activate` points `current` at the version, starts every instance that does not run what the files say, registers its
 model, loads it, looks where it lies and how fast it answers. When all of that is right, the files are kept as what is
 proven; when something is not, the files and the version that were proven last come back. `load` is what units do after
-their start.
+their start. `measure` writes for Prometheus whether an instance answers, and where its model lies.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from instance import FailedError, Instance, systemctl
+from instance import FailedError, Instance, lies_right, systemctl
 from store import Store
 
 COMPLETE = ".complete"
@@ -70,8 +71,10 @@ class Box:
         for one, store in zip(instances, stores, strict=True):
             store.make_folders()
             # Not `enable --now`: rules that have changed are to be read again.
-            systemctl("enable", "--quiet", f"{one.told['guard']}.service", one.unit)
+            timer = f"{one.told['measure']}.timer"
+            systemctl("enable", "--quiet", f"{one.told['guard']}.service", one.unit, timer)
             systemctl("reload-or-restart", f"{one.told['guard']}.service")
+            systemctl("start", timer)
             one.start()
         for one, store in zip(instances, stores, strict=True):
             one.wait_for(request["release"])
@@ -137,7 +140,9 @@ class Box:
         wanted = {told["unit"] for told in self.request["instances"]}
         for told in proven.get("request", {}).get("instances", ()):
             if told["unit"] not in wanted:
-                systemctl("disable", "--now", "--quiet", f"{told['unit']}.service", f"{told['guard']}.service")
+                units = [f"{told['unit']}.service", f"{told['guard']}.service", f"{told['measure']}.timer"]
+                systemctl("disable", "--now", "--quiet", *units)
+                Path(told["measured"]).unlink(missing_ok=True)
                 for path in map(Path, told["written"]):
                     path.unlink(missing_ok=True)
                     with contextlib.suppress(OSError):  # of a folder that is not empty
@@ -179,10 +184,31 @@ def load(unit: str, port: str, name: str, purpose: str, seconds: str) -> None:
         instance.load()
 
 
+def measure(unit: str, port: str, placement: str, path: str) -> None:
+    """Write for Prometheus's node exporter what an instance says of itself: a whole file, or none."""
+    instance = Instance({"unit": unit, "names": [""], "port": int(port)})
+    try:
+        loaded = instance.ask("/api/ps")["models"]
+    except (OSError, KeyError):
+        loaded = None
+    lines = ["# TYPE boxwright_engine_up gauge", f'boxwright_engine_up{{unit="{unit}"}} {int(loaded is not None)}']
+    rows = [(one["name"], int(one["size"]), int(one["size_vram"])) for one in loaded or ()]
+    for name, value in (
+        ("model_bytes", lambda total, _: total),
+        ("model_cards_bytes", lambda _, on_cards: on_cards),
+        ("model_misplaced", lambda total, on_cards: int(not lies_right(placement, total, on_cards))),
+    ):
+        lines.append(f"# TYPE boxwright_{name} gauge")
+        lines += [f'boxwright_{name}{{unit="{unit}",model="{model}"}} {value(*sizes)}' for model, *sizes in rows]
+    draft = Path(f"{path}.new")
+    draft.write_text("\n".join(lines) + "\n")
+    draft.replace(path)
+
+
 def main(arguments: list[str]) -> int:
     """Do one of the two."""
     os.umask(0o022)
-    orders = {"activate": activate, "load": load}
+    orders = {"activate": activate, "load": load, "measure": measure}
     try:
         orders[arguments[0]](*arguments[1:])
     except (FailedError, OSError, subprocess.TimeoutExpired) as error:

@@ -136,8 +136,7 @@ class Instance:
         total, on_cards = int(found["size"]), int(found["size_vram"])
         where = f"{on_cards / 1e9:.2f} of {total / 1e9:.2f} GB of {self.name} on cards"
         wanted = self.told["placement"]
-        right = {"cards": on_cards == total, "memory": on_cards == 0, "both": 0 < on_cards < total}[wanted]
-        if not right or total <= 0:
+        if not lies_right(wanted, total, on_cards) or total <= 0:
             share = {"cards": "all", "memory": "none", "both": "a part"}[wanted]
             raise FailedError(f"{self.unit} has {where}; {share} of it belongs there\n{journal(self.unit)}")
         if wanted == "cards":
@@ -187,6 +186,11 @@ class Instance:
         if tokens < 1 or (least and rate < least):
             raise FailedError(f"{self.unit} gives {rate:.1f} tokens/s; the profile asks for {least or 'some'}")
         return f"{rate:.1f} tokens/s"
+
+
+def lies_right(placement: str, total: int, on_cards: int) -> bool:
+    """Whether so many of a model's bytes belong on cards."""
+    return {"cards": on_cards == total, "memory": on_cards == 0, "both": 0 < on_cards < total}[placement]
 
 
 def systemctl(*words: str, check: bool = True) -> None:

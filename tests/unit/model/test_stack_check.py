@@ -17,7 +17,7 @@ from boxwright.planning.engine_variables import VLLM_RELEASES
 CARDS, MODELS = load_accelerators(), load_models()
 SHARDS = (
     "Set stack.engine_version to 0.30.0 or later, or take a build of one file, such as ud-tq1_0. Or merge the "
-    "files by llama-gguf-split --merge, and name the merged one as a build of a catalogue of your own."
+    "files by the deploy gguf, and name the merged one as a build of a catalogue of your own."
 )
 DRIVER = (
     "ollama 0.33.0 asks for an NVIDIA driver from 550 on, and the profile has 535: it would compute on the "
