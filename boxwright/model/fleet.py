@@ -13,8 +13,8 @@ from boxwright.model.catalogue import Model, ModelCatalogue
 from boxwright.model.ollama import DEFAULT_RELEASE, OllamaArchive, archive_of
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
-from boxwright.model.stack import Service
-from boxwright.model.weights import Weights, weights_of
+from boxwright.model.stack import EngineName, Service
+from boxwright.model.weights import Weights, parts_of, weights_of
 
 
 def _is_ip(text: str) -> bool:
@@ -38,7 +38,7 @@ class Fleet(Frozen):
     def _models_are_known(self) -> Fleet:
         for service in self.profile.stack.services:
             try:
-                model = weights_of(service, self.catalogue).model
+                model = parts_of(service, self.catalogue)[0].model
             except ValueError as error:
                 raise ValueError(f"stack.model: {error}") from None
             if service.context_tokens > model.context_length:
@@ -117,7 +117,7 @@ class Fleet(Frozen):
     @property
     def all_weights(self) -> tuple[Weights, ...]:
         """What the services serve, each build once."""
-        found = (weights_of(service, self.catalogue) for service in self.profile.stack.services)
+        found = (weights for service in self.profile.stack.services for weights in parts_of(service, self.catalogue))
         return tuple({weights.name: weights for weights in found}.values())
 
     @property
@@ -130,15 +130,16 @@ class Fleet(Frozen):
 
     def _not_served(self, service: Service) -> str:
         """Why one service of the stack cannot be installed; empty where it can."""
-        weights = weights_of(service, self.catalogue)
+        parts = parts_of(service, self.catalogue)
         if not service.deployable:
             return f"{service.engine} is not installed: Boxwright has no deploy for it yet"
         if foreign := self._not_on_foreign_cards(service):
             return foreign
         if service.engine == "ollama" and self.ollama_archive is None:
             return f"no digest of Ollama {self.ollama_release} is known: name its archive under artefacts.ollama"
-        if not weights.build.pinned:
-            return f"{weights.name} is not fetched: no digests of its files are pinned (./invoke models.pin)"
+        unpinned = next((weights.name for weights in parts if not weights.build.pinned), None)
+        if unpinned:
+            return f"{unpinned} is not fetched: no digests of its files are pinned (./invoke models.pin)"
         return ""
 
     def _not_on_foreign_cards(self, service: Service) -> str:
@@ -152,6 +153,16 @@ class Fleet(Frozen):
             "vllm": f"vLLM for {card} comes from their vendor: Boxwright has no deploy for it yet",
         }
         return why.get(service.engine, "")
+
+    @property
+    def rehearsed(self) -> tuple[EngineName, ...]:
+        """Engines that are installed and examined on these machines, though nothing can serve there.
+
+        A good part of KTransformers computes on processors, and a twin has real ones.
+        """
+        engines = {service.engine for service in self.profile.stack.services}
+        on_twins = self.site.twin is not None and self.profile.hardware.accelerator_count > 0
+        return ("ktransformers",) if on_twins and "ktransformers" in engines else ()
 
     @property
     def ollama_release(self) -> str:

@@ -32,6 +32,11 @@ def check_ktransformers(
         return "KTransformers' server does not run without a card", "Take llama_cpp, which does."
     if profile.nodes > 1:
         return "KTransformers serves on one machine", "Set nodes to 1, or take vllm."
+    if service.numa.policy == "interleave":
+        return (
+            "KTransformers places its memory on NUMA nodes itself",
+            "Leave stack.numa out, or set its policy to bind.",
+        )
     how = METHODS.get(method)
     if how is None:
         return (

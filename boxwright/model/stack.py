@@ -10,7 +10,7 @@ from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
 
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
 # The engines that Boxwright installs so far.
-DEPLOYABLE: frozenset[EngineName] = frozenset({"llama_cpp", "ollama", "vllm"})
+DEPLOYABLE: frozenset[EngineName] = frozenset({"ktransformers", "llama_cpp", "ollama", "vllm"})
 
 _UNITS: dict[EngineName, str] = {
     "llama_cpp": "llama-server",

@@ -318,6 +318,40 @@ class OllamaVariables(Variables):
     no_proxy: tuple[str, ...]
 
 
+class KtransformersService(Frozen):
+    """One server of KTransformers."""
+
+    unit: Annotated[str, Field(pattern=r"^ktransformers(-[a-z0-9-]+)?$")]  # of systemd, without .service
+    arguments: tuple[str, ...]  # words of sglang.launch_server; the key is none of them
+    environment: dict[str, str]
+    method: str  # of computing experts
+    model_path: AbsolutePath  # what cards are given
+    experts_path: AbsolutePath  # what processors are given
+    converted: bool  # whether experts_path is made of model_path, by hand and once
+    threads: Annotated[int, Field(ge=1)]
+    pools: Annotated[int, Field(ge=1)]  # of threads: NUMA nodes
+    port: Port
+    patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
+
+
+class KtransformersVariables(Variables):
+    """Deploy `ktransformers`."""
+
+    unit = "ktransformers"
+    flavour: Literal["cuda", "cpu"]  # cpu: kernels of the processor alone, to be examined; nothing serves
+    version: str
+    methods: tuple[str, ...]  # of computing experts, which the processor is examined for
+    kernels: str | None  # which of kt-kernel's extensions to load; None: the fastest that the processor has
+    memory_bytes: Annotated[int, Field(ge=0)]  # that the models take of the machine's
+    services: tuple[KtransformersService, ...]
+    api_key: SecretStr
+    python_index: HttpUrl
+    wheels: tuple[str, ...]  # pages, or folders of the controller, with wheels that the index does not have
+    debian_mirror: HttpUrl
+    debian_check_valid_until: bool
+    proxy: HttpUrl | None
+
+
 class OpenWebuiVariables(Variables):
     """Deploy `open_webui`."""
 
@@ -359,6 +393,7 @@ DEPLOY_VARIABLES: tuple[type[Variables], ...] = (
     LlamaCppVariables,
     VllmVariables,
     OllamaVariables,
+    KtransformersVariables,
     OpenWebuiVariables,
 )
 

@@ -92,3 +92,20 @@ def weights_of(service: Service, catalogue: ModelCatalogue) -> Weights:
             f"{service.engine} reads {' or '.join(formats)}, and {model.id}/{build.name} is {build.format}"
         )
     return Weights(model, build)
+
+
+def parts_of(service: Service, catalogue: ModelCatalogue) -> tuple[Weights, ...]:
+    """Everything that a service loads. The first is what its cards are given.
+
+    KTransformers takes only the experts out of a GGUF; the rest comes from the model as it was published.
+
+    Raises:
+        ValueError: There is no such model or build, or nothing was published that its cards could be given.
+    """
+    weights = weights_of(service, catalogue)
+    if service.engine != "ktransformers" or weights.build.format != "gguf":
+        return (weights,)
+    published = weights.model.preferred(("safetensors",))
+    if published is None:
+        raise ValueError(f"ktransformers takes the experts out of {weights.name}, and the rest is not in the catalogue")
+    return Weights(weights.model, published), weights

@@ -60,7 +60,7 @@ def parallelism(fleet: Fleet, service: Service) -> Parallelism:
     cards = fleet.profile.cards_of(service)
     if not cards:
         return Parallelism(data=fleet.profile.nodes)
-    ways = _ways(fleet)
+    ways = ways_between_cards(fleet)
     memory_gib = min(group.memory_gib for group in hardware.accelerators)
     return spread(
         weights.model.architecture,
@@ -87,7 +87,7 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         unit=service.unit,
         settings=vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node) | flags,
         environment=vllm_environment(
-            service.unit, profile.hardware, profile.cards_of(service), p2p="none" not in _ways(fleet)
+            service.unit, profile.hardware, profile.cards_of(service), p2p="none" not in ways_between_cards(fleet)
         )
         | variables,
         model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
@@ -113,7 +113,7 @@ def peers(fleet: Fleet, host: Host) -> tuple[str, ...]:
     return tuple(one.compute_address or one.address or one.name for one in others)
 
 
-def _ways(fleet: Fleet) -> set[str | None]:
+def ways_between_cards(fleet: Fleet) -> set[str | None]:
     """How cards of the machine reach their likes; None where nobody says so of a kind."""
     ways: set[str | None] = set()
     for group in fleet.profile.hardware.accelerators:

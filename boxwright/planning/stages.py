@@ -42,6 +42,7 @@ WORKLOAD = (
     Stage("llama_cpp", "pyinfra", "llama-server on loopback"),
     Stage("vllm", "pyinfra", "vLLM on loopback"),
     Stage("ollama", "pyinfra", "Ollama on loopback, with the model in place"),
+    Stage("ktransformers", "pyinfra", "KTransformers on loopback, examined on this processor"),
     Stage("open_webui", "pyinfra", "the chat page on loopback"),
 )
 
@@ -65,7 +66,7 @@ def stages_of(fleet: Fleet, only: tuple[str, ...] = ()) -> tuple[Stage, ...]:
         BadInputError: `only` names a stage that there is not.
     """
     profile = fleet.profile
-    workload = () if fleet.without_stack else WORKLOAD
+    workload = tuple(stage for stage in WORKLOAD if not fleet.without_stack or stage.name in fleet.rehearsed)
     unused = DEPLOYABLE - {service.engine for service in profile.stack.services}
     skipped: set[str] = {*unused}
     skipped |= {"open_webui"} if profile.stack.chat_page == "none" else set()

@@ -22,6 +22,7 @@ from boxwright.model.variables import (
     Variables,
 )
 from boxwright.planning.engine_variables import peers, vllm_variables
+from boxwright.planning.ktransformers_variables import ktransformers_variables
 from boxwright.planning.llama_cpp_variables import llama_cpp_variables
 from boxwright.planning.machine_variables import machine_variables
 from boxwright.planning.ollama_variables import api_paths, ollama_variables, packages
@@ -76,7 +77,8 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
     """What the pyinfra deploys are given for this host. `mirrors` must be resolved: no field empty."""
     stack, proxy = fleet.profile.stack, fleet.site.proxy
     if fleet.without_stack:
-        return ()
+        rehearsal = ktransformers_variables(fleet, secrets, mirrors) if fleet.rehearsed else None
+        return (rehearsal,) if rehearsal else ()
     assert mirrors.python_index  # noqa: S101  resolved by the caller
     assert mirrors.debian  # noqa: S101  resolved by the caller
     found: tuple[Variables | None, ...] = (
@@ -95,6 +97,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
         llama_cpp_variables(fleet, secrets, mirrors),
         vllm_variables(fleet, host, secrets, mirrors),
         ollama_variables(fleet),
+        ktransformers_variables(fleet, secrets, mirrors),
         OpenWebuiVariables(
             flavour=stack.open_webui_flavour,
             port=stack.chat_page_port,

@@ -96,6 +96,11 @@ class VerifyHost(Frozen):
         return tuple(service for service in services if service.engine == "ollama")
 
     @property
+    def ktransformers(self) -> tuple[Service, ...] | None:
+        """The services that KTransformers gives, or would give on a machine with true cards; None without any."""
+        return tuple(one for one in self.profile.stack.services if one.engine == "ktransformers") or None
+
+    @property
     def gateway_name(self) -> str:
         """What people type to reach the gateway, and what its certificate must be valid for."""
         name = urlsplit(self.api_url).hostname

@@ -19,6 +19,7 @@ from boxwright.model.catalogues import load_accelerators, load_models, load_prof
 from boxwright.model.site import Host, Mirrors, Site
 from boxwright.model.variables import named
 from boxwright.planning.engine_variables import vllm_variables
+from boxwright.planning.ktransformers_variables import ktransformers_variables
 from boxwright.planning.llama_cpp_variables import llama_cpp_variables
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
@@ -64,7 +65,9 @@ def projected(profile_name: str) -> dict[str, Any]:
     target = Target(fleet, {one.name: secrets for one in hosts}, mirrors, certificates=(), chain=None)
     # What a GPU profile's engine would be told is read here, though no digests of its weights are pinned yet.
     engine, llama_cpp = vllm_variables(fleet, host, secrets, mirrors), llama_cpp_variables(fleet, secrets, mirrors)
+    kt = ktransformers_variables(fleet, secrets, mirrors)
     return {
+        **({"ktransformers": named(kt)} if kt else {}),
         **({"llama_cpp": named(llama_cpp)} if llama_cpp and fleet.without_stack else {}),
         "vllm": named(engine) if engine else None,
         "stages": [stage.name for stage in stages],

@@ -169,6 +169,16 @@ def of_deploys() -> Iterator[Text]:
         for cards in (True, False):
             yield _unit("vllm/vllm.service.j2", **vllm, **numa, cards=cards, peers=["192.0.2.8"] if cards else [])
     yield from _of_ollama()
+    yield _unit(
+        "ktransformers/ktransformers.service.j2",
+        unit="ktransformers",
+        user="ktransformers",
+        settings="/etc/ktransformers",
+        environment_directory="/opt/boxwright/ktransformers/1",
+        launcher="/usr/local/lib/boxwright/launch-ktransformers",
+        model_directory="/srv/models/m/fp8",
+        experts_directory="/srv/models/m/fp8-amxint4",
+    )
     for one_shot in (True, False):
         yield _unit(
             "open_webui/open-webui.service.j2",
