@@ -169,6 +169,8 @@ for service in data.ollama_services:
             "least_tokens_per_s": service["least_tokens_per_s"],
             "patience_s": service["patience_s"],
             "written": list(texts),
+            # With them, a run that was killed behind writing one of them is seen by the next.
+            "digest": hashlib.sha256("\0".join(texts.values()).encode()).hexdigest(),
             "files": [f"{UNITS}/{unit}.service", f"{drop_ins}/boxwright.conf", f"{DESTINATION}/current"],
         }
     )

@@ -62,7 +62,7 @@ def test_release(target: VerifyHost, told: Told, evidence: Evidence) -> None:
     id="ollama.residency",
     title="The model is loaded, and lies on the cards or in memory as the profile says",
     severity="critical",
-    remedy="On the box: ollama ps, nvidia-smi, and the journal of the unit; then provision the stage ollama again.",
+    remedy="On the box: curl 127.0.0.1:8000/api/ps, nvidia-smi, the journal; then provision the stage ollama again.",
     needs="ollama",
 )
 def test_residency(target: VerifyHost, told: Told, evidence: Evidence) -> None:

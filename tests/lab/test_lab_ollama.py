@@ -199,12 +199,14 @@ def test_people_of_the_machine_do_not_reach_it_and_services_do(ollama: Ollama) -
 
 def test_the_variables_of_llama_server_reach_it(ollama: Ollama) -> None:
     pass_through = {"LLAMA_ARG_NUMA": "distribute", "LLAMA_ARG_N_CPU_MOE": "3"}
-    assert ollama.changes(ollama.old, environment=pass_through) == 2  # the drop-in, and what serves by it
+    assert (
+        ollama.changes(ollama.old, environment=pass_through) == 3
+    )  # the drop-in, what was asked for, what serves by it
     find = "pgrep -f 'llama-server.*--model' | head -1"
     seen = ollama.on(f"tr '\\0' '\\n' < /proc/$({find})/environ").splitlines()
     assert "LLAMA_ARG_NUMA=distribute" in seen
     assert "LLAMA_ARG_N_CPU_MOE=3" in seen
-    assert ollama.changes(ollama.old) == 2
+    assert ollama.changes(ollama.old) == 3
 
 
 def test_a_dry_run_foresees_the_upgrade_and_changes_nothing(ollama: Ollama) -> None:
@@ -276,8 +278,14 @@ def test_a_model_on_the_processor_is_refused_where_cards_should_serve(ollama: Ol
 
 def test_a_changed_model_is_registered_anew_and_drift_is_put_back(ollama: Ollama) -> None:
     cooler = service(NEW)["modelfile"] + "\nPARAMETER temperature 0.1\n"
-    assert ollama.changes(ollama.new, modelfile=cooler) == 2
+    assert ollama.changes(ollama.new, modelfile=cooler) == 3
     assert ollama.changes(ollama.new, modelfile=cooler) == 0
+    warmer = service(NEW)["modelfile"] + "\nPARAMETER temperature 0.9"
+    ollama.on("cat > /etc/ollama/Modelfile", f"{warmer}\n")  # as a run leaves it that is killed behind writing it
+    assert ollama.changes(ollama.new, modelfile=warmer) == 2
+    params = "grep -l temperature /srv/models/.ollama/ollama/blobs/* | xargs -n 1 cat"
+    assert "0.9" in ollama.on(params)
+    assert ollama.changes(ollama.new, modelfile=cooler)
     ollama.on("OLLAMA_HOST=127.0.0.1:8000 HOME=/root /opt/boxwright/ollama/current/bin/ollama rm smollm2")
     assert ollama.changes(ollama.new, modelfile=cooler) == 1
     assert len(ollama.asks("/api/tags")["models"]) == 2
@@ -293,7 +301,7 @@ def test_weights_that_were_altered_are_not_registered(ollama: Ollama) -> None:
     assert "is not as it was verified: run the stage models again" in output
     assert f"Ollama {NEW} serves again" in output
     assert ollama.boxes.changes("models")
-    assert ollama.changes(ollama.new) == 0
+    assert ollama.changes(ollama.new) == 1  # what was asked for, and nothing of what serves
     assert ollama.serves == NEW
 
 

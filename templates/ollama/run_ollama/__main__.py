@@ -7,7 +7,7 @@ Usage: run-ollama activate REQUEST
 REQUEST is a JSON file: `destination` (the folder of versions), `version` (one of them), `release` (as Ollama calls
 itself), `user`, and `instances`, each with `unit`, `guard` (of its rules), `port`, `store`, `record`, `modelfile`,
 `names`, `weights`, `purpose`, `placement`, `least_tokens_per_s`, `patience_s`, `measure` (of its timer), `measured`
-(what that writes), `written` (its files) and `files` (what it reads when it starts).
+(what that writes), `written` (its files), `digest` (of them) and `files` (what it reads when it starts).
 
 `activate` points `current` at the version, starts every instance that does not run what the files say, registers its
 model, loads it, looks where it lies and how fast it answers. When all of that is right, the files are kept as what is
