@@ -283,8 +283,8 @@ def test_a_changed_model_is_registered_anew_and_drift_is_put_back(ollama: Ollama
     warmer = service(NEW)["modelfile"] + "\nPARAMETER temperature 0.9"
     ollama.on("cat > /etc/ollama/Modelfile", f"{warmer}\n")  # as a run leaves it that is killed behind writing it
     assert ollama.changes(ollama.new, modelfile=warmer) == 2
-    params = "grep -l temperature /srv/models/.ollama/ollama/blobs/* | xargs -n 1 cat"
-    assert "0.9" in ollama.on(params)
+    small = ollama.on("find /srv/models/.ollama/ollama/blobs -size -4k -exec cat {} +")
+    assert '"temperature": 0.9' in small
     assert ollama.changes(ollama.new, modelfile=cooler)
     ollama.on("OLLAMA_HOST=127.0.0.1:8000 HOME=/root /opt/boxwright/ollama/current/bin/ollama rm smollm2")
     assert ollama.changes(ollama.new, modelfile=cooler) == 1
