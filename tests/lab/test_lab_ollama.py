@@ -253,6 +253,26 @@ def test_what_does_not_serve_gives_way_to_what_served_before(
     assert ollama.changes(ollama.new) == 2  # what was asked for, and nothing of what serves
 
 
+def test_crashes_from_before_do_not_count_against_what_systemd_restarts_by_itself(ollama: Ollama) -> None:
+    """A version that was put back may be started by systemd's own restart, before anybody orders it."""
+    unit = "[Service]\nExecStart=/bin/{}\nRestart=always\nRestartSec=200ms\n[Unit]\nStartLimitIntervalSec=0\n"
+    place = "/etc/systemd/system/crashing.service"
+    ollama.on(f"cat > {place}; systemctl daemon-reload; systemctl start crashing", unit.format("false"))
+    ollama.on("until [ $(systemctl show --value -p NRestarts crashing) -ge 4 ]; do sleep 0.1; done")
+    ollama.on(f"cat > {place}; systemctl daemon-reload", unit.format("sleep inf"))
+    ollama.on("until [ $(systemctl show --value -p SubState crashing) = running ]; do sleep 0.1; done")
+    asked = f"""\
+import sys
+sys.path.insert(0, "/usr/local/lib/boxwright/run-ollama.d")
+from instance import Instance
+one = Instance({{"unit": "crashing", "names": ["m"], "port": 1, "files": ["{place}"]}})
+one.start()
+print(one._crashed())
+"""
+    assert ollama.on("/usr/bin/python3 -I -B -", asked).strip() == "False"
+    ollama.on(f"systemctl stop crashing; rm {place}; systemctl daemon-reload")
+
+
 def test_a_model_on_the_processor_is_refused_where_cards_should_serve(ollama: Ollama) -> None:
     """The twin has no card: an nvidia-smi of the test's own, SIMULATED, tells what the driver would."""
     fallen = simulated_ollama("0.33.8", print, on_cards=0.5)

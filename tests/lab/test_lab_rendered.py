@@ -147,14 +147,13 @@ def of_roles() -> Iterator[Text]:
 def of_deploys() -> Iterator[Text]:
     """The units of deploys with all that their templates can say: what profiles say is started in other tests."""
     llama = {
-        "root": "/opt/boxwright/llama-cpp/1",
+        "program": "/opt/boxwright/llama-cpp/1/bin/llama-server",
+        "user": "llama-server",
+        "words": ["--model", "/srv/models/m/m.gguf", "--alias", "a model of 100 %", "--override-tensor", "exps=CPU"],
+        "environment": {"CUDA_VISIBLE_DEVICES": "0,1", "A_QUOTE": 'a "word" of $HOME'},
         "key": "/etc/llama-server/api-key",
-        "model_path": "/srv/models/m/m.gguf",
-        "model_alias": "a model of 100 %",
-        "port": 8000,
-        "context_tokens": 4096,
-        "parallel_requests": 2,
-        "threads": 3,
+        "models": "/srv/models/m",
+        "placed_anew": ["/srv/models/m/m.gguf"],
     }
     vllm = {
         "unit": "vllm",
@@ -165,8 +164,9 @@ def of_deploys() -> Iterator[Text]:
     }
     for policy, nodes in (("default", ()), ("bind", (0, 1)), ("interleave", (0, 1))):
         numa = {"numa_policy": policy, "numa_nodes": nodes}
-        yield _unit("llama_cpp/llama-server.service.j2", **llama, **numa)
         for cards in (True, False):
+            root = "" if cards else "/opt/boxwright/llama-cpp/1"
+            yield _unit("llama_cpp/llama-server.service.j2", **llama, **numa, cards=cards, root=root)
             yield _unit("vllm/vllm.service.j2", **vllm, **numa, cards=cards, peers=["192.0.2.8"] if cards else [])
     yield from _of_ollama()
     yield _unit(

@@ -56,8 +56,9 @@ class Instance:
 
     def start(self) -> None:
         """Have the process run what the files say. One that does already is left alone."""
+        # One that systemd restarts in vain may be current since a moment: its crashes before are not those of now.
+        systemctl("reset-failed", self.unit, check=False)
         if not self._is_current():
-            systemctl("reset-failed", self.unit, check=False)
             systemctl("restart", "--no-block", self.unit)
 
     def _is_current(self) -> bool:
