@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from fresh_lab import fresh_lab
 from lab_command import Boxwright
 
 from boxwright.errors import Exit
-from boxwright.lab import Lab, TwinSpec
+from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.model.catalogues import load_profile
+from boxwright.transport.ssh import Endpoint, run
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -22,27 +25,30 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
+def site_of(lab: Lab, twins: list[RunningTwin], folder: Path, further: str = "") -> str:
+    """A site file that knows twins by their addresses, as it knows servers."""
+    rows = [f"  - {{name: {twin.name}, address: {twin.address}}}\n" for twin in twins]
+    site = folder / "site.yml"
+    site.write_text(
+        f"name: batch\nhosts:\n{''.join(rows)}{further}"
+        f"ssh: {{key: {twins[0].key}, known_hosts: {twins[0].known_hosts}, connect_timeout_s: 5}}\n"
+        f"proxy: {lab.proxy_url}\nca_certificates: [{', '.join(map(str, lab.ca_certificates))}]\n"
+    )
+    return str(site)
+
+
 def test_eight_hosts_with_two_broken_ones(lab: Lab, boxwright: Boxwright, tmp_path: Path) -> None:
     hardware = load_profile("lab").hardware
     specs = [TwinSpec(f"batch-{number}", "debian-12", hardware) for number in range(1, 7)]
     specs.append(TwinSpec("batch-full", "debian-12", hardware, disk_mib=64))
     twins = lab.up(specs)
     full = twins[-1]
-    rows = [f"  - {{name: {twin.name}, address: {twin.address}}}" for twin in twins]
-    rows.append("  - {name: batch-gone, address: " + full.address.rsplit(".", 1)[0] + ".250}")
-    site = tmp_path / "site.yml"
-    site.write_text(
-        "name: batch\nhosts:\n"
-        + "\n".join(rows)
-        + f"\nssh: {{key: {full.key}, known_hosts: {full.known_hosts}, connect_timeout_s: 5}}\nproxy: {lab.proxy_url}\n"
-        + f"ca_certificates: [{', '.join(map(str, lab.ca_certificates))}]\n"
-    )
+    gone = "  - {name: batch-gone, address: " + full.address.rsplit(".", 1)[0] + ".250}\n"
     fill = "dd if=/dev/zero of=/filler bs=1M 2>/dev/null; true"
-    from boxwright.transport.ssh import Endpoint, run
-
     run(Endpoint(full.name, full.address, 22, "root", full.key, full.known_hosts, 5), fill)
 
-    ran = boxwright("provision", "--profile", "lab", "--site", str(site), "--yes", "--stages", "base,kernel")
+    site = site_of(lab, twins, tmp_path, gone)
+    ran = boxwright("provision", "--profile", "lab", "--site", site, "--yes", "--stages", "base,kernel")
     assert ran.code == Exit.PARTIAL, ran.text[-3000:]
     stages = {(line["host"], line["stage"]): line["state"] for line in ran.kind("stage")}
     for number in range(1, 7):
@@ -50,3 +56,18 @@ def test_eight_hosts_with_two_broken_ones(lab: Lab, boxwright: Boxwright, tmp_pa
     told = {error["where"].split(" / ")[0]: error for error in ran.kind("error")}
     assert set(told) == {"batch-full", "batch-gone"}, ran.text[-3000:]
     assert "No space left" in str(told["batch-full"])
+
+
+@pytest.mark.on_demand
+@pytest.mark.timeout(3000)
+def test_eight_bare_hosts_become_verified_boxes(lab: Lab, boxwright: Boxwright, tmp_path: Path) -> None:
+    hardware = load_profile("lab").hardware
+    names = [f"whole-{number}" for number in range(1, 9)]
+    twins = lab.up([TwinSpec(name, f"debian-{12 + number % 2}", hardware) for number, name in enumerate(names)])
+    site = site_of(lab, twins, tmp_path)
+    patient = replace(boxwright, patience_s=2400)
+    ran = patient("provision", "--profile", "lab", "--site", site, "--yes")
+    assert ran.code == Exit.OK, [line for line in ran.kind("check") if line["result"] == "fail"] or ran.text[-3000:]
+    checked = Counter(line["host"] for line in ran.kind("check") if line["result"] == "pass")
+    assert set(checked) == set(names)
+    assert min(checked.values()) > 50, checked

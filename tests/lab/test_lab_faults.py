@@ -1,4 +1,4 @@
-"""What goes wrong in the middle of a run: the box falls silent, the lock breaks, the controller is killed."""
+"""What goes wrong in a run: the box falls silent, the lock breaks, the controller is killed, the rules shut it out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab_command import Boxwright
 
 from boxwright.errors import Exit
 from boxwright.lab import TwinSpec
-from boxwright.model.catalogues import load_profile
+from boxwright.model.catalogues import ROOT, load_profile
 from boxwright.transport.ssh import Endpoint, check
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -27,9 +27,13 @@ SILENCE_ENDS_A_RUN_IN_S = 60
 
 @dataclass(frozen=True)
 class Box:
-    words: tuple[str, ...]
+    site: Path
     endpoint: Endpoint
     boxwright: Boxwright
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return ("provision", "--profile", "lab", "--site", str(self.site), "--yes")
 
     def on(self, script: str) -> str:
         return check(self.endpoint, script)
@@ -77,7 +81,7 @@ def box(boxwright: Boxwright, tmp_path_factory: pytest.TempPathFactory) -> Itera
             f"ca_certificates: [{', '.join(map(str, lab.ca_certificates))}]\n"
         )
         endpoint = Endpoint(twin.name, twin.address, twin.port, twin.user, twin.key, twin.known_hosts, 10)
-        yield Box(("provision", "--profile", "lab", "--site", str(site), "--yes"), endpoint, boxwright)
+        yield Box(site, endpoint, boxwright)
 
 
 def test_a_box_that_falls_silent_ends_the_run(box: Box) -> None:
@@ -126,3 +130,19 @@ def test_the_engines_of_a_killed_controller_end_too(box: Box, stages: str, until
         assert time.monotonic() < deadline, box.engines()
         time.sleep(0.2)
     box.again(stages)
+
+
+def test_rules_that_would_shut_the_controller_out_are_taken_back(box: Box, tmp_path: Path) -> None:
+    box.again("firewall")
+    rules = "nft -s list ruleset; cat /etc/nftables.d/boxwright.nft"
+    before = box.on(rules)
+    profile = tmp_path / "hasty.yml"
+    lab = (ROOT / "inventories/profiles/lab.yml").read_text().replace("name: lab", "name: hasty")
+    profile.write_text(lab + "\nfirewall:\n  revert_after_s: 10\n")
+    site = tmp_path / "site.yml"
+    site.write_text(box.site.read_text() + "networks: {management: [203.0.113.0/24]}\n")
+    ran = box.boxwright("provision", "--profile", str(profile), "--site", str(site), "--yes", "--stages", "firewall")
+    assert ran.code == Exit.ERROR, ran.text[-3000:]
+    assert "the rules on trial were taken back: no new connection came through them in time" in ran.text
+    assert box.on(rules) == before
+    box.again("firewall")
