@@ -17,6 +17,10 @@ _HELP = {
     "host": "one host instead of a site: USER@ADDRESS[:PORT]",
     "count": "for twins: how many",
     "distribution": "for twins: debian-12 or debian-13",
+    "gpu": "cards alone instead of a profile, such as V100-32GB; --count says how many",
+    "context": "tokens of context of each request",
+    "users": "people that it shall serve: one of ten waits for an answer at a time",
+    "speed": "tokens a second that each request shall get at least",
     "stages": "only these stages, by commas",
     "yes": "do not ask",
     "json": "JSON lines for programs",
@@ -50,6 +54,15 @@ def _choice(profile, site, host, count=0, distribution=""):
     from boxwright.provisioning.target import Choice
 
     return Choice(profile=profile, site=site, host=host, count=int(count), distribution=distribution)
+
+
+def _number(name, text, kind=int):
+    from boxwright.errors import BadInputError
+
+    try:
+        return kind(text)
+    except ValueError:
+        raise BadInputError(f"--{name}: '{text}' is no number") from None
 
 
 def _names(text):
@@ -87,6 +100,23 @@ def detect(console, host="", site="", profile_file=False):
     from boxwright.detection import verbs
 
     return verbs.detect(console, host=host, site=site, as_profile_file=profile_file)
+
+
+@_verb
+def fit(console, profile="", gpu="", count=1, model="", context=8192, users=0, speed=10.0):
+    """Say which models fit on a machine, for how many people, and about how fast. Exit 2: it does not fit."""
+    from boxwright.sizing import verbs
+
+    return verbs.fit(
+        console,
+        profile=profile,
+        gpu=gpu,
+        count=_number("count", count),
+        model=model,
+        context=_number("context", context),
+        users=_number("users", users),
+        speed=_number("speed", speed, float),
+    )
 
 
 @_verb
@@ -227,7 +257,7 @@ def lint(console):
     return Exit.OK if all(result.ok for result in run_all(ROOT, show)) else Exit.ERROR
 
 
-namespace = Collection(plan, provision, verify, detect, profiles, docs, doctor, test, lint)
+namespace = Collection(plan, provision, verify, detect, fit, profiles, docs, doctor, test, lint)
 models = Collection("models", pin=models_pin, remove=models_remove, clean=models_clean)
 models.add_task(models_list, name="list", default=True)
 namespace.add_collection(models)

@@ -15,7 +15,7 @@ class Exit(IntEnum):
 
     OK = 0
     ERROR = 1  # the run could not start or a stage failed on every host
-    CHANGES = 2  # `plan` only: something would change
+    CHANGES = 2  # `plan`: something would change; `fit`: it does not fit
     PARTIAL = 3  # some hosts are finished, some are not
     BAD_INPUT = 4  # a file or an argument is wrong; nothing was contacted
     LOCKED = 5  # another operator is at work on the box

@@ -45,6 +45,14 @@ class Memory(Sourced):
     gb: Annotated[int, Field(gt=0)]
 
 
+class Throughput(Sourced):
+    """How fast the card can be at best: what a model's speed is predicted from."""
+
+    bandwidth_gb_s: Annotated[int, Field(gt=0)]  # of its memory; decimal
+    fp16_tflops: Annotated[float, Field(gt=0)]  # dense, by its matrix units, sums in 32 bits
+    fp8_tflops: Annotated[float, Field(gt=0)] | None = None  # None: it does not compute in 8 bits
+
+
 class Power(Sourced):
     """The most that the board draws by default."""
 
@@ -115,6 +123,7 @@ class Variant(Sourced):
     aliases: tuple[str, ...] = ()  # as lspci and the vendor's tool show it
     form: Literal["pcie", "sxm", "oam"] | None = None
     memory: Memory | None = None
+    throughput: Throughput | None = None
     power: Power | None = None
     pcie: Pcie | None = None
     fabric: Fabric | None = None  # where it differs from the accelerator's
@@ -180,7 +189,7 @@ class AcceleratorCatalogue(Frozen):
             groups = (one.architecture, one.driver, one.cuda, one.fabric, *one.engines)
             found += [group.source for group in groups if group]
             for board in one.variants:
-                groups_of_board = (board, board.memory, board.power, board.pcie, board.fabric)
+                groups_of_board = (board, board.memory, board.throughput, board.power, board.pcie, board.fabric)
                 found += [group.source for group in groups_of_board if group]
         return found
 

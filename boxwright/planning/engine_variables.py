@@ -10,8 +10,8 @@ from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import Parallelism, Service
 from boxwright.model.variables import VllmService, VllmVariables
 from boxwright.model.weights import Weights, weights_of
-from boxwright.serving.parallelism import Cards, spread
 from boxwright.serving.vllm import Node, vllm_environment, vllm_own_settings, vllm_settings
+from boxwright.sizing.parallelism import Cards, spread
 from boxwright.vault import HostSecrets
 
 # How long a start may take: this much, and the weights at the speed of a slow NVMe disk.

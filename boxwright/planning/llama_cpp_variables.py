@@ -18,7 +18,7 @@ from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.engine_variables import patience_s
 from boxwright.serving import llama_cpp_build
 from boxwright.serving.llama_cpp import card_environment, llama_cpp_settings, own_settings, placement, rendered
-from boxwright.serving.offload import Offload
+from boxwright.sizing.offload import Offload
 from boxwright.vault import HostSecrets
 
 # Of main memory, what weights and caches may take; the rest is the system's, the gateway's and the chat page's.

@@ -9,7 +9,7 @@ from boxwright.model.hardware import Hardware
 from boxwright.model.setting import Value
 from boxwright.model.stack import Service
 from boxwright.model.weights import Weights
-from boxwright.serving.offload import CACHE_BYTES, Offload, offload
+from boxwright.sizing.offload import CACHE_BYTES, Offload, offload
 
 # Who sets one of these says where the weights lie, and nothing of it is added.
 _PLACES = {"--gpu-layers", "--n-cpu-moe", "--cpu-moe", "--n-cpu-ffn", "--override-tensor", "--tensor-split", "--fit"}

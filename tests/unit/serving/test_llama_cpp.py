@@ -11,7 +11,7 @@ from boxwright.model.hardware import Hardware
 from boxwright.model.stack import NumaPolicy, Service
 from boxwright.model.weights import weights_of
 from boxwright.serving.llama_cpp import card_environment, llama_cpp_settings, own_settings, placement, rendered
-from boxwright.serving.offload import GIB
+from boxwright.sizing.offload import GIB
 
 TABLE = load_engine("llama_cpp")
 MODELS = load_models()

@@ -20,8 +20,8 @@ from boxwright.model.setting import Setting, Value
 from boxwright.model.stack import Parallelism, Service
 from boxwright.model.weights import weights_of
 from boxwright.serving.llama_cpp import llama_cpp_settings, placement
-from boxwright.serving.offload import GIB
 from boxwright.serving.vllm import Node, vllm_settings
+from boxwright.sizing.offload import GIB
 from tools.engine_settings import artefacts, files, readers
 
 pytestmark = [pytest.mark.on_demand, pytest.mark.timeout(3600)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from boxwright.model.architecture import Architecture
 from boxwright.model.catalogues import load_models
 from boxwright.model.stack import Parallelism
-from boxwright.serving.parallelism import Cards, spread
+from boxwright.sizing.parallelism import Cards, spread
 
 GIB = 1024**3
 MODELS = load_models()

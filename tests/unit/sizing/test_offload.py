@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from boxwright.model.architecture import Architecture
 from boxwright.model.catalogues import load_models
-from boxwright.serving.offload import GIB, Offload, offload
+from boxwright.sizing.offload import GIB, Offload, offload
 
 MODELS = load_models()
 CARD = 24 * GIB  # a GeForce RTX 4090

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boxwright.model.architecture import Architecture, HeadAttention
+from boxwright.model.architecture import Architecture
+from boxwright.sizing.memory import attention_parameters, expert_parameters, parameters
 
 GIB = 1 << 30
 
@@ -101,7 +102,7 @@ def offload(
 def _parts(architecture: Architecture, weight_bytes: int, cache_bytes: float) -> _Parts:
     """Split a file's bytes among the parts of the model, and deal each layer its share of the cache."""
     hidden, experts = architecture.hidden_size, architecture.experts
-    attention = _attention_parameters(architecture)
+    attention = attention_parameters(architecture)
     dense_layers = experts.dense_layers if experts else architecture.layers
     dense = 3 * hidden * architecture.feed_forward_size
     shared = hidden * (3 * experts.shared * experts.feed_forward_size + experts.count) if experts else 0
@@ -109,13 +110,7 @@ def _parts(architecture: Architecture, weight_bytes: int, cache_bytes: float) ->
     resident = [attention + (dense if layer < dense_layers else shared) for layer in range(architecture.layers)]
     sparse = [0 if layer < dense_layers else of_experts for layer in range(architecture.layers)]
     table = architecture.vocabulary * hidden
-    tables = table if architecture.tied_embeddings else 2 * table
-    parameters = sum(resident) + sum(sparse) + tables
-    average = weight_bytes / parameters
-    per_resident = max(average, _RESIDENT_BITS / 8) if experts else average
-    per_resident = min(per_resident, weight_bytes / (sum(resident) + tables))
-    left = weight_bytes - per_resident * (sum(resident) + tables)
-    per_expert = left / sum(sparse) if sparse and sum(sparse) else 0.0
+    per_resident, per_expert = densities(architecture, weight_bytes)
     cache = cache_bytes * architecture.attention.cached_per_layer
     return _Parts(
         resident=tuple(count * per_resident + cache for count in resident),
@@ -125,15 +120,15 @@ def _parts(architecture: Architecture, weight_bytes: int, cache_bytes: float) ->
     )
 
 
-def _attention_parameters(architecture: Architecture) -> int:
-    hidden, attention = architecture.hidden_size, architecture.attention
-    if isinstance(attention, HeadAttention):
-        return 2 * hidden * attention.head_dim * (attention.heads + attention.kv_heads)
-    key = attention.nope_head_dim + attention.rope_head_dim
-    queries = attention.q_rank * (hidden + attention.heads * key)
-    kept = hidden * (attention.kv_rank + attention.rope_head_dim)
-    unfolded = attention.kv_rank * attention.heads * (attention.nope_head_dim + attention.value_head_dim)
-    return queries + kept + unfolded + attention.heads * attention.value_head_dim * hidden
+def densities(architecture: Architecture, weight_bytes: int) -> tuple[float, float]:
+    """Bytes of a weight that every token needs, and of one of the routed experts (0 where there are none)."""
+    experts, everything = expert_parameters(architecture), parameters(architecture)
+    resident = everything - experts
+    average = weight_bytes / everything
+    if not experts:
+        return average, 0.0
+    per_resident = min(max(average, _RESIDENT_BITS / 8), weight_bytes / resident)
+    return per_resident, (weight_bytes - per_resident * resident) / experts
 
 
 def _overhead(architecture: Architecture, parts: _Parts) -> float:

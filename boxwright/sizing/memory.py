@@ -1,0 +1,158 @@
+"""What a model takes of each card: its weights, what the engine needs besides, and the cache for what it has read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from boxwright.model.architecture import Architecture, HeadAttention
+from boxwright.model.stack import Parallelism
+
+GIB = 1 << 30
+
+# Tokens that vLLM computes at once at most, and so what its activations are as large as: --max-num-batched-tokens of a
+# server on cards of at least this size, and of smaller ones.
+_BATCHED_TOKENS = 8192
+# The driver's context, NCCL's buffers and CUDA graphs of a rank.
+_FIXED_BYTES = int(0.6 * GIB)
+# Norms, padding and what is replicated rather than divided; no card has exactly its share.
+_IMBALANCE = 1.01
+
+
+@dataclass(frozen=True)
+class CardMemory:
+    """Bytes of the fullest card.
+
+    Attributes:
+        total: The card's memory.
+        usable: What the engine may take of it.
+        weights: The card's share of the model.
+        overhead: Activations, graphs, the driver's context.
+        cache: What is left for keys and values; 0 where nothing is.
+        cache_per_token: What a token of context takes there.
+    """
+
+    total: int
+    usable: int
+    weights: int
+    overhead: int
+    cache: int
+    cache_per_token: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether the weights and what the engine needs find room."""
+        return self.weights + self.overhead <= self.usable
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of context that the cache holds."""
+        return int(self.cache / self.cache_per_token)
+
+
+def card_memory(
+    architecture: Architecture,
+    weight_bytes: int,
+    spread: Parallelism,
+    card_bytes: int,
+    *,
+    utilisation: float,
+    cache_number_bytes: float = 2.0,
+    batched_tokens: int = _BATCHED_TOKENS,
+) -> CardMemory:
+    """How the memory of the fullest card is divided.
+
+    Args:
+        architecture: The model's shape.
+        weight_bytes: Of the whole model, in the precision that it is served in.
+        spread: How it is spread over cards.
+        card_bytes: Memory of a card.
+        utilisation: Share of it that the engine may take.
+        cache_number_bytes: Of a key's or value's element: 2 in 16 bits, 1 in FP8.
+        batched_tokens: Tokens that the engine computes at once at most.
+    """
+    usable = int(card_bytes * utilisation)
+    weights = _weights(architecture, weight_bytes, spread)
+    overhead = _FIXED_BYTES + _activations(architecture, spread, batched_tokens)
+    per_token = cache_per_token(architecture, spread, cache_number_bytes)
+    return CardMemory(card_bytes, usable, weights, overhead, max(0, usable - weights - overhead), per_token)
+
+
+def cache_per_token(architecture: Architecture, spread: Parallelism, number_bytes: float = 2.0) -> float:
+    """Bytes that a token of context takes on each card of a copy.
+
+    Heads of keys and values are divided among the cards that share a layer, down to one head for each; the compressed
+    vector of latent attention belongs to all heads, so every card keeps it whole.
+    """
+    attention = architecture.attention
+    if isinstance(attention, HeadAttention):
+        per_layer = 2 * math.ceil(attention.kv_heads / spread.tensor) * attention.head_dim
+    else:
+        per_layer = attention.cached_per_layer
+    return math.ceil(architecture.layers / spread.pipeline) * per_layer * number_bytes
+
+
+def _weights(architecture: Architecture, weight_bytes: int, spread: Parallelism) -> int:
+    """The largest stage of the pipeline: its layers, and the first or last one's table of words."""
+    table = architecture.vocabulary * architecture.hidden_size
+    tables = table if architecture.tied_embeddings else 2 * table
+    per_weight = weight_bytes / parameters(architecture)
+    layer = (weight_bytes - tables * per_weight) / architecture.layers
+    here = table if spread.pipeline > 1 else tables
+    stage = math.ceil(architecture.layers / spread.pipeline) * layer + here * per_weight
+    share = stage / spread.tensor
+    return math.ceil(share * (_IMBALANCE if spread.tensor * spread.pipeline > 1 else 1.0))
+
+
+def _activations(architecture: Architecture, spread: Parallelism, tokens: int) -> int:
+    """Rows that a layer holds at its widest, in 16 bits: the residual thrice, and the feed-forward part in and out."""
+    experts = architecture.experts
+    inner = 2 * architecture.feed_forward_size / spread.tensor
+    if experts:
+        inner = max(inner, experts.active * (2 * experts.feed_forward_size + architecture.hidden_size) / 2)
+    return int(tokens * (3 * architecture.hidden_size + inner) * 2)
+
+
+def parameters(architecture: Architecture) -> int:
+    """Weights of the model, counted from its matrices."""
+    table = architecture.vocabulary * architecture.hidden_size
+    tables = table if architecture.tied_embeddings else 2 * table
+    return tables + _layers(architecture, every_expert=True)
+
+
+def active_parameters(architecture: Architecture) -> int:
+    """Weights that one token is multiplied with: of the experts only those that it is sent to, and no embedding."""
+    return architecture.vocabulary * architecture.hidden_size + _layers(architecture, every_expert=False)
+
+
+def expert_parameters(architecture: Architecture) -> int:
+    """Weights of all routed experts together; 0 of a dense model."""
+    experts = architecture.experts
+    if experts is None:
+        return 0
+    sparse = architecture.layers - experts.dense_layers
+    return sparse * experts.count * 3 * architecture.hidden_size * experts.feed_forward_size
+
+
+def _layers(architecture: Architecture, *, every_expert: bool) -> int:
+    hidden, experts = architecture.hidden_size, architecture.experts
+    attention = attention_parameters(architecture)
+    dense = 3 * hidden * architecture.feed_forward_size
+    if experts is None:
+        return architecture.layers * (attention + dense)
+    used = experts.count if every_expert else experts.active
+    sparse = 3 * hidden * experts.feed_forward_size * (used + experts.shared) + hidden * experts.count
+    behind = architecture.layers - experts.dense_layers
+    return architecture.layers * attention + experts.dense_layers * dense + behind * sparse
+
+
+def attention_parameters(architecture: Architecture) -> int:
+    """Weights of one layer's attention."""
+    hidden, attention = architecture.hidden_size, architecture.attention
+    if isinstance(attention, HeadAttention):
+        return 2 * hidden * attention.head_dim * (attention.heads + attention.kv_heads)
+    key = attention.nope_head_dim + attention.rope_head_dim
+    queries = attention.q_rank * (hidden + attention.heads * key)
+    kept = hidden * (attention.kv_rank + attention.rope_head_dim)
+    unfolded = attention.kv_rank * attention.heads * (attention.nope_head_dim + attention.value_head_dim)
+    return queries + kept + unfolded + attention.heads * attention.value_head_dim * hidden

@@ -1,0 +1,86 @@
+"""How fast a model on cards answers: from the memory's bandwidth, the units' operations, and the links between cards.
+
+Constants are physical or an engine's, none is of one row of a table. Everything here is a prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from boxwright.model.architecture import Architecture
+from boxwright.model.stack import Parallelism
+from boxwright.sizing.machine import Card, Links
+from boxwright.sizing.memory import active_parameters, cache_per_token, expert_parameters, parameters
+
+# Of a card's stated bandwidth, what an engine gets while it writes one word after another.
+BANDWIDTH_SHARE = 0.72
+# Of its stated operations, what large matrices get: while a prompt is read.
+FLOPS_SHARE = 0.40
+# Of each sequence in a step: choosing its word, and the engine's own bookkeeping.
+_SEQUENCE_S = 0.15e-3
+# Words of the question, its history included, for each word of the answer: they are read in between.
+PROMPT_PER_ANSWER = 1.0
+# Of the context that a request may have, how much is filled on average while it is answered.
+MEAN_FILL = 0.75
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the cards are asked to do.
+
+    Attributes:
+        context_tokens: That a request may have.
+        weight_bytes: Of the model, in the precision that it is served in.
+        cache_number_bytes: Of an element of keys and values.
+        eight_bits: Whether it is computed in 8 bits.
+    """
+
+    context_tokens: int
+    weight_bytes: int
+    cache_number_bytes: float = 2.0
+    eight_bits: bool = False
+
+
+def step_seconds(
+    architecture: Architecture, spread: Parallelism, card: Card, links: Links, *, load: Load, requests: int
+) -> float | None:
+    """Time in which each of so many requests to one copy of the model gets a word; None where no speed is known.
+
+    The weights are read once for all of them, each one's cache for itself. Stages of a pipeline work on different
+    requests at the same time, so that a word passes them all, with a share of the requests in each.
+    """
+    if card.bandwidth is None or card.flops_16 is None:
+        return None
+    here = max(1, math.ceil(requests / spread.pipeline))
+    cards = spread.tensor * spread.pipeline
+    read = _weights_read(architecture, load.weight_bytes, here) / cards
+    filled = load.context_tokens * MEAN_FILL
+    cache = here * filled * cache_per_token(architecture, spread, load.cache_number_bytes)
+    flops = (card.flops_8 if load.eight_bits and card.flops_8 else card.flops_16) * FLOPS_SHARE
+    operations = 2 * active_parameters(architecture) / cards
+    decode = max((read + cache) / (card.bandwidth * BANDWIDTH_SHARE), here * operations / flops)
+    prompts = here * PROMPT_PER_ANSWER * operations / flops
+    together = _all_reduce(architecture, spread, links, here)
+    return spread.pipeline * (decode + prompts + together + here * _SEQUENCE_S)
+
+
+def _weights_read(architecture: Architecture, weight_bytes: int, requests: int) -> float:
+    """Bytes of weights that a step reads: of a mixture of experts, of those that any of the requests is sent to."""
+    table = architecture.vocabulary * architecture.hidden_size
+    looked_up = 0 if architecture.tied_embeddings else table
+    all_of_them = parameters(architecture)
+    experts, of_experts = architecture.experts, expert_parameters(architecture)
+    rest = all_of_them - looked_up - of_experts
+    touched = 1 - (1 - experts.active / experts.count) ** requests if experts else 0.0
+    return weight_bytes / all_of_them * (rest + of_experts * touched)
+
+
+def _all_reduce(architecture: Architecture, spread: Parallelism, links: Links, requests: int) -> float:
+    """Time in which the cards of a layer add up, twice a layer, what each has computed."""
+    if spread.tensor == 1:
+        return 0.0
+    size = requests * architecture.hidden_size * 2
+    bus = 2 * (spread.tensor - 1) / spread.tensor
+    once = links.latency_s + size * bus / links.bytes_per_s
+    return 2 * math.ceil(architecture.layers / spread.pipeline) * once
