@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from boxwright.errors import BadInputError, did_you_mean
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.catalogue import Model, ModelCatalogue
 from boxwright.model.catalogues import load_profile
+from boxwright.sizing.config_json import model_of
 from boxwright.sizing.machine import Machine, cards_alone, machine_of
 
 _TAG = re.compile(r"^(?P<family>[a-z0-9.-]+):(?P<size>[0-9.]+b)$")
@@ -55,13 +57,17 @@ def _words(name: str) -> set[str]:
 
 
 def models_meant(name: str, catalogue: ModelCatalogue) -> list[Model]:
-    """The model of an id, an alias or a familiar tag such as `deepseek-r1:32b`; without a name, all that answer.
+    """The model of an id, an alias, a familiar tag such as `deepseek-r1:32b`, or of a folder with a `config.json`.
+
+    Without a name: all that answer.
 
     Raises:
         BadInputError: There is no such model.
     """
     if not name:
         return [model for model in catalogue.models if model.purpose != "embedding"]
+    if "/" in name or name.endswith(".json"):
+        return [model_of(Path(name).expanduser())]
     model = catalogue.find(name) or _tagged(name.lower(), catalogue)
     if model is None:
         tags = [build.ollama for one in catalogue.models for build in one.builds if build.ollama]
