@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -133,7 +134,7 @@ class RunProgress:
                     host.name,
                     stage,
                     event.resource,
-                    event.message,
+                    event.message.strip() or _last_word(event.output),
                     event.output,
                     unreachable=event.outcome is Outcome.UNREACHABLE,
                 )
@@ -206,6 +207,13 @@ def _error(failures: Sequence[Failure], log: str) -> BoxwrightError:
     kind = UnreachableError if first.unreachable else BoxwrightError
     message = first.message.strip() or "The step failed and did not say why."
     return kind(message, where=where, hint=_hint(first, hosts, log), output=first.output)
+
+
+def _last_word(output: str) -> str:
+    """What a program of ours says when it gives up: its last line, behind its name."""
+    last = output.rstrip().rpartition("\n")[2]
+    said = re.fullmatch(r"[a-z]+(?:-[a-z]+)+: (.+)", last)
+    return said[1] if said else ""
 
 
 def _hint(failure: Failure, hosts: str, log: str) -> str:

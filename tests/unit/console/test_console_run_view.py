@@ -63,6 +63,17 @@ def break_firewall(view: RunView, host: str) -> None:
     view.stage(host, "firewall", "failed", 3)
 
 
+def test_what_a_program_of_ours_said_last_is_the_reason_where_there_is_no_other(record: Record) -> None:
+    seen = record()
+    with seen.console.run("Switch lab", ["lab-1"], STAGES) as view:
+        view.stage("lab-1", "base", "running", 0)
+        output = "failed to load model\nserve-unit: the old one serves again."
+        view.event(finished("lab-1", "base", "Serve", Outcome.FAILED, output=output))
+        view.stage("lab-1", "base", "failed", 3)
+    assert "error: the old one serves again." in seen.err
+    assert "lab-1  base      failed: Serve: the old one serves again." in seen.out
+
+
 def test_the_plain_log_has_a_line_for_each_stage_and_failure(record: Record) -> None:
     seen = record()
     with seen.console.run("Provision lab", ["lab-1", "lab-20"], STAGES, log="run.jsonl") as view:
