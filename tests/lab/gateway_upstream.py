@@ -1,6 +1,7 @@
 """Runs on the twin: a simulated engine and a simulated chat page, which say what reached them.
 
-`gateway_upstream.py engine PORT KEY` streams five events with pauses and guards its pages by its key.
+`gateway_upstream.py engine PORT KEY` streams five events with pauses, answers completions as they
+want it, and guards its pages by its key.
 `gateway_upstream.py chat PORT` repeats the request as JSON and echoes one frame over a websocket.
 """
 
@@ -11,7 +12,9 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 
 CHUNKS = 5
 PAUSE_S = 0.3
@@ -19,6 +22,7 @@ PAUSE_S = 0.3
 
 class Upstream(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    extra: Mapping[str, str] = MappingProxyType({})
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -28,6 +32,8 @@ class Upstream(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Access-Control-Allow-Origin", "*")
+        for name, value in self.extra.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -57,8 +63,21 @@ class Engine(Upstream):
             self.reply(401, b'{"error":"the engine did not get its key"}')
         elif self.path == "/v1/chat/completions":
             self.stream()
+        elif self.path == "/v1/completions":
+            self.answer()
         else:
             self.repeat()
+
+    def answer(self) -> None:
+        """Answer as the request wants it: with a status of its own, or not at all."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        wanted = json.loads(body or b"{}").get("answer", {})
+        if wanted.get("cut"):
+            self.close_connection = True
+            return
+        if "retry_after" in wanted:
+            self.extra = {"Retry-After": wanted["retry_after"]}
+        self.reply(wanted.get("status", 200), b'{"error":{"message":"the engine\'s own"}}')
 
     def stream(self) -> None:
         """Promise to keep the connection, and close it all the same: what llama-server does."""

@@ -173,10 +173,29 @@ class TestApi:
     def test_an_engine_that_is_away_is_told_in_the_apis_own_terms(self, box: Box, client: httpx.Client) -> None:
         box.ssh("systemctl stop engine")
         try:
-            reply = client.get("/v1/models", auth=ALICE)
+            reply, page = client.get("/v1/models", auth=ALICE), client.get("/")
         finally:
             box.ssh("systemctl start engine; sleep 1")
-        assert (reply.status_code, error_code(reply)) == (502, "engine_unavailable")
+        assert (reply.status_code, error_code(reply), reply.headers["Retry-After"]) == (503, "engine_unavailable", "10")
+        assert page.status_code == 200
+        with ThreadPoolExecutor(1) as pool:
+            body = {"answer": {"cut": True}}
+            cut = client.post("/v1/completions", json=body, auth=ALICE)
+            stream = pool.submit(client.post, "/v1/chat/completions", json=CHAT, auth=ALICE)
+            time.sleep(0.6)  # two of its five events
+            box.ssh("systemctl restart engine; sleep 1")
+            assert isinstance(stream.exception(), httpx.RemoteProtocolError)  # closed, and not as if it were whole
+        assert (cut.status_code, error_code(cut), cut.headers["Retry-After"]) == (503, "engine_unavailable", "10")
+
+    @pytest.mark.parametrize(("status", "retry_after"), [(400, None), (502, None), (503, "10"), (504, None)])
+    def test_what_the_engine_answers_itself_passes(
+        self, client: httpx.Client, status: int, retry_after: str | None
+    ) -> None:
+        reply = client.post("/v1/completions", json={"answer": {"status": status}}, auth=ALICE)
+        assert (reply.status_code, reply.json()) == (status, {"error": {"message": "the engine's own"}})
+        assert reply.headers.get("Retry-After") == retry_after
+        own = client.post("/v1/completions", json={"answer": {"status": status, "retry_after": "7"}}, auth=ALICE)
+        assert own.headers.get_list("Retry-After") == ["7"]
 
     def test_a_flood_is_slowed_for_its_user_alone(self, box: Box, client: httpx.Client) -> None:
         box.provision(gateway_api_requests_per_minute=30, gateway_api_concurrent_requests=2)
