@@ -21,6 +21,19 @@ CHAT = "/v1/chat/completions"
 # A proxy that holds an answer back lets many pieces go at once, all together or a buffer at a time.
 APART_S = 0.001
 MOST_PIECES_AT_ONCE = 8
+_REFUSED = 7  # of curl: nobody listens there
+
+
+def assert_that_it_runs(host: Host, target: VerifyHost) -> None:
+    """For checks that would blame something else: an engine that does not run, or still starts, is said to."""
+    unit = f"{target.profile.stack.unit}.service"
+    asking = "systemctl show --property=ActiveState,SubState,NRestarts %s"
+    told = dict(line.partition("=")[::2] for line in host.check_output(asking, unit).splitlines())
+    state = f"{told['ActiveState']} ({told['SubState']}, restarted {told['NRestarts'] or 0} times)"
+    assert told["ActiveState"] == "active", f"the engine does not run: {unit} is {state}"
+    url = f"{target.engine_url.rstrip('/')}/v1/models"
+    listening = host.run("curl --silent --noproxy '*' --max-time 10 --output /dev/null %s", url).rc
+    assert listening != _REFUSED, f"the engine runs and does not listen at {target.engine_url} yet: {unit} is {state}"
 
 
 @pytest.mark.check(
@@ -29,7 +42,8 @@ MOST_PIECES_AT_ONCE = 8
     severity="critical",
     remedy="On the box: journalctl -n 50 -u with the engine's unit, which services.active names. Then provision again.",
 )
-def test_model_is_offered(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+def test_model_is_offered(host: Host, gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+    assert_that_it_runs(host, target)
     answer = gateway.request("GET", "/v1/models", authorization=gateway.bearer)
     models = [model["id"] for model in answer.json()["data"]]
     assert target.model_alias in models, f"offers {models}, not {target.model_alias}"
@@ -43,6 +57,7 @@ def test_model_is_offered(gateway: Gateway, target: VerifyHost, evidence: Eviden
     remedy="Provision again: the deploy of the engine gives it a key, or loads the rules that guard it.",
 )
 def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence) -> None:
+    assert_that_it_runs(host, target)
     url = f"{target.engine_url.rstrip('/')}/v1/models"
     if target.profile.stack.engine == "ollama":
         evidence(_kept_from_people(host, url))
@@ -153,7 +168,8 @@ json.dump(told, sys.stdout)
     severity="major",
     remedy="On the box: numastat -p with the engine's process; provision again, and restart it when memory was short.",
 )
-def test_numa_placement(target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
+def test_numa_placement(host: Host, target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
+    assert_that_it_runs(host, target)
     policy = target.profile.stack.numa
     told = shell.python(_PLACEMENT, f"{target.profile.stack.unit}.service")
     if told["maps"] is None:
