@@ -12,11 +12,11 @@ from pyinfra.operations import files, server
 
 from boxwright.model.ktransformers import refusal
 from deploys.facts.ktransformers import Machine
+from deploys.operations.engines import EngineUnit, serving_model, unit_server
 from deploys.operations.files import PROGRAMS, REQUESTS, program_text, rendered, request_text, written_file
 from deploys.operations.install import folders, program
 from deploys.operations.ktransformers import REPORT, converted_weights, examined
 from deploys.operations.python import python_3_11, python_packages
-from deploys.operations.services import serving
 
 data = host.data
 USER = "ktransformers"
@@ -97,6 +97,7 @@ examined(
     methods=tuple(data.ktransformers_methods),
     request=REQUEST,
 )
+unit_server()
 launcher = written_file(
     name="Write the launcher of KTransformers",
     content=program_text("ktransformers/launch_server.py"),
@@ -145,16 +146,16 @@ for service in data.ktransformers_services:
         ),
         dest=unit_path,
     )
-    serving(
+    serving_model(
         name=f"Serve by {unit_name}",
-        unit=f"{unit_name}.service",
-        url=f"http://127.0.0.1:{service['port']}/health",
-        files=(
-            unit_path,
-            LAUNCHER,
-            *(f"{settings}/{name}" for name in ("arguments.json", "api-key", "environment")),
-            f"{DESTINATION}/{VERSION}/.complete",
+        engine=EngineUnit(
+            unit=f"{unit_name}.service",
+            serves="/".join(service["model_path"].split("/")[-2:]),
+            url=f"http://127.0.0.1:{service['port']}/health",
+            question=None,
+            written=(unit_path, *(f"{settings}/{name}" for name in ("arguments.json", "api-key", "environment"))),
+            files=(LAUNCHER, f"{DESTINATION}/{VERSION}/.complete"),
+            patience_s=service["patience_s"],
         ),
         after=(launcher, *written, unit),
-        patience_s=service["patience_s"],
     )

@@ -11,11 +11,12 @@ from pyinfra.operations import files, server
 from deploys.facts.files import UnpackedVersion
 from deploys.facts.machine import UsableProcessors
 from deploys.operations.builds import COMPILER_PACKAGES, COMPILERS, WORK, Program, built_program
+from deploys.operations.engines import EngineUnit, question, serving_model, unit_server
 from deploys.operations.files import REQUESTS, rendered, request_text, written_file
 from deploys.operations.install import debian_root, folders, program
 from deploys.operations.models import PROGRAM as FETCHER
 from deploys.operations.models import fetcher
-from deploys.operations.services import no_other_units, serving
+from deploys.operations.services import no_other_units
 from deploys.operations.shelf import key_of
 
 data = host.data
@@ -130,6 +131,7 @@ program("install-debian-root", "debian_root/install_debian_root.py")
 built = from_source(data.llama_cpp_build) if data.llama_cpp_build else None
 if not built:
     from_packages()
+unit_server()
 server.user(  # noqa: S604 - `shell` is the account's
     name="Make the user llama",
     user=USER,
@@ -172,16 +174,16 @@ for service in data.llama_cpp_services:
         ),
         dest=unit_path,
     )
-    serving(
+    serving_model(
         name=f"Serve by {unit_name}",
-        unit=f"{unit_name}.service",
-        url=f"http://127.0.0.1:{service['port']}/health",
-        files=(
-            unit_path,
-            f"{settings}/api-key",
-            service["model_path"],
-            f"{built}/BUILD.json" if built else f"{PACKAGED}/current",
+        engine=EngineUnit(
+            unit=f"{unit_name}.service",
+            serves=service["model_name"],
+            url=f"http://127.0.0.1:{service['port']}/health",
+            question=question(service["port"], service["model_name"], service["purpose"], data.llama_cpp_api_key),
+            written=(unit_path, f"{settings}/api-key"),
+            files=(service["model_path"], f"{built}/BUILD.json" if built else f"{PACKAGED}/current"),
+            patience_s=service["patience_s"],
         ),
         after=(key, unit),
-        patience_s=service["patience_s"],
     )

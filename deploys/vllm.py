@@ -9,10 +9,10 @@ from pyinfra import host
 from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import files, server
 
+from deploys.operations.engines import EngineUnit, question, serving_model, unit_server
 from deploys.operations.files import rendered, written_file
 from deploys.operations.install import converted_model, folders
 from deploys.operations.python import python_3_11, python_packages
-from deploys.operations.services import serving
 
 data = host.data
 USER = "vllm"
@@ -44,6 +44,7 @@ VERSION = python_packages(
     also=ALSO.get(data.vllm_flavour),
     proxy=data.vllm_proxy,
 )
+unit_server()
 server.user(  # noqa: S604 - `shell` is the account's
     name="Make the user vllm",
     user=USER,
@@ -103,17 +104,18 @@ for service in data.vllm_services:
         ),
         dest=unit_path,
     )
-    serving(
+    asked = question(service["port"], service["model_names"][0], service["purpose"], data.vllm_api_key)
+    serving_model(
         name=f"Serve by {unit_name}",
-        unit=f"{unit_name}.service",
-        # A node that only lends its cards has no door of its own: that its process runs is what can be asked there.
-        url=f"http://127.0.0.1:{service['port']}/health" if service["answers"] else None,
-        files=(
-            unit_path,
-            f"{settings_folder}/config.yaml",
-            f"{settings_folder}/environment",
-            f"{DESTINATION}/{VERSION}/.complete",
+        engine=EngineUnit(
+            unit=f"{unit_name}.service",
+            serves=service["model_names"][0],
+            # A node that only lends its cards has no door of its own: that its process runs is what can be asked there.
+            url=f"http://127.0.0.1:{service['port']}/health" if service["answers"] else None,
+            question=asked if service["answers"] else None,
+            written=(unit_path, f"{settings_folder}/config.yaml", f"{settings_folder}/environment"),
+            files=(f"{DESTINATION}/{VERSION}/.complete",),
+            patience_s=service["patience_s"],
         ),
         after=(config, environment, unit),
-        patience_s=service["patience_s"],
     )

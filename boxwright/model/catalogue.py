@@ -13,6 +13,7 @@ from boxwright.model.base import Frozen, HttpUrl, Identifier, Sha256
 
 GIB = 1 << 30
 WeightFormat = Literal["gguf", "safetensors"]
+Purpose = Literal["chat", "completion", "embedding"]  # completion: it was never taught to answer
 HubName = Literal["huggingface", "modelscope", "ollama"]
 # A path below the folder of a build: no empty, hidden or parent segments, nothing that a shell reads.
 RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")]
@@ -122,7 +123,7 @@ class Model(Frozen):
     aliases: tuple[Identifier, ...] = ()
     title: str
     license: str
-    purpose: Literal["chat", "completion", "embedding"] = "chat"  # completion: it was never taught to answer
+    purpose: Purpose = "chat"
     reasoning_parser: str | None = None  # by vLLM's name, of a model that thinks before it answers
     sampling: Sampling = Sampling()
     ollama_template: str | None = None  # in Ollama's template language; None: the one that the weights carry

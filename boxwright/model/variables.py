@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, SecretStr
 
 from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Identifier, Network, Port, Sha256
+from boxwright.model.catalogue import Purpose
 from boxwright.model.drivers import (
     AmdRocmPolicy,
     CudaToolkitPolicy,
@@ -224,6 +225,7 @@ class LlamaCppService(Frozen):
     environment: dict[str, str]
     model_path: AbsolutePath  # of several shards the first
     model_name: str
+    purpose: Purpose
     cards: bool  # whether it computes on some
     cores: Annotated[int, Field(ge=1)]  # physical ones that it may use
     numa_policy: Literal["default", "bind", "interleave"]
@@ -256,6 +258,7 @@ class VllmService(Frozen):
     environment: dict[str, str]
     model_path: AbsolutePath
     model_names: tuple[str, ...]
+    purpose: Purpose
     converted_from: AbsolutePath | None  # a GGUF file that model_path is made of
     numa_policy: Literal["default", "bind", "interleave"]
     numa_nodes: tuple[int, ...]
@@ -297,7 +300,7 @@ class OllamaService(Frozen):
     names: tuple[str, ...]  # of the model, its own first
     weights: tuple[RegisteredFile, ...]
     store: AbsolutePath  # the folder of Ollama's own form of the model, on the disk of the weights
-    purpose: Literal["chat", "completion", "embedding"]
+    purpose: Purpose
     placement: Literal["cards", "memory", "both"]  # where the model has to lie
     least_tokens_per_s: float | None
     cards: bool  # whether it has any

@@ -231,6 +231,7 @@ class _Instance:
             environment=card_environment(self.cards, hardware.accelerator_count) | variables,
             model_path=self.weights.path(directory),
             model_name=self.weights.model.id,
+            purpose=self.weights.model.purpose,
             cards=bool(self.cards),
             cores=max(1, hardware.cpu.cores * bound // hardware.numa_nodes),
             numa_policy=service.numa.policy,

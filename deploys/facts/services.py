@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 
+PROVEN = "/var/lib/boxwright/proven"  # what served last, unit by unit: the program serve-unit keeps it
+
 # Exits 0 when the address answers with 2xx. Proxies are for the outside, never for loopback.
 PROBE = "import sys,urllib.request as r;r.build_opener(r.ProxyHandler({})).open(sys.argv[1],timeout=5).read(1)"
 
@@ -59,6 +61,26 @@ class ServiceState(FactBase):
             stale=bool(started.isdigit() and changes and max(changes) > int(started)),
             serving="Serving" in values,
         )
+
+
+class ProvenUnit(FactBase):
+    """Whether what is proven of a unit is this request, with the files as they are now."""
+
+    @staticmethod
+    def default() -> bool:
+        """Nothing is proven."""
+        return False
+
+    def command(self, unit: str, digest: str, written: Sequence[str]) -> str:
+        """Compare the files with their copies, and the request by its digest: it holds a key."""
+        folder = f"{PROVEN}/{unit}"
+        same = " && ".join(f"cmp -s {shlex.quote(path)} {shlex.quote(f'{folder}/files{path}')}" for path in written)
+        request = f"sha256sum < {shlex.quote(f'{folder}/request.json')} 2>/dev/null | grep -q ^{digest}"
+        return f"{{ {request} && {same}; }} 2>/dev/null && echo proven; true"
+
+    def process(self, output: list[str]) -> bool:
+        """Look for the word."""
+        return output[-1:] == ["proven"]
 
 
 class OwnUnits(FactBase):

@@ -11,7 +11,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
 from deploys.facts.chat_page import AccountExists
-from deploys.facts.services import OwnUnits, ServiceState, probe_command
+from deploys.facts.services import PROVEN, OwnUnits, ServiceState, probe_command
 
 
 @operation()
@@ -52,18 +52,19 @@ def no_other_units(pattern: str, wanted: Sequence[str]) -> Iterator[PyinfraComma
 
     Args:
         pattern: Of names of unit files, for the shell: `llama-server*.service`.
-        wanted: Those that stay. Others end, and their folder of settings in /etc goes with them.
+        wanted: Those that stay. Others end, and their settings in /etc and what was proven of them go with them.
     """
     found = sorted(set(host.get_fact(OwnUnits, pattern=pattern)) - set(wanted))
     if not found:
         host.noop("there are no others")
         return
     for unit in found:
-        files = (f"/etc/systemd/system/{unit}", f"/etc/{unit.removesuffix('.service')}")
+        files = (f"/etc/systemd/system/{unit}", f"/etc/{unit.removesuffix('.service')}", f"{PROVEN}/{unit}")
         yield StringCommand(
             *("systemctl disable --quiet --now", QuoteString(unit), "&& rm -rf"), *(QuoteString(name) for name in files)
         )
-    yield StringCommand("systemctl daemon-reload")
+        # One that was killed with requests in flight counts as failed, and would go on to be listed so.
+        yield StringCommand("systemctl daemon-reload; systemctl reset-failed", QuoteString(unit), "2>/dev/null; true")
 
 
 def until_serving(unit: str, url: str | None, patience_s: int) -> str:

@@ -137,6 +137,7 @@ def llama_cpp_service(**changes: Any) -> dict[str, Any]:
         "environment": {},
         "model_path": f"/srv/models/smollm2/{weights.build.files[0].name}",
         "model_name": weights.model.id,
+        "purpose": weights.model.purpose,
         "cards": False,
         "cores": 2,
         "numa_policy": "default",

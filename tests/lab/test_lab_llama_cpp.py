@@ -104,6 +104,7 @@ def test_an_instance_that_is_wanted_no_more_ends_and_leaves_nothing(boxes: Boxes
     assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()]) == 1
     assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()]) == 0
     left = boxes.on(twin, "ls -d /etc/llama-server* /etc/systemd/system/llama-server*; ss -Hlnt | grep -c 8001 || :")
+    assert boxes.on(twin, "ls /var/lib/boxwright/proven").split() == ["llama-server.service"]
     assert left.split() == [
         "/etc/llama-server",
         "/etc/systemd/system/llama-server-mine.service",  # somebody else's
@@ -111,6 +112,78 @@ def test_an_instance_that_is_wanted_no_more_ends_and_leaves_nothing(boxes: Boxes
         "0",
     ]
     assert "Paris" in capital_of_france(boxes, 8000)
+
+
+def refused(boxes: Boxes, **changes: Any) -> str:
+    process = boxes.deploy("llama_cpp", llama_cpp_services=[llama_cpp_service(**changes)])
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0, output[-2000:]
+    return str(output)
+
+
+def test_what_does_not_serve_gives_way_to_the_model_that_did(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    gemma = load_models().find("gemma-3-270m")
+    assert gemma
+    files = [file.model_dump() for file in gemma.builds[0].files]
+    boxes.changes("models", **models_data(boxes.lab, "/srv/models/gemma", files))
+    switched = {"model_path": f"/srv/models/gemma/{files[0]['name']}", "model_name": gemma.id, "purpose": gemma.purpose}
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service(**switched)]) == 2
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service(**switched)]) == 0
+    before = boxes.on(twin, "cat /etc/systemd/system/llama-server.service")
+
+    boxes.on(twin, "mkdir -p /srv/models/broken && head -c 4096 /dev/urandom > /srv/models/broken/no.gguf")
+    output = refused(boxes, model_path="/srv/models/broken/no.gguf", model_name="broken")
+    assert "llama-server.service ends as soon as it is started" in output
+    assert "failed to load model" in output
+    assert "llama-server.service serves gemma-3-270m again, with the files that it had." in output
+    assert boxes.on(twin, "cat /etc/systemd/system/llama-server.service") == before
+    question = {"prompt": "The capital of France is", "max_tokens": 4}
+    status, answer = boxes.call(twin, "http://127.0.0.1:8000/v1/completions", question, KEY)
+    assert (status, answer["model"]) == (200, "gemma-3-270m")
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service(**switched)]) == 0
+
+    # Ready, and not for what it is asked: embeddings want a server that was started for them.
+    output = refused(boxes, purpose="embedding")
+    assert "its model does not answer" in output
+    assert "serves gemma-3-270m again" in output
+    assert boxes.on(twin, "stat -c '%a %U' /var/lib/boxwright/proven").split() == ["700", "root"]
+    boxes.on(twin, "rm -r /srv/models/broken /srv/models/gemma")
+
+
+def test_another_engine_behind_the_same_door_takes_over_or_gives_it_back(boxes: Boxes) -> None:
+    """The other engine is SIMULATED, by a web server of Python: two that are real do not fit here."""
+    (twin,) = boxes.twins
+    boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()])
+    unit = "/etc/systemd/system/other.service"
+    request = {"unit": "other.service", "serves": "another model", "url": "http://127.0.0.1:8000/health"}
+    request |= {"question": None, "written": [unit], "patience_s": 20}
+
+    def serve_other(command: str) -> str:
+        boxes.on(twin, f"cat > {unit}", f"[Service]\nExecStart={command}\n[Install]\nWantedBy=multi-user.target\n")
+        serve = "python3 -I -B /usr/local/lib/boxwright/serve-unit --restart 2>&1 || echo failed"
+        return boxes.on(twin, serve, json.dumps(request))
+
+    told = serve_other("/bin/false")
+    assert told.splitlines()[-2:] == [
+        "serve-unit: llama-server.service serves smollm2-135m-instruct again, with the files that it had.",
+        "failed",
+    ]
+    assert "Paris" in capital_of_france(boxes, 8000)
+    assert boxes.on(twin, f"test ! -e {unit} && systemctl is-enabled llama-server").strip() == "enabled"
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()]) == 0
+
+    boxes.on(twin, "mkdir -p /srv/other && touch /srv/other/health")
+    told = serve_other("/usr/bin/python3 -m http.server -d /srv/other -b 127.0.0.1 8000")
+    assert told == "llama-server.service served smollm2-135m-instruct before, and was removed\n"
+    assert boxes.on(twin, "ls /var/lib/boxwright/proven").split() == ["other.service"]
+    assert (
+        boxes.on(twin, "ls -d /etc/llama-server /etc/systemd/system/llama-server.service 2>&1 || :").count("No such")
+        == 2
+    )
+    boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()])  # and back
+    assert "Paris" in capital_of_france(boxes, 8000)
+    assert boxes.on(twin, f"ls /var/lib/boxwright/proven; test ! -e {unit}").split() == ["llama-server.service"]
 
 
 def test_shards_are_served_by_the_first_and_merged_into_one(boxes: Boxes) -> None:

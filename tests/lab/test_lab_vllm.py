@@ -49,6 +49,7 @@ def service(**changes: Any) -> dict[str, Any]:
         "environment": vllm_environment("vllm", HARDWARE, (), p2p=True),
         "model_path": "/srv/models/smollm2-bf16",
         "model_names": ["smollm2"],
+        "purpose": "chat",
         "converted_from": f"/srv/models/smollm2/{MODEL.builds[0].files[0].name}",
         "numa_policy": "default",
         "numa_nodes": [],

@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""Let a unit serve from its present files; if it does not, put back what was proven to serve before.
+
+Usage: serve-unit [--restart] < REQUEST
+
+REQUEST is JSON: `unit` (with .service), `serves` (the model's name), `url` (answers 2xx when it is ready; null for a
+unit without a door of its own), `question` (null, or `url`, `body` and `key` of a request that the model must answer),
+`written` (the files that it is made of) and `patience_s` (how long its start may take).
+
+The unit is restarted where --restart says so, and where it does not run. When it is ready and has answered, copies of
+its files become what is proven: FOLDER/UNIT/files, beside the request. When it does not, the copies of before are put
+back and served again, and the program ends with 1. Another unit that was proven behind the same door - another engine -
+gives way before the start, comes back when that fails, and is removed when it succeeds. Nothing else on the machine is
+touched. The folder is root's alone: among the files are keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+PROVEN = Path("/var/lib/boxwright/proven")
+CRASHES = 3  # restarts by systemd after which nobody waits any longer
+LEAST_FOR_AN_ANSWER_S = 60
+LOG_LINES = 20
+
+
+class FailedError(Exception):
+    """It does not serve; the message says why, and the log what the unit said last."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+class Proof:
+    """What was proven to serve as a unit last: its request, and copies of its files."""
+
+    def __init__(self, unit: str) -> None:
+        self.folder = PROVEN / unit
+        self.copies = self.folder / "files"
+
+    def request(self) -> dict[str, Any] | None:
+        """What was asked for then; None where nothing is proven."""
+        try:
+            told = json.loads((self.folder / "request.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return told if isinstance(told, dict) else None
+
+    def fits(self, request: dict[str, Any]) -> bool:
+        """Whether this very request, with the files as they are now, is what was proven."""
+        return self.request() == request and all(_equal(self._copy(path), Path(path)) for path in request["written"])
+
+    def keep(self, request: dict[str, Any]) -> None:
+        """Make the present files what is proven, as a whole or not at all."""
+        draft, old = (self.folder.with_name(f".{self.folder.name}.{end}") for end in ("new", "old"))
+        for leftover in (draft, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        for path in request["written"]:
+            copy = draft / "files" / path.lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _copied(Path(path), copy)
+        (draft / "request.json").write_text(json.dumps(request, indent=1, sort_keys=True) + "\n")
+        if self.folder.exists():
+            self.folder.replace(old)
+        draft.replace(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def put_back(self, request: dict[str, Any]) -> None:
+        """Make the files what they were when they were proven."""
+        for path in request["written"]:
+            place, copy = Path(path), self._copy(path)
+            if copy.exists() and not _equal(copy, place):
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                draft = place.with_name(f".{place.name}.back")
+                _copied(copy, draft)
+                draft.replace(place)
+
+    def forget(self) -> None:
+        """Nothing is proven of this unit any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _copy(self, path: str) -> Path:
+        return self.copies / path.lstrip("/")
+
+
+def _equal(one: Path, other: Path) -> bool:
+    try:
+        return one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False
+
+
+def _copied(source: Path, destination: Path) -> None:
+    """A copy with mode and owner, that nobody else can read on the way."""
+    status = source.stat()
+    destination.unlink(missing_ok=True)
+    with open(os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
+        file.write(source.read_bytes())
+        os.fchown(file.fileno(), status.st_uid, status.st_gid)
+        os.fchmod(file.fileno(), status.st_mode & 0o7777)
+        os.fsync(file.fileno())
+
+
+def serve(request: dict[str, Any], *, restart: bool) -> None:
+    """Let the request's unit serve.
+
+    Raises:
+        FailedError: It does not; the message says what serves now.
+    """
+    own, rivals = Proof(request["unit"]), _rivals(request)
+    before = (rivals[0] if rivals else own).request()
+    changed = not own.fits(request)
+    for rival in rivals:
+        _ended(rival.folder.name)
+    try:
+        bring_up(request, restart=restart or bool(rivals))
+    except FailedError as failure:
+        complain(failure)
+        raise FailedError(_gone_back(request, before) if changed else _nothing_else(request)) from None
+    for rival in rivals:
+        _removed(rival)
+    if changed:
+        own.keep(request)
+
+
+def _rivals(request: dict[str, Any]) -> list[Proof]:
+    """Other units that were proven behind the same door."""
+    if request["url"] is None or not PROVEN.is_dir():
+        return []
+    found = [Proof(folder.name) for folder in sorted(PROVEN.iterdir()) if not folder.name.startswith(".")]
+    return [
+        proof
+        for proof in found
+        if proof.folder.name != request["unit"] and (proof.request() or {}).get("url") == request["url"]
+    ]
+
+
+def bring_up(request: dict[str, Any], *, restart: bool) -> None:
+    """Start a unit from its files, and wait until it is ready and has answered.
+
+    Raises:
+        FailedError: It is not ready, or does not answer.
+    """
+    unit, end = request["unit"], time.monotonic() + request["patience_s"]
+    systemctl("daemon-reload")
+    systemctl("enable", "--quiet", unit)
+    systemctl("reset-failed", unit, check=False)  # what crashed before is not what is started now
+    if restart or shown(unit, "ActiveState") != "active":
+        systemctl("restart", unit, patience_s=request["patience_s"])
+    while not is_ready(request):
+        crashed = int(shown(unit, "NRestarts") or 0) >= CRASHES
+        if crashed or time.monotonic() > end:
+            why = "ends as soon as it is started" if crashed else f"was not ready within {request['patience_s']} s"
+            raise FailedError(f"{unit} {why}", journal(unit))
+        time.sleep(0.5)
+    question = request["question"]
+    if question:
+        try:
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {question['key']}"}
+            ask(question["url"], question["body"], headers, max(LEAST_FOR_AN_ANSWER_S, end - time.monotonic()))
+        except OSError as error:
+            raise FailedError(f"{unit} is ready, and its model does not answer: {error}", journal(unit)) from None
+
+
+def is_ready(request: dict[str, Any]) -> bool:
+    """Whether the unit runs and its door, if it has one, is open."""
+    if shown(request["unit"], "ActiveState") != "active":
+        return False
+    if request["url"] is None:
+        return True
+    try:
+        ask(request["url"], None, {}, 5)
+    except OSError:
+        return False
+    return True
+
+
+def ask(url: str, body: Any, headers: dict[str, str], timeout: float) -> None:
+    """Ask on the machine itself; proxies are for the outside.
+
+    Raises:
+        OSError: It is not answered, or not well.
+    """
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers)  # noqa: S310 - loopback, by our own deploys
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            answer.read()
+    except urllib.error.HTTPError as error:
+        told = error.read(500).decode(errors="replace")
+        raise OSError(f"{error.code} {told or error.reason}") from None
+
+
+def _nothing_else(request: dict[str, Any]) -> str:
+    return f"This is what served {request['serves']} before: there is nothing else to go back to."
+
+
+def _gone_back(request: dict[str, Any], before: dict[str, Any] | None) -> str:
+    """Let what was proven serve again; say how that went."""
+    if before is None:
+        return "Nothing was proven to serve here before, so there is nothing to go back to."
+    if before["unit"] != request["unit"]:
+        _ended(request["unit"])
+        _removed_files(request["written"])
+    Proof(before["unit"]).put_back(before)
+    try:
+        bring_up(before, restart=True)
+    except FailedError as failure:
+        complain(failure)
+        return f"{before['unit']} with {before['serves']} was put back, and does not serve either."
+    return f"{before['unit']} serves {before['serves']} again, with the files that it had."
+
+
+def _ended(unit: str) -> None:
+    systemctl("disable", "--now", "--quiet", unit, check=False)
+    systemctl("reset-failed", unit, check=False)  # one that was killed with requests in flight counts as failed
+
+
+def _removed(rival: Proof) -> None:
+    """The files of a unit that gave way: it would start beside its successor, and listen nowhere."""
+    told = rival.request() or {}
+    _removed_files(told.get("written", []))
+    rival.forget()
+    say(f"{rival.folder.name} served {told.get('serves')} before, and was removed")
+
+
+def _removed_files(paths: list[str]) -> None:
+    for path in map(Path, paths):
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that is not empty: units have neighbours
+            path.parent.rmdir()
+    systemctl("daemon-reload")
+
+
+def systemctl(*words: str, check: bool = True, patience_s: int = 300) -> None:
+    """Order something of systemd. What is slow goes on; whoever waits for it says when that is too long.
+
+    Raises:
+        FailedError: It refuses.
+    """
+    try:
+        done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False, timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        return
+    if check and done.returncode:
+        raise FailedError(f"systemctl {' '.join(words)} failed: {done.stderr.strip()}")
+
+
+def shown(unit: str, name: str) -> str:
+    """A property of a unit."""
+    asking = ["systemctl", "show", unit, f"--property={name}", "--value"]
+    return subprocess.run(asking, capture_output=True, text=True, check=False, timeout=60).stdout.strip()
+
+
+def journal(unit: str) -> str:
+    """The last that a unit said."""
+    asking = ["journalctl", f"--unit={unit}", f"--lines={LOG_LINES}", "--no-pager", "--output=cat"]
+    return subprocess.run(asking, capture_output=True, text=True, check=False, timeout=60).stdout.strip()
+
+
+def say(text: str) -> None:
+    """Tell whoever ran it."""
+    print(text, flush=True)  # noqa: T201 - a program of its own on the box
+
+
+def complain(failure: FailedError | OSError) -> None:
+    """Tell what went wrong, the log first: of long output the end is shown."""
+    log = getattr(failure, "log", "")
+    print(*([log] if log else []), f"serve-unit: {failure}", sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the request on standard input says; one at a time."""
+    os.umask(0o077)
+    request = json.load(sys.stdin)
+    PROVEN.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (PROVEN / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            serve(request, restart="--restart" in arguments)
+        except (FailedError, OSError) as error:
+            complain(error)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
