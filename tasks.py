@@ -29,6 +29,7 @@ _HELP = {
     "name": "name of the secret; without it, all",
     "model": "a model: an id or alias of ./invoke models",
     "build": "one build of the model",
+    "engine": "llama_cpp, vllm, … where it is to be another than the profile's",
     "hub": "huggingface, modelscope or ollama; without it, the first that has the build",
     "revision": "branch, tag or commit of the hub's repository; without it, the newest",
     "fast": "leave out the tests that boot twins",
@@ -172,6 +173,14 @@ def models_pin(console, model, build="", site="", hub="", revision=""):
 
 
 @_verb
+def models_switch(console, profile, model, site="lab", host="", build="", engine="", yes=False):
+    """Serve another model on boxes that run; the old one stays until the new one answers, or comes back."""
+    from boxwright.provisioning.switch import served, switch
+
+    return switch(console, _choice(profile, site, host), served(model, build, engine), yes=yes)
+
+
+@_verb
 def models_remove(console, profile, model, site="", host="", build="", yes=False):
     """Remove a model that the profile does not serve from its boxes, after a question."""
     from boxwright.weights import verbs
@@ -258,7 +267,7 @@ def lint(console):
 
 
 namespace = Collection(plan, provision, verify, detect, fit, profiles, docs, doctor, test, lint)
-models = Collection("models", pin=models_pin, remove=models_remove, clean=models_clean)
+models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
 models.add_task(models_list, name="list", default=True)
 namespace.add_collection(models)
 namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh))

@@ -10,6 +10,7 @@ from boxwright.console import Console
 from boxwright.errors import BadInputError
 from boxwright.lab.lab import Lab
 from boxwright.model.catalogues import load_site
+from boxwright.provisioning.switched import forget
 from boxwright.provisioning.target import Choice, choose, lab_of, twin_specs
 
 
@@ -28,6 +29,7 @@ def down(console: Console, site: str) -> None:
     """Remove the twins of a site."""
     lab = _lab(console, site)
     lab.down()
+    forget(lab.name)
     console.success(f"Nothing of lab {lab.name} is left but cached root filesystems.")
 
 

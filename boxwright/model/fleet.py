@@ -14,6 +14,7 @@ from boxwright.model.ollama import DEFAULT_RELEASE, OllamaArchive, archive_of
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
 from boxwright.model.stack import EngineName, Service
+from boxwright.model.switching import Switched
 from boxwright.model.weights import Weights, parts_of, weights_of
 
 
@@ -33,6 +34,7 @@ class Fleet(Frozen):
     catalogue: ModelCatalogue
     accelerators: AcceleratorCatalogue
     left_out: frozenset[HostName] = frozenset()  # hosts of the site that a run does not touch
+    switched: Switched | None = None  # what `profile` serves by somebody's choice, and not by its file
 
     @model_validator(mode="after")
     def _models_are_known(self) -> Fleet:

@@ -30,10 +30,12 @@ from boxwright.model.compatibility import check_drivers, check_stack
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh
+from boxwright.model.switching import Served, serving
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
+from boxwright.provisioning.switched import file_of, switched
 from boxwright.transport.ssh import Endpoint
 
 _MOST_TWINS = 64
@@ -48,6 +50,7 @@ class Choice:
     host: str = ""  # USER@ADDRESS[:PORT] instead of a site
     count: int = 0  # twins only: this many hosts instead of the site's
     distribution: str = ""  # twins only: instead of the site's
+    serves: Served | None = None  # instead of what the profile says, and of what its boxes were switched to before
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,23 @@ def choose(choice: Choice) -> Fleet:
         BadInputError: A name, a file or an argument is wrong.
     """
     profile = load_profile(choice.profile)
+    site = single_host(choice.host) if choice.host else load_site(choice.site)
+    kept = switched(site.name, profile.name)
+    if choice.serves:
+        return _fleet(serving(profile, choice.serves), site, choice)
+    if kept is None:
+        return _fleet(profile, site, choice)
+    try:
+        return _fleet(serving(profile, kept), site, choice).model_copy(update={"switched": kept})
+    except BadInputError as error:
+        where = f"{file_of(site.name)}: {kept.model} by ./invoke models.switch; remove the entry to serve the profile's"
+        error.hint = f"{error.hint}\n{where}".strip()
+        raise
+
+
+def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     accelerators = load_accelerators()
     check_drivers(profile, accelerators)
-    site = single_host(choice.host) if choice.host else load_site(choice.site)
     models = load_models(further=[Path(path).expanduser() for path in site.models.catalogues])
     check_stack(profile, load_engine, accelerators, models)
     fleet = make_fleet(profile, _adjusted(site, choice, profile.nodes), models, accelerators)

@@ -12,12 +12,14 @@ from boxwright.console.checks_view import CheckResult, show_checks
 from boxwright.console.contract_view import show_contracts
 from boxwright.console.plan_view import render_plan
 from boxwright.errors import BoxwrightError, Exit
+from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import chat_page_url, public_url
 from boxwright.provisioning import acceptance, contract, outcome
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.run import execute, redactor
+from boxwright.provisioning.switched import file_of
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.reporting.run_log import RunLog
 from boxwright.transport.ssh import check
@@ -27,11 +29,11 @@ from boxwright.verification import run as run_checks
 
 def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
     """Show what would change on every host, over both engines."""
-    fleet = choose(choice)
+    fleet = chosen(console, choice)
     stages_of(fleet, only)
     target = prepare(fleet, console.info)
-    target, _, refused = _hold_to_contract(console, target)
-    outcomes = [*_plan(console, target, only), *refused]
+    target, _, refused = hold_to_contract(console, target)
+    outcomes = [*show_plan(console, target, only), *refused]
     code = outcome.exit_code(outcomes)
     if code is not Exit.OK:
         return code
@@ -40,27 +42,27 @@ def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
 
 def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, ...] = ()) -> Exit:
     """Plan, confirm, apply, record, verify and hand over. With `yes` nobody is asked, so nothing is planned apart."""
-    fleet = choose(choice)
+    fleet = chosen(console, choice)
     stages_of(fleet, only)
     if not yes and (console.json or not console.live):
         console.confirm("Apply?")  # refuses here, before anything is contacted
     target = prepare(fleet, console.info)
-    target, contracts, refused = _hold_to_contract(console, target)
+    target, contracts, refused = hold_to_contract(console, target)
     if not target.fleet.hosts:
         return outcome.exit_code(refused)
     if not yes:
-        planned = _plan(console, target, only)
+        planned = show_plan(console, target, only)
         if (code := outcome.exit_code(planned)) is not Exit.OK:
             return code
         if any(one.changes for one in planned) and not console.confirm("Apply this?"):
             console.info("Nothing was changed.")
             return Exit.OK
-    outcomes = [*_run(console, target, only, dry_run=False), *refused]
+    outcomes = [*run_stages(console, target, only, dry_run=False), *refused]
     finished = {one.host for one in outcomes if one.finished}
     code = outcome.exit_code(outcomes)
     if not finished or only:
         return code
-    checks = _verify(console, target, finished, contracts)
+    checks = verify_hosts(console, target, finished, contracts)
     if fleet.without_stack:
         console.warning(f"the machine is ready; {fleet.without_stack}")
     else:
@@ -70,16 +72,32 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
 
 def verify(console: Console, choice: Choice) -> Exit:
     """Run the acceptance suite against hosts that were provisioned before."""
-    target = prepare(choose(choice), console.info, boot=False)
+    target = prepare(chosen(console, choice), console.info, boot=False)
     hosts = {host.name for host in target.fleet.hosts}
     examination = contract.examine(target)
     for error in examination.failures.values():
         console.error(error)
-    code = acceptance.exit_code(_verify(console, target, hosts, examination.contracts))
+    code = acceptance.exit_code(verify_hosts(console, target, hosts, examination.contracts))
     return Exit.VERIFY_FAILED if examination.failures else code
 
 
-def _hold_to_contract(console: Console, target: Target) -> tuple[Target, contract.Contracts, list[HostOutcome]]:
+def chosen(console: Console, choice: Choice) -> Fleet:
+    """What was chosen, and a word on boxes that serve another model than their profile says.
+
+    Raises:
+        BadInputError: A name, a file or an argument is wrong.
+    """
+    fleet = choose(choice)
+    if fleet.switched:
+        name, kept = fleet.profile.name, fleet.switched
+        console.info(
+            f"{name} serves {fleet.weights.name} by {fleet.profile.stack.engine} here, and not what its profile says: "
+            f"{kept.by} switched it at {kept.at} ({file_of(fleet.site.name)})"
+        )
+    return fleet
+
+
+def hold_to_contract(console: Console, target: Target) -> tuple[Target, contract.Contracts, list[HostOutcome]]:
     """Show how the hosts differ from the profile. Those that the stack would fail on are not taken any further."""
     examination = contract.examine(target)
     contracts = examination.contracts
@@ -101,8 +119,9 @@ def _hold_to_contract(console: Console, target: Target) -> tuple[Target, contrac
     return target, contracts, refused
 
 
-def _plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostOutcome]:
-    outcomes = _run(console, target, only, dry_run=True)
+def show_plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostOutcome]:
+    """Walk through the stages without a change, and show what would change."""
+    outcomes = run_stages(console, target, only, dry_run=True)
     if not outcomes:  # every host was refused: there is nothing that could be said to be right
         return []
     changes = [change for one in outcomes for change in one.changes]
@@ -110,11 +129,14 @@ def _plan(console: Console, target: Target, only: tuple[str, ...]) -> list[HostO
     return outcomes
 
 
-def _run(console: Console, target: Target, only: tuple[str, ...], *, dry_run: bool) -> list[HostOutcome]:
+def run_stages(
+    console: Console, target: Target, only: tuple[str, ...], *, dry_run: bool, verb: str = "provision"
+) -> list[HostOutcome]:
+    """Take every host of the target through its stages, or those of `only`, with a view and a log."""
     if not target.fleet.hosts:
         return []
     stages = stages_of(target.fleet, only)
-    verb = "plan" if dry_run else "provision"
+    verb = "plan" if dry_run else verb
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
     with RunLog(verb, redactor(target)) as log:
         names = [host.name for host in target.fleet.hosts]
@@ -127,7 +149,10 @@ def _run(console: Console, target: Target, only: tuple[str, ...], *, dry_run: bo
     return outcomes
 
 
-def _verify(console: Console, target: Target, hosts: Collection[str], contracts: contract.Contracts) -> list[Check]:
+def verify_hosts(
+    console: Console, target: Target, hosts: Collection[str], contracts: contract.Contracts
+) -> list[Check]:
+    """Run the acceptance suite against these hosts, and show what it found."""
     console.info(f"Verifying {', '.join(sorted(hosts))} from outside …")
     with RunLog("verify", redactor(target)) as log:
         checks = [check for host in hosts for check in acceptance.contract_checks(host, contracts.get(host, ()))]

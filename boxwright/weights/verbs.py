@@ -17,7 +17,10 @@ from boxwright.model.catalogue import Build, HubName, Model, ModelCatalogue
 from boxwright.model.catalogues import load_models, load_profile, load_site
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
+from boxwright.model.switching import serving
 from boxwright.model.weights import weights_of
+from boxwright.provisioning.switched import switched
+from boxwright.provisioning.target import single_host
 from boxwright.reporting.run_log import now, operator
 from boxwright.transport.lock import DeployLock, Holder
 from boxwright.transport.ssh import Endpoint
@@ -82,7 +85,9 @@ def _place(profile: str, site: str, host: str) -> Place:
     if not profile:
         raise BadInputError("which kind of box?", hint="Add --profile: it says where models lie, and which are served.")
     whose = load_site(site) if site else _NOWHERE
-    place = Place(load_profile(profile), load_models(further=_own(whose)), tuple(endpoints(host, site)))
+    ways, made = tuple(endpoints(host, site)), load_profile(profile)
+    kept = switched(whose.name if site else single_host(host).name, made.name)
+    place = Place(serving(made, kept) if kept else made, load_models(further=_own(whose)), ways)
     try:
         _ = place.wanted
     except ValueError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from lab_command import Boxwright, Ran
+from model_switching import Visitor, add_models
 
 from boxwright.errors import Exit
 
@@ -139,3 +140,37 @@ def test_detect_knows_the_machine_again(boxwright: Boxwright, twin_site: str) ->
     assert {443, 22} <= {listener["port"] for listener in machine["listeners"]}
     match = ran.kind("match")[0]
     assert (match["profile"], match["differences"]) == ("lab", [])
+
+
+@pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
+def test_another_model_takes_over_or_what_served_goes_on(boxwright: Boxwright, twin_site: str, tmp_path: Path) -> None:
+    add_models(Path(twin_site), tmp_path)
+    words, place = ("--profile", "lab", "--site", twin_site), Path(boxwright.environment["BOXWRIGHT_STATE"])
+    failed = boxwright("models.switch", *words, "--model", "broken", "--yes")
+    assert failed.code == Exit.ERROR, failed.text[-3000:]
+    assert "switched to broken/q4_1. llama-server.service serves smollm2-135m-instruct again" in failed.text
+    assert not (place / "sites/test-trixie/switched.yml").exists()
+
+    (secret,) = boxwright("secrets.show", "--site", twin_site, "--name", "api_key").kind("secret")
+    (twin,) = boxwright("lab.status", "--site", twin_site).kind("twin")
+    authority = place / "sites/test-trixie/test-trixie-1-ca.crt"
+    with Visitor(twin["address"], authority, secret["value"], "smollm2-135m-instruct") as visitor:
+        switched = boxwright("models.switch", *words, "--model", "again", "--yes")
+    assert switched.code == Exit.OK, switched.text[-3000:]
+    assert {check["result"] for check in switched.kind("check")} == {"pass"}
+    served = [reply.json()["data"][0]["id"] for reply in visitor.replies if reply.is_success]
+    assert (served[0], served[-1]) == ("smollm2-135m-instruct", "again")
+    away = [reply for reply in [*visitor.replies, visitor.cut] if reply and not reply.is_success]
+    assert {(reply.status_code, reply.headers["Retry-After"]) for reply in away} == {(503, "10")}
+    assert visitor.cut in away
+    assert visitor.cut.json()["error"]["code"] == "engine_unavailable"
+    assert visitor.stream[-1] == "closed"
+    assert visitor.pages == {200}
+
+    assert boxwright("plan", *words).code == Exit.OK  # what was chosen stays
+    rows = boxwright("models", *words).kind("model_on_box")
+    assert {row["build"]: row["use"] for row in rows} == {
+        "again/q4_1": "served",
+        "broken/q4_1": "none",
+        "smollm2-135m-instruct/q4_1": "none",
+    }

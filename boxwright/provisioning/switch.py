@@ -1,0 +1,193 @@
+"""What `models.switch` does: another model on boxes that run, or what served before again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from boxwright.console import Console
+from boxwright.errors import BadInputError, BoxwrightError, Exit, UnreachableError, did_you_mean
+from boxwright.model.catalogues import INVENTORIES, ROOT, load_profile
+from boxwright.model.fleet import Fleet
+from boxwright.model.loading import position, read_layer
+from boxwright.model.site import Host
+from boxwright.model.stack import EngineName
+from boxwright.model.switching import Served, Switched
+from boxwright.planning.stages import stages_of
+from boxwright.provisioning import acceptance, outcome, switched
+from boxwright.provisioning.outcome import HostOutcome
+from boxwright.provisioning.receipt import PATH
+from boxwright.provisioning.target import Choice, Target, choose, prepare
+from boxwright.provisioning.verbs import hold_to_contract, run_stages, show_plan, verify_hosts
+from boxwright.reporting.run_log import now, operator
+from boxwright.transport.ssh import check
+
+# What reads which engine serves, and is told when another one does.
+_TOLD_OF_THE_ENGINE = ("monitoring", "open_webui")
+_TELLERS = ("serve-unit: ", "run-ollama: ")
+_AT_ONCE = 16
+
+
+def served(model: str, build: str = "", engine: str = "") -> Served:
+    """What a command line says is to serve; an empty word says nothing.
+
+    Raises:
+        BadInputError: There is no such engine, or it is no name of a build.
+    """
+    known = get_args(EngineName)
+    if engine and engine not in known:
+        raise BadInputError(
+            f"--engine: no '{engine}'.{did_you_mean(engine, known)}", hint=f"There are: {', '.join(known)}."
+        )
+    try:
+        return Served.model_validate({"model": model, "build": build or None, "engine": engine or None})
+    except ValidationError:
+        raise BadInputError(f"--build: '{build}' is no name of a build", hint="./invoke models lists them.") from None
+
+
+def switch(console: Console, choice: Choice, wanted: Served, *, yes: bool) -> Exit:
+    """Let boxes that run serve another model. The old one stays until the new one answers, or comes back.
+
+    Raises:
+        BadInputError: There is no such model, or it cannot be served there: nothing was contacted.
+        BoxwrightError: A box is not one that runs.
+    """
+    before, fleet = choose(choice), choose(replace(choice, serves=wanted))
+    _refuse(before, fleet)
+    if not yes and (console.json or not console.live):
+        console.confirm("Switch?")  # refuses here, before anything is contacted
+    target = prepare(fleet, console.info, boot=False)
+    target, contracts, refused = hold_to_contract(console, target)
+    if not target.fleet.hosts:
+        return outcome.exit_code(refused)
+    _hold_to_receipts(target, before)
+    _show(console, before, fleet)
+    if fleet.model.purpose != "chat":
+        console.warning(
+            f"{fleet.model.id} was not made for chats ({fleet.model.purpose}): the checks of chats will fail"
+        )
+    engine = fleet.profile.stack.engine
+    only = ("models", engine)
+    if not yes:
+        planned = show_plan(console, target, only)
+        if (code := outcome.exit_code(planned)) is not Exit.OK:
+            return code
+        if not console.confirm("Switch?"):
+            console.info("Nothing was changed.")
+            return Exit.OK
+    outcomes = run_stages(console, target, only, dry_run=False, verb="switch")
+    finished = {one.host for one in outcomes if one.finished}
+    _tell_failures(console, outcomes, fleet.weights.name)
+    if finished:
+        _keep(console, choice, fleet, wanted)
+    target = target.only(lambda host: host.name in finished)
+    if finished and engine != before.profile.stack.engine:
+        known = {stage.name for stage in stages_of(fleet)}
+        readers = tuple(name for name in _TOLD_OF_THE_ENGINE if name in known)
+        again = run_stages(console, target, readers, dry_run=False, verb="switch")
+        outcomes = [*(one for one in outcomes if not one.finished), *again]
+    code = outcome.exit_code([*outcomes, *refused])
+    if not finished:
+        return code
+    checks = verify_hosts(console, target, finished, contracts)
+    return code if code is not Exit.OK else acceptance.exit_code(checks)
+
+
+def _refuse(before: Fleet, fleet: Fleet) -> None:
+    """What is no switch of a model on a box that runs."""
+    name, engines = fleet.profile.name, (before.profile.stack.engine, fleet.profile.stack.engine)
+    where = f"profile {name}, stack"
+    if fleet.without_stack:
+        raise BadInputError(fleet.without_stack, where=where)
+    if fleet.profile.nodes > 1:
+        raise BadInputError(
+            f"a {name} is {fleet.profile.nodes} machines, whose engines start and end together",
+            where=where,
+            hint="Name the model in the profile, and provision.",
+        )
+    if engines[0] != engines[1] and "ollama" in engines:
+        raise BadInputError(
+            f"from {engines[0]} to {engines[1]} more changes than a unit: the gateway's paths and keys, too",
+            where=where,
+            hint="Use a profile with that engine, on a box that is made anew.",
+        )
+
+
+def _hold_to_receipts(target: Target, before: Fleet) -> None:
+    """Only boxes that were provisioned as this profile serve something that could come back."""
+    engine, name = before.profile.stack.engine, target.fleet.profile.name
+
+    def made_as(host: Host) -> str:
+        """The profile of a finished box. What one that does not answer is, its run says."""
+        try:
+            receipt: Mapping[str, Any] = json.loads(check(target.endpoint(host), f"cat {PATH} || echo null")) or {}
+        except UnreachableError:
+            return name
+        except ValueError:
+            return ""
+        return str(receipt.get("profile")) if engine in receipt.get("stages", ()) else ""
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(made_as, target.fleet.hosts))
+    strangers = [host.name for host, made in zip(target.fleet.hosts, found, strict=True) if made != name]
+    if strangers:
+        raise BoxwrightError(
+            f"not provisioned as {name} with {engine}: {', '.join(strangers)}",
+            hint="./invoke provision makes a box; models.switch changes what a finished one serves.",
+        )
+
+
+def _show(console: Console, before: Fleet, fleet: Fleet) -> None:
+    rows = [
+        (when, one.weights.name, one.profile.stack.engine, f"{(one.weights.build.known_bytes or 0) / 1e9:.2f} GB")
+        for when, one in (("now", before), ("then", fleet))
+    ]
+    console.table("What serves", ["When", "Weights", "Engine", "Size"], rows, kind="switch")
+    console.info("The weights are fetched and verified first. Then the engine ends, starts with them, and must answer;")
+    console.info("until it does, the gateway answers 503. If it does not, what serves now is put back.")
+
+
+def _tell_failures(console: Console, outcomes: Sequence[HostOutcome], wanted: str) -> None:
+    """Say what serves on boxes that were not switched: the last line of the program that lets units serve."""
+    for one in outcomes:
+        if one.error:
+            last = one.error.output.strip().rpartition("\n")[2]
+            serves = next((last.removeprefix(name) for name in _TELLERS if last.startswith(name)), "")
+            console.warning(
+                f"{one.host} was not switched to {wanted}. {serves or './invoke verify says what serves there.'}"
+            )
+
+
+def _keep(console: Console, choice: Choice, fleet: Fleet, wanted: Served) -> None:
+    """Have later runs serve the same, and say how the choice becomes the profile's own."""
+    site, profile = fleet.site.name, fleet.profile
+    own = _by_its_file(choice)
+    if own is not None and (own.weights.name, own.profile.stack.engine) == (fleet.weights.name, profile.stack.engine):
+        switched.keep(site, profile.name, None)
+        console.info(f"Profile {profile.name} says the same: nothing besides it is kept.")
+        return
+    switched.keep(site, profile.name, Switched(**wanted.model_dump(), by=operator(), at=now()))
+    path = Path(choice.profile) if choice.profile.endswith(".yml") else INVENTORIES / "profiles" / f"{profile.name}.yml"
+    place = position((read_layer(path),), ("stack", "model")).rpartition(":")[0].removeprefix(f"{ROOT}/")
+    lines = [f"model: {fleet.weights.model.id}"]
+    lines += [f"build: {wanted.build}"] if wanted.build else []
+    lines += [f"engine: {wanted.engine}"] if wanted.engine else []
+    console.info(
+        f"Kept for the boxes of site {site}, so that later runs from here serve it: {switched.file_of(site)}\n"
+        f"For every {profile.name}, set it in the profile ({place}): stack: {{{', '.join(lines)}}}"
+    )
+
+
+def _by_its_file(choice: Choice) -> Fleet | None:
+    """What the profile itself says; None where it cannot be served at all."""
+    stack = load_profile(choice.profile).stack
+    try:
+        return choose(replace(choice, serves=Served(model=stack.model, build=stack.build, engine=stack.engine)))
+    except BadInputError:
+        return None
