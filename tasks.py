@@ -96,6 +96,14 @@ def verify(console, profile, site="lab", host="", count=0, distribution=""):
 
 
 @_verb
+def handover(console, profile, site="lab", host="", count=0):
+    """Write the page about each box, for those who use it, and tell how to begin. Changes nothing on a box."""
+    from boxwright.provisioning import handing_over
+
+    return handing_over.handover(console, _choice(profile, site, host, count))
+
+
+@_verb
 def detect(console, host="", site="", profile_file=False):
     """Say what a machine is, which profile comes closest, and what to look after. Changes nothing."""
     from boxwright.detection import verbs
@@ -266,7 +274,7 @@ def lint(console):
     return Exit.OK if all(result.ok for result in run_all(ROOT, show)) else Exit.ERROR
 
 
-namespace = Collection(plan, provision, verify, detect, fit, profiles, docs, doctor, test, lint)
+namespace = Collection(plan, provision, verify, handover, detect, fit, profiles, docs, doctor, test, lint)
 models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
 models.add_task(models_list, name="list", default=True)
 namespace.add_collection(models)

@@ -180,8 +180,13 @@ class Fleet(Frozen):
 
     @property
     def served_name(self) -> str:
-        """The model as the engine lists it."""
-        return f"{self.model.id}:latest" if self.profile.stack.engine == "ollama" else self.model.id
+        """The main service's model as the engine lists it."""
+        return self.listed_name(self.profile.stack)
+
+    def listed_name(self, service: Service) -> str:
+        """The model of a service as its engine lists it."""
+        name = weights_of(service, self.catalogue).model.id
+        return f"{name}:latest" if service.engine == "ollama" else name
 
     @property
     def foreign_cards(self) -> tuple[str, ...]:

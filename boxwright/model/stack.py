@@ -73,6 +73,16 @@ class Service(Frozen):
         return _UNITS[self.engine]
 
     @property
+    def knows_keys(self) -> bool:
+        """Whether the engine asks for a key; one that does not is kept from people's accounts by other means."""
+        return self.engine != "ollama"
+
+    @property
+    def shows_metrics(self) -> bool:
+        """Whether the engine itself shows metrics to Prometheus."""
+        return self.engine != "ollama"
+
+    @property
     def deployable(self) -> bool:
         """Whether Boxwright installs this engine; where not, it makes the machine and stops there."""
         return self.engine in DEPLOYABLE

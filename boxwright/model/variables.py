@@ -179,6 +179,14 @@ class ApiUser(Frozen):
     api_key: SecretStr
 
 
+class GatewayService(Frozen):
+    """A service beside the main one, which users reach under `/services/NAME`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+    engine_url: HttpUrl
+    engine_key: SecretStr | None  # None: the engine asks for none, and is sent none
+
+
 class GatewayVariables(GatewayPolicy, Variables):
     """Role `gateway`."""
 
@@ -190,6 +198,16 @@ class GatewayVariables(GatewayPolicy, Variables):
     engine_url: HttpUrl
     engine_key: SecretStr | None  # None: the engine asks for none, and is sent none
     chat_page_url: HttpUrl | None  # None: the gateway serves the API alone
+    about_pages: dict[Annotated[str, Field(pattern=r"^[a-z]{2}$")], str] | None  # HTML by language; None: none
+    services: tuple[GatewayService, ...] | None  # None: the main one alone
+
+
+class MonitoredService(Frozen):
+    """A service beside the main one, whose engine shows metrics to the same key."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+    engine_name: str
+    metrics_url: HttpUrl
 
 
 class MonitoringVariables(MonitoringPolicy, Variables):
@@ -199,6 +217,7 @@ class MonitoringVariables(MonitoringPolicy, Variables):
     engine_name: str
     engine_metrics_url: HttpUrl | None  # None: it shows none
     engine_key: SecretStr
+    services: tuple[MonitoredService, ...] | None  # None: the main one alone
 
 
 class ModelsVariables(Variables):

@@ -9,19 +9,24 @@ from pydantic import SecretStr
 
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host, Mirrors
+from boxwright.model.stack import Service
 from boxwright.model.variables import (
     ApiUser,
     BaseVariables,
     CaCertificate,
     FirewallService,
     FirewallVariables,
+    GatewayService,
     GatewayVariables,
     ModelsVariables,
+    MonitoredService,
     MonitoringVariables,
     OpenWebuiVariables,
     Variables,
 )
+from boxwright.planning.addresses import chat_page_url, engine_url, public_url, server_names
 from boxwright.planning.engine_variables import peers, vllm_variables
+from boxwright.planning.handover import about_pages
 from boxwright.planning.ktransformers_variables import ktransformers_variables
 from boxwright.planning.llama_cpp_variables import llama_cpp_variables
 from boxwright.planning.machine_variables import machine_variables
@@ -60,15 +65,27 @@ def role_variables(
                     api_key=secrets.api_key,
                 ),
             ),
-            engine_url=engine_url(fleet),
-            engine_key=None if profile.stack.engine == "ollama" else secrets.engine_key,
+            engine_url=engine_url(profile.stack),
+            engine_key=_key(profile.stack, secrets),
             chat_page_url=chat_page_url(fleet),
+            about_pages=about_pages(fleet, host),
+            services=tuple(
+                GatewayService(name=one.name, engine_url=engine_url(one), engine_key=_key(one, secrets))
+                for one in profile.stack.further
+            )
+            or None,
         ),
         MonitoringVariables(
             **profile.monitoring.model_dump(),
             engine_name=profile.stack.engine,
-            engine_metrics_url=None if profile.stack.engine == "ollama" else f"{engine_url(fleet)}/metrics",
+            engine_metrics_url=f"{engine_url(profile.stack)}/metrics" if profile.stack.shows_metrics else None,
             engine_key=secrets.engine_key,
+            services=tuple(
+                MonitoredService(name=one.name, engine_name=one.engine, metrics_url=f"{engine_url(one)}/metrics")
+                for one in profile.stack.further
+                if one.shows_metrics
+            )
+            or None,
         ),
     )
 
@@ -101,7 +118,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
         OpenWebuiVariables(
             flavour=stack.open_webui_flavour,
             port=stack.chat_page_port,
-            engine_url=f"{engine_url(fleet)}/v1",
+            engine_url=f"{engine_url(stack)}/v1",
             engine_key=secrets.engine_key,
             public_url=public_url(fleet, host),
             secret_key=secrets.webui_secret_key,
@@ -117,27 +134,9 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
     return tuple(one for one in found if one is not None)
 
 
-def server_names(fleet: Fleet, host: Host) -> tuple[str, ...]:
-    """Names and addresses by which clients reach this host's gateway, the public one first."""
-    names = (fleet.site.server_name, host.address, host.name)
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
-def public_url(fleet: Fleet, host: Host) -> str:
-    """Where a browser finds this host."""
-    name = server_names(fleet, host)[0]
-    return f"https://[{name}]" if ":" in name else f"https://{name}"
-
-
-def engine_url(fleet: Fleet) -> str:
-    """Where the engine listens on the box."""
-    return f"http://127.0.0.1:{fleet.profile.stack.engine_port}"
-
-
-def chat_page_url(fleet: Fleet) -> str | None:
-    """Where the chat page listens on the box."""
-    stack = fleet.profile.stack
-    return None if stack.chat_page == "none" else f"http://127.0.0.1:{stack.chat_page_port}"
+def _key(service: Service, secrets: HostSecrets) -> SecretStr | None:
+    """The key that a service's engine asks for; None where it knows none."""
+    return secrets.engine_key if service.knows_keys else None
 
 
 def _services(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:

@@ -7,11 +7,15 @@ from collections.abc import Collection, Sequence
 from boxwright import places
 from boxwright.detection.contract import Result, Verdict
 from boxwright.errors import Exit
+from boxwright.handover.page import LANGUAGES
 from boxwright.model.contract import ContractCheck
+from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
-from boxwright.planning.variables import chat_page_url, engine_url, public_url
+from boxwright.model.stack import FurtherService
+from boxwright.model.weights import weights_of
+from boxwright.planning.addresses import chat_page_url, engine_url, public_url
 from boxwright.provisioning.target import Target
-from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob
+from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob, VerifyService
 from boxwright.verification.check import Severity
 
 _PROMISE: dict[ContractCheck, str] = {
@@ -64,13 +68,26 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         api_user=fleet.site.api_user,
         chat_url=url if chat_page_url(fleet) else None,
         admin_email=fleet.site.admin_email,
-        engine_url=engine_url(fleet),
+        engine_url=engine_url(fleet.profile.stack),
         model_alias=fleet.served_name,
         ca_pem=target.chain,
+        about=() if fleet.without_stack else LANGUAGES,
+        further=tuple(_further(fleet, service) for service in fleet.profile.stack.further),
         twin=fleet.site.twin is not None,
         without_stack=fleet.without_stack,
         profile=fleet.profile,
         secrets=target.secrets[host.name],
+    )
+
+
+def _further(fleet: Fleet, service: FurtherService) -> VerifyService:
+    return VerifyService(
+        name=service.name,
+        engine_url=engine_url(service),
+        model_alias=fleet.listed_name(service),
+        purpose=weights_of(service, fleet.catalogue).model.purpose,
+        keyed=service.knows_keys,
+        measured=service.shows_metrics,
     )
 
 

@@ -6,23 +6,20 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict
 
-from boxwright import places
-from boxwright.console import Console, Handover
+from boxwright.console import Console
 from boxwright.console.checks_view import CheckResult, show_checks
 from boxwright.console.contract_view import show_contracts
 from boxwright.console.plan_view import render_plan
-from boxwright.errors import BoxwrightError, Exit
+from boxwright.errors import Exit
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Host
 from boxwright.planning.stages import stages_of
-from boxwright.planning.variables import chat_page_url, public_url
 from boxwright.provisioning import acceptance, contract, outcome
+from boxwright.provisioning.handing_over import hand_over
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.run import execute, redactor
 from boxwright.provisioning.switched import file_of
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.reporting.run_log import RunLog
-from boxwright.transport.ssh import check
 from boxwright.verification import Check
 from boxwright.verification import run as run_checks
 
@@ -66,7 +63,7 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     if fleet.without_stack:
         console.warning(f"the machine is ready; {fleet.without_stack}")
     else:
-        _hand_over(console, target, outcomes)
+        hand_over(console, target, outcomes)
     return code if code is not Exit.OK else acceptance.exit_code(checks)
 
 
@@ -179,40 +176,3 @@ def verify_hosts(
         ],
     )
     return checks
-
-
-def _hand_over(console: Console, target: Target, outcomes: list[HostOutcome]) -> None:
-    for one in outcomes:
-        if one.finished:
-            host = next(host for host in target.fleet.hosts if host.name == one.host)
-            console.handover(_handover(target, host, one))
-
-
-def _handover(target: Target, host: Host, done: HostOutcome) -> Handover:
-    fleet = target.fleet
-    url = public_url(fleet, host)
-    show = f"./invoke secrets.show --site {fleet.site.name} --host {host.name} --name"
-    return Handover(
-        host=host.name,
-        chat_url=url if chat_page_url(fleet) else "",
-        chat_user=fleet.site.admin_email,
-        api_url=f"{url}/v1",
-        api_user=fleet.site.api_user,
-        model=fleet.model.id,
-        secret_commands={"chat": f"{show} webui_admin_password", "api": f"{show} api_password"},
-        ca_certificate="" if target.chain else _fetch_authority(target, host),
-        address=(host.address or "") if fleet.site.server_name else "",
-        stage_seconds=done.seconds,
-    )
-
-
-def _fetch_authority(target: Target, host: Host) -> str:
-    """Keep the box's own authority on the controller, fetched over ssh; empty when it cannot be had."""
-    path = places.state() / "sites" / target.fleet.site.name / f"{host.name}-ca.crt"
-    try:
-        pem = check(target.endpoint(host), "cat /etc/boxwright/pki/ca.crt")
-    except BoxwrightError:
-        return ""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.write_text(pem, encoding="utf-8")
-    return str(path)

@@ -5,7 +5,7 @@ they find into values: one `Check` for each promise and host, never one fewer.
 """
 
 from boxwright.verification.check import Check, CheckOutcome, PlannedCheck, Severity
-from boxwright.verification.job import VerifyHost, VerifyJob, load_job
+from boxwright.verification.job import VerifyHost, VerifyJob, VerifyService, load_job
 from boxwright.verification.runner import ACCEPTANCE_SUITE, run
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Severity",
     "VerifyHost",
     "VerifyJob",
+    "VerifyService",
     "load_job",
     "run",
 ]

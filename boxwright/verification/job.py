@@ -6,7 +6,7 @@ import base64
 import json
 import stat
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -24,6 +24,26 @@ from boxwright.vault import HostSecrets
 Waiver = Annotated[str, Field(pattern=r"^[^:\s][^:]*: \S.*$")]  # "name: reason"
 
 
+class VerifyService(Frozen):
+    """A service beside the main one.
+
+    Attributes:
+        name: As the profile calls it; the gateway has it under `/services/NAME`.
+        engine_url: Its engine on the box's own loopback.
+        model_alias: The model as the engine lists it.
+        purpose: What the model is for.
+        keyed: Whether the engine asks for a key; one that knows none is kept from people's accounts.
+        measured: Whether the engine itself shows metrics.
+    """
+
+    name: str
+    engine_url: HttpUrl
+    model_alias: str
+    purpose: Literal["chat", "completion", "embedding"]
+    keyed: bool
+    measured: bool
+
+
 class VerifyHost(Frozen):
     """One provisioned host: how to reach it and what it promised.
 
@@ -34,6 +54,8 @@ class VerifyHost(Frozen):
         ca_pem: The authority that the gateway's certificate comes from; None means the box's own authority,
             which is then fetched over ssh.
         open_ports: TCP ports that may answer other machines; None means ssh and the gateway.
+        about: Languages of the page about the box, which the gateway shows to API users.
+        further: What is served beside the main service.
         twin: Whether the host is a throw-away twin.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
@@ -54,6 +76,8 @@ class VerifyHost(Frozen):
     model_alias: str
     ca_pem: str | None = None
     open_ports: tuple[Port, ...] | None = None
+    about: tuple[str, ...] = ()
+    further: tuple[VerifyService, ...] = ()
     twin: bool = False
     without_stack: str = ""
     profile: Profile

@@ -9,6 +9,7 @@ from testinfra.host import Host
 
 from boxwright.verification.check import UnprovenError
 from boxwright.verification.gateway import Gateway
+from boxwright.verification.guarding import kept_from_people, wants_its_key
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.numa import breach, memory_by_node, processors
 from boxwright.verification.plugin import Evidence
@@ -58,29 +59,8 @@ def test_model_is_offered(host: Host, gateway: Gateway, target: VerifyHost, evid
 )
 def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence) -> None:
     assert_that_it_runs(host, target)
-    url = f"{target.engine_url.rstrip('/')}/v1/models"
-    if target.profile.stack.engine == "ollama":
-        evidence(_kept_from_people(host, url))
-        return
-    status = host.check_output(
-        "curl --silent --noproxy '*' --max-time 10 --output /dev/null --write-out %s -X POST --data '{}' %s",
-        "%{http_code}",
-        url.replace("/models", "/chat/completions"),
-    )
-    assert status == "401", f"a request without a key on the loopback was answered {status}"
-    evidence("401 without a key on the loopback")
-
-
-def _kept_from_people(host: Host, url: str) -> str:
-    """Ollama knows no keys: accounts of people must not reach it, and the gateway's must, or nothing is proven."""
-    asking = (
-        "setpriv --reuid=%s --regid=%s --clear-groups curl --silent --noproxy '*' --max-time 10 --output /dev/null %s"
-    )
-    person, nobody = (host.run(asking, uid, uid, url).rc for uid in ("1000", "65534"))
-    gateway = host.run(asking, "www-data", "www-data", url).rc
-    assert gateway == 0, f"not even the gateway's account reaches it (curl ends with {gateway})"
-    assert (person, nobody) == (7, 7), f"accounts of people reach it (curl ends with {person} and {nobody}, not 7)"
-    return "refused to accounts from 1000 on, and answers the gateway's"
+    guarded = wants_its_key if target.profile.stack.knows_keys else kept_from_people
+    evidence(guarded(host, target.engine_url))
 
 
 @pytest.mark.check(

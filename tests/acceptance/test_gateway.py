@@ -203,3 +203,26 @@ def test_security_headers(gateway: Gateway, target: VerifyHost, evidence: Eviden
     assert "SAMEORIGIN" in framing or "DENY" in framing or "frame-ancestors" in framing, "may be framed by anyone"
     assert not any(letter.isdigit() for letter in headers.get("server", "")), "the Server header tells a version"
     evidence(f"nosniff, framing: {framing}, server: {headers.get('server', 'not told')}")
+
+
+@pytest.mark.check(
+    id="gateway.about",
+    title="The page about the box is there, for API users alone, tells no secret and runs nothing",
+    severity="major",
+    remedy="Provision again: the role gateway writes the pages of gateway_about_pages.",
+    needs="about",
+)
+def test_page_about_the_box(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+    moved = gateway.request("GET", "/about")
+    assert moved.status_code == 302, f"/about answered {moved.status_code}"
+    for language in target.about:
+        path = f"/about/{language}.html"
+        stranger = gateway.request("GET", path).status_code
+        assert stranger == 401, f"{path} without credentials answered {stranger}"
+        page = gateway.request("GET", path, authorization=gateway.basic)
+        assert page.status_code == 200, f"{path} answered {page.status_code}"
+        assert target.api_url in page.text, f"{path} does not tell the address of the API"
+        assert "default-src 'none'" in page.headers.get("content-security-policy", ""), f"{path} may fetch things"
+        told = [name for name, forms in target.known_secrets().items() if any(form in page.text for form in forms)]
+        assert not told, f"{path} tells {', '.join(told)}"
+    evidence(f"in {', '.join(target.about)}; 401 without credentials")

@@ -43,6 +43,9 @@ def test_targets_are_up(host: Host, target: VerifyHost, evidence: Evidence) -> N
     keeps_silent = {service.unit for service in target.ollama} & {target.profile.stack.unit}  # it shows no metrics
     missing = {"prometheus", "node", *(() if keeps_silent else ("engine",))} - set(jobs)
     assert not missing, f"watches no {', '.join(sorted(missing))}, only {', '.join(jobs) or 'nothing'}"
+    watched = {each["labels"].get("service") for each in targets}
+    overlooked = sorted(one.name for one in target.further if one.measured and one.name not in watched)
+    assert not overlooked, f"does not watch the engine of {', '.join(overlooked)}"
     evidence(f"up: {', '.join(jobs)}")
 
 

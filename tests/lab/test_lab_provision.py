@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 from lab_command import Boxwright, Ran
 from model_switching import Visitor, add_models
+from page_requests import requests_on, run_here
+from ruamel.yaml import YAML
 
 from boxwright.errors import Exit
+from boxwright.model.catalogues import ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 
@@ -174,3 +178,84 @@ def test_another_model_takes_over_or_what_served_goes_on(boxwright: Boxwright, t
         "broken/q4_1": "none",
         "smollm2-135m-instruct/q4_1": "none",
     }
+
+
+TWO_SERVICES = """\
+name: two-services
+summary: the lab's model twice, for chat and for vectors
+hardware: {cpu: {sockets: 1, cores_per_socket: 2}, memory_gib: 4, disk_gib: 4}
+stack:
+  model: smollm2-135m-instruct
+  engine: llama_cpp
+  context_tokens: 2048
+  further:
+    - name: vectors
+      model: smollm2-vectors
+      engine: llama_cpp
+      engine_settings: {pooling: mean}
+      context_tokens: 512
+      engine_port: 8001
+"""
+
+
+def two_services(folder: Path, twin_site: str) -> tuple[str, ...]:
+    """What is said to serve two models on the twin. Vectors are those of the lab's chat model: none is smaller."""
+    models = YAML(typ="safe").load(ROOT / "inventories/models/lab.yml")["models"]
+    (chat,) = (one for one in models if one["id"] == "smollm2-135m-instruct")
+    vectors = {**chat, "id": "smollm2-vectors", "aliases": [], "purpose": "embedding"}
+    (folder / "vectors.yml").write_text(json.dumps({"models": [vectors]}))
+    (folder / "two-services.yml").write_text(TWO_SERVICES)
+    models_of_site = f"models: {{catalogues: [{folder}/vectors.yml]}}\n"
+    own = [line for line in Path(twin_site).read_text().splitlines() if not line.startswith("models:")]
+    (folder / "site.yml").write_text("\n".join([*own, models_of_site]))
+    return ("--profile", str(folder / "two-services.yml"), "--site", str(folder / "site.yml"))
+
+
+@pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
+def test_a_second_service_is_served_and_every_request_on_the_page_about_the_box_works(
+    boxwright: Boxwright, twin_site: str, tmp_path: Path
+) -> None:
+    words = two_services(tmp_path, twin_site)
+    ran = boxwright("provision", *words, "--yes")
+    assert ran.code == Exit.OK, ran.text[-4000:]
+    results = {check["id"]: check["result"] for check in ran.kind("check")}
+    assert {"further.answers", "further.users", "further.guarded", "gateway.about"} <= set(results)
+    assert set(results.values()) == {"pass"}
+
+    handed = boxwright("handover", *words)
+    assert handed.code == Exit.OK, handed.text
+    (facts,) = handed.kind("handover")
+    pages = {language: Path(path).read_text() for language, path in facts["pages"].items()}
+    requests = requests_on(pages["en"])
+    assert requests == requests_on(pages["zh"])
+    (key,) = (line["value"] for line in boxwright("secrets.show", *words[2:], "--name", "api_key").kind("secret"))
+    assert key not in handed.text + "".join(pages.values())
+
+    run_here(requests.pop(("authority", "")), tmp_path, key)
+    assert run_here(requests.pop(("fingerprint", "")), tmp_path, key).partition("=")[2].strip() in pages["en"]
+    by_key = requests["curl-models", ""].partition("|")[0] + "| curl --config - --cacert boxwright-ca.crt"
+    chinese = f"{by_key} --location --header 'Accept-Language: zh-CN,zh;q=0.9' {facts['chat_url']}/about"
+    assert requests_on(run_here(chinese, tmp_path, key)) == requests_on(pages["zh"])
+    for service, model in (("", "smollm2-135m-instruct"), ("vectors", "smollm2-vectors")):
+        listed = run_here(requests.pop(("curl-models", service)), tmp_path, key)
+        assert model in [one["id"] for one in json.loads(listed)["data"]]
+    assert "data: [DONE]" in run_here(requests.pop(("curl", "")), tmp_path, key)
+    (vector,) = json.loads(run_here(requests.pop(("curl", "vectors")), tmp_path, key))["data"]
+
+    provider = json.loads(requests.pop(("chatbox", "")))["settings"]
+    question = {"model": provider["models"][0]["modelId"], "messages": [{"role": "user", "content": "Hello"}]}
+    asked = f"{by_key} --json '{json.dumps(question)}' {provider['apiHost']}{provider['apiPath']}"
+    assert json.loads(run_here(asked, tmp_path, key))["choices"]
+
+    # The twin has OpenAI's client: it came with the chat page.
+    fetched = f"curl --silent --output boxwright-ca.crt {facts['authority_url']}\nexport BOXWRIGHT_API_KEY='{key}'\n"
+    python = "/opt/boxwright/open-webui/current/bin/python - <<'END'\n{}\nEND\n"
+    said = on_twin(
+        boxwright, twin_site, f"set -e; cd $(mktemp -d)\n{fetched}" + python.format(requests.pop(("python", "")))
+    )
+    assert said.strip()
+    said = on_twin(
+        boxwright, twin_site, f"set -e; cd $(mktemp -d)\n{fetched}" + python.format(requests.pop(("python", "vectors")))
+    )
+    assert int(said) == len(vector["embedding"])
+    assert not requests, "a request on the page was not tried"

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from boxwright.console import CheckResult, Handover, render_plan, show_checks
 from boxwright.console.contract_view import Row, show_contracts
+from boxwright.handover.facts import Offer
 from boxwright.planning.changes import PlannedChange
 
 Record = Callable[..., Any]
@@ -114,9 +115,8 @@ HANDOVER = Handover(
     host="lab-1",
     chat_url="https://lab-1.internal/",
     chat_user="admin@lab-1.internal",
-    api_url="https://api.lab-1.internal/v1/",
+    offers=(Offer(api_url="https://api.lab-1.internal/v1/", model="it's a model"),),
     api_user="api user",
-    model="it's a model",
     secret_commands={"chat": "./invoke secrets.show lab-1/chat", "api": "./invoke secrets.show lab-1/api"},
     ca_certificate="/home/a user/ca.pem",
     address="fd00::2",

@@ -167,3 +167,36 @@ class TestCertificate:
         with pytest.raises(subprocess.CalledProcessError) as failed:
             issue()
         assert "ca.key is missing" in failed.value.stderr
+
+
+class TestServices:
+    SERVICES = [
+        {"name": "vectors", "engine_url": "http://127.0.0.1:8001", "engine_key": "key-of-the-second"},
+        {"name": "a-b", "engine_url": "http://127.0.0.1:8002/", "engine_key": None},
+    ]
+
+    def test_each_has_the_same_paths_and_an_authorization_of_its_own(self) -> None:
+        site = render("site.conf.j2", gateway_services=self.SERVICES)
+        for number, path in ((1, "vectors"), (2, "a-b")):
+            body = location(site, f"= /services/{path}/v1/models")
+            assert "auth_basic $gateway_realm;" in body
+            assert f"proxy_set_header Authorization $gateway_service_{number}_authorization;" in body
+            assert f"proxy_pass http://127.0.0.1:800{number}/v1/models;" in body
+        assert "404" in location(site, "/services/")
+        credentials = render("credentials.conf.j2", gateway_services=self.SERVICES)
+        assert 'map "" $gateway_service_1_authorization {\n    default "Bearer key-of-the-second";' in credentials
+        assert 'map "" $gateway_service_2_authorization {\n    default "";' in credentials
+
+    def test_without_any_there_is_no_such_place(self) -> None:
+        assert "/services/" not in render("site.conf.j2")
+
+
+class TestAbout:
+    def test_pages_are_for_users_and_in_the_language_of_the_browser(self) -> None:
+        site = render("site.conf.j2", gateway_about_pages={"en": "<p>", "zh": "<p>"})
+        assert "auth_basic $gateway_realm;" in location(site, "^~ /about/")
+        assert 'default en;\n    "~*^en" en;\n    "~*^zh" zh;' in site
+        assert "add_header Content-Security-Policy $gateway_content_policy always;" in site
+
+    def test_without_any_nothing_is_shown(self) -> None:
+        assert "about" not in render("site.conf.j2")

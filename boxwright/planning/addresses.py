@@ -1,0 +1,39 @@
+"""Where a host's gateway is found, and what stands behind it. Pure."""
+
+from __future__ import annotations
+
+from boxwright.model.fleet import Fleet
+from boxwright.model.site import Host
+from boxwright.model.stack import Service
+
+
+def server_names(fleet: Fleet, host: Host) -> tuple[str, ...]:
+    """Names and addresses by which clients reach this host's gateway, the public one first."""
+    names = (fleet.site.server_name, host.address, host.name)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def public_url(fleet: Fleet, host: Host) -> str:
+    """Where a browser finds this host."""
+    return f"https://{_bracketed(server_names(fleet, host)[0])}"
+
+
+def authority_url(fleet: Fleet, host: Host) -> str:
+    """Where clients find the certificate of the box's own authority; empty where it has a given certificate."""
+    name = server_names(fleet, host)[0]
+    return "" if fleet.site.certificate else f"http://{_bracketed(name)}/boxwright-ca.crt"
+
+
+def engine_url(service: Service) -> str:
+    """Where a service's engine listens on the box."""
+    return f"http://127.0.0.1:{service.engine_port}"
+
+
+def chat_page_url(fleet: Fleet) -> str | None:
+    """Where the chat page listens on the box."""
+    stack = fleet.profile.stack
+    return None if stack.chat_page == "none" else f"http://127.0.0.1:{stack.chat_page_port}"
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
