@@ -168,7 +168,7 @@ class Console:
         return RunView(self, title, hosts, stages, log=log)
 
     def handover(self, handover: Handover, *, passwords: Mapping[str, SecretStr] | None = None) -> None:
-        """Say that a box is ready: where its chat page and its API are, and how to log in.
+        """Say where a box's chat page and its API are and how to log in, and behind a finished run that it is ready.
 
         Args:
             handover: The facts.
@@ -178,7 +178,10 @@ class Console:
         if self.json:
             self.data("handover", handover_fields(handover))
             return
-        self.success(f"{handover.host} is ready.")
+        if handover.stage_seconds:  # only a run that has finished can say so
+            self.success(f"{handover.host} is ready.")
+        else:
+            self.line(f"{handover.host}:")
         for line in handover_lines(handover, passwords or {}):
             self.line(line)
         if handover.stage_seconds:

@@ -200,6 +200,14 @@ class Fleet(Frozen):
         """The machines that a run is about."""
         return tuple(host for host in self.site.hosts if host.name not in self.left_out)
 
+    def head_of(self, host: Host) -> Host:
+        """The machine of this one's box that clients speak to."""
+        return self.box_of(host)[0]
+
+    def leads(self, host: Host) -> bool:
+        """Whether clients speak to this machine; another node of a box lends its cards and sends them on."""
+        return self.head_of(host).name == host.name
+
     def box_of(self, host: Host) -> tuple[Host, ...]:
         """The machines that serve one model together with this one, itself included; the first is the head."""
         place = [one.name for one in self.site.hosts].index(host.name)

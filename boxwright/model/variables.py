@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Identifier, Network, Port, Sha256
+from boxwright.model.base import AbsolutePath, Address, Frozen, HostName, HttpUrl, Identifier, Network, Port, Sha256
 from boxwright.model.catalogue import Purpose
 from boxwright.model.drivers import (
     AmdRocmPolicy,
@@ -200,6 +200,8 @@ class GatewayVariables(GatewayPolicy, Variables):
     chat_page_url: HttpUrl | None  # None: the gateway serves the API alone
     about_pages: dict[Annotated[str, Field(pattern=r"^[a-z]{2}$")], str] | None  # HTML by language; None: none
     services: tuple[GatewayService, ...] | None  # None: the main one alone
+    head_url: HttpUrl | None  # where a node of a box sends clients; None: they are right here
+    monitored_by: Address | None  # who may read the node exporter through this gateway; None: nobody
 
 
 class MonitoredService(Frozen):
@@ -218,6 +220,7 @@ class MonitoringVariables(MonitoringPolicy, Variables):
     engine_metrics_url: HttpUrl | None  # None: it shows none
     engine_key: SecretStr
     services: tuple[MonitoredService, ...] | None  # None: the main one alone
+    nodes: dict[HostName, Address] = {}  # of the same box, besides this machine: watched through their gateways
 
 
 class ModelsVariables(Variables):

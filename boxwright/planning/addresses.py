@@ -8,14 +8,29 @@ from boxwright.model.stack import Service
 
 
 def server_names(fleet: Fleet, host: Host) -> tuple[str, ...]:
-    """Names and addresses by which clients reach this host's gateway, the public one first."""
-    names = (fleet.site.server_name, host.address, host.name)
+    """Names and addresses by which clients reach this host's gateway, the public one first.
+
+    The site's name is that of the boxes, so that another node of one does not take it. By its compute address the head
+    asks a node how it fares.
+    """
+    own = (host.address, host.name)
+    names = (fleet.site.server_name, *own) if fleet.leads(host) else (*own, host.compute_address)
     return tuple(dict.fromkeys(name for name in names if name))
 
 
 def public_url(fleet: Fleet, host: Host) -> str:
     """Where a browser finds this host."""
     return f"https://{_bracketed(server_names(fleet, host)[0])}"
+
+
+def head_url(fleet: Fleet, host: Host) -> str | None:
+    """Where a node sends clients; None of a host that they are right at."""
+    return None if fleet.leads(host) else public_url(fleet, fleet.head_of(host))
+
+
+def between_nodes(host: Host) -> str:
+    """Where the other nodes of its box reach a host."""
+    return host.compute_address or host.address or host.name
 
 
 def authority_url(fleet: Fleet, host: Host) -> str:

@@ -10,6 +10,7 @@ from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import Parallelism, Service
 from boxwright.model.variables import VllmService, VllmVariables
 from boxwright.model.weights import Weights, weights_of
+from boxwright.planning.addresses import between_nodes
 from boxwright.serving.vllm import Node, vllm_environment, vllm_own_settings, vllm_settings
 from boxwright.sizing.parallelism import Cards, spread
 from boxwright.vault import HostSecrets
@@ -78,7 +79,7 @@ def parallelism(fleet: Fleet, service: Service) -> Parallelism:
 def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
     profile, weights = fleet.profile, weights_of(service, fleet.catalogue)
     box = fleet.box_of(host)
-    head = box[0].compute_address or box[0].address or box[0].name
+    head = between_nodes(box[0])
     node = Node(rank=[one.name for one in box].index(host.name), count=len(box), head_address=head)
     directory = profile.stack.models_directory
     flags, variables = vllm_own_settings(load_engine("vllm"), vllm_version(fleet, service), service)
@@ -111,7 +112,7 @@ def patience_s(weights: Weights) -> int:
 def peers(fleet: Fleet, host: Host) -> tuple[str, ...]:
     """Addresses of the other nodes of a host's box."""
     others = [one for one in fleet.box_of(host) if one.name != host.name]
-    return tuple(one.compute_address or one.address or one.name for one in others)
+    return tuple(between_nodes(one) for one in others)
 
 
 def ways_between_cards(fleet: Fleet) -> set[str | None]:

@@ -35,8 +35,8 @@ def box_facts(fleet: Fleet, host: Host) -> BoxFacts:
 
 
 def about_pages(fleet: Fleet, host: Host) -> dict[str, str] | None:
-    """The page about the box, by language; None where nothing serves, so that there is nothing to tell."""
-    return None if fleet.without_stack else pages(box_facts(fleet, host))
+    """The page about the box, by language; None where nothing serves, and on nodes that send clients to the head."""
+    return None if fleet.without_stack or not fleet.leads(host) else pages(box_facts(fleet, host))
 
 
 def _offer(fleet: Fleet, service: Service, url: str) -> Offer:

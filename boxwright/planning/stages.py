@@ -7,6 +7,7 @@ from typing import Literal
 
 from boxwright.errors import BadInputError, did_you_mean
 from boxwright.model.fleet import Fleet
+from boxwright.model.site import Host
 from boxwright.model.stack import DEPLOYABLE
 
 Engine = Literal["ansible", "pyinfra"]
@@ -57,6 +58,15 @@ _WHERE_THE_PROFILE_SAYS_SO = (
     "rdma",
     "container_runtime",
 )
+
+
+# What serves clients by itself, and stands on the head of a box alone.
+_OF_HEADS = frozenset({"open_webui"})
+
+
+def stages_for(fleet: Fleet, host: Host, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """Those of a run's stages that one of its hosts goes through."""
+    return tuple(stage for stage in stages if fleet.leads(host) or stage.name not in _OF_HEADS)
 
 
 def stages_of(fleet: Fleet, only: tuple[str, ...] = ()) -> tuple[Stage, ...]:

@@ -24,7 +24,14 @@ from boxwright.model.variables import (
     OpenWebuiVariables,
     Variables,
 )
-from boxwright.planning.addresses import chat_page_url, engine_url, public_url, server_names
+from boxwright.planning.addresses import (
+    between_nodes,
+    chat_page_url,
+    engine_url,
+    head_url,
+    public_url,
+    server_names,
+)
 from boxwright.planning.engine_variables import peers, vllm_variables
 from boxwright.planning.handover import about_pages
 from boxwright.planning.ktransformers_variables import ktransformers_variables
@@ -41,7 +48,7 @@ def role_variables(
     fleet: Fleet, host: Host, secrets: HostSecrets, certificates: tuple[CaCertificate, ...], chain: str | None
 ) -> tuple[Variables, ...]:
     """What the Ansible roles are given for this host."""
-    profile, site = fleet.profile, fleet.site
+    profile, site, leads = fleet.profile, fleet.site, fleet.leads(host)
     return (
         BaseVariables(
             **profile.base.model_dump() | {"packages": packages(fleet)},
@@ -69,6 +76,8 @@ def role_variables(
             engine_key=_key(profile.stack, secrets),
             chat_page_url=chat_page_url(fleet),
             about_pages=about_pages(fleet, host),
+            head_url=head_url(fleet, host),
+            monitored_by=None if leads else between_nodes(fleet.head_of(host)),
             services=tuple(
                 GatewayService(name=one.name, engine_url=engine_url(one), engine_key=_key(one, secrets))
                 for one in profile.stack.further
@@ -78,14 +87,17 @@ def role_variables(
         MonitoringVariables(
             **profile.monitoring.model_dump(),
             engine_name=profile.stack.engine,
-            engine_metrics_url=f"{engine_url(profile.stack)}/metrics" if profile.stack.shows_metrics else None,
+            engine_metrics_url=f"{engine_url(profile.stack)}/metrics"
+            if leads and profile.stack.shows_metrics
+            else None,
             engine_key=secrets.engine_key,
             services=tuple(
                 MonitoredService(name=one.name, engine_name=one.engine, metrics_url=f"{engine_url(one)}/metrics")
                 for one in profile.stack.further
-                if one.shows_metrics
+                if leads and one.shows_metrics
             )
             or None,
+            nodes={one.name: between_nodes(one) for one in fleet.box_of(host)[1:]} if leads else {},
         ),
     )
 
@@ -131,7 +143,8 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
             proxy=proxy,
         ),
     )
-    return tuple(one for one in found if one is not None)
+    elsewhere = () if fleet.leads(host) else (OpenWebuiVariables,)
+    return tuple(one for one in found if one is not None and not isinstance(one, elsewhere))
 
 
 def _key(service: Service, secrets: HostSecrets) -> SecretStr | None:
@@ -146,6 +159,7 @@ def _services(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:
         FirewallService(name="ssh", ports=(ssh_port,), sources=networks.management),
         FirewallService(name="gateway", ports=(80, 443), sources=networks.clients),
         *_between_nodes(fleet, host),
+        *_of_the_head(fleet, host),
     )
 
 
@@ -155,6 +169,13 @@ def _between_nodes(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:
     if not others or fleet.without_stack:
         return ()
     return (FirewallService(name="other nodes of the box", ports=(), sources=others),)
+
+
+def _of_the_head(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:
+    """The head of a box asks its other nodes how they fare, through their gateways."""
+    if fleet.leads(host):
+        return ()
+    return (FirewallService(name="head of the box", ports=(80,), sources=(between_nodes(fleet.head_of(host)),)),)
 
 
 def password_hash(password: SecretStr) -> SecretStr:

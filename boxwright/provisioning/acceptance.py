@@ -13,7 +13,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
 from boxwright.model.stack import FurtherService
 from boxwright.model.weights import weights_of
-from boxwright.planning.addresses import chat_page_url, engine_url, public_url
+from boxwright.planning.addresses import chat_page_url, engine_url, head_url, public_url
 from boxwright.provisioning.target import Target
 from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob, VerifyService
 from boxwright.verification.check import Severity
@@ -55,7 +55,7 @@ def verify_job(target: Target, hosts: Collection[str]) -> VerifyJob:
 
 def _verify_host(target: Target, host: Host) -> VerifyHost:
     fleet, endpoint = target.fleet, target.endpoint(host)
-    url = public_url(fleet, host)
+    url, leads = public_url(fleet, host), fleet.leads(host)
     return VerifyHost(
         name=host.name,
         address=endpoint.address,
@@ -66,13 +66,15 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         become=endpoint.become,
         api_url=f"{url}/v1",
         api_user=fleet.site.api_user,
-        chat_url=url if chat_page_url(fleet) else None,
+        chat_url=url if leads and chat_page_url(fleet) else None,
         admin_email=fleet.site.admin_email,
         engine_url=engine_url(fleet.profile.stack),
         model_alias=fleet.served_name,
         ca_pem=target.chain,
-        about=() if fleet.without_stack else LANGUAGES,
-        further=tuple(_further(fleet, service) for service in fleet.profile.stack.further),
+        about=LANGUAGES if leads and not fleet.without_stack else (),
+        further=tuple(_further(fleet, service) for service in fleet.profile.stack.further) if leads else (),
+        head_url=head_url(fleet, host),
+        nodes=tuple(one.name for one in fleet.box_of(host)[1:]) if leads else (),
         twin=fleet.site.twin is not None,
         without_stack=fleet.without_stack,
         profile=fleet.profile,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -72,11 +72,34 @@ def refusal(profile: str, host: str, results: tuple[Result, ...]) -> BoxwrightEr
 
 
 def split(target: Target, examination: Examination) -> tuple[Target, list[HostOutcome]]:
-    """The target without the hosts that are refused or could not be looked at, and the outcome of each of those."""
+    """The target without the hosts that are refused or could not be looked at, and the outcome of each of those.
+
+    A box of several nodes is taken further as a whole or not at all.
+    """
     outcomes = [HostOutcome(name, error=error) for name, error in examination.failures.items()]
     for name, results in examination.contracts.items():
         error = refusal(target.fleet.profile.name, name, results)
         if error:
             outcomes.append(HostOutcome(name, error=error))
+    outcomes += _rest_of_boxes(target, {outcome.host for outcome in outcomes})
     refused = {outcome.host for outcome in outcomes}
     return target.only(lambda host: host.name not in refused), outcomes
+
+
+def _rest_of_boxes(target: Target, refused: Set[str]) -> list[HostOutcome]:
+    """The outcomes of hosts that are themselves right, and belong to a box of which another node is refused."""
+    outcomes = []
+    for host in target.fleet.hosts:
+        wrong = [one.name for one in target.fleet.box_of(host) if one.name in refused]
+        if wrong and host.name not in refused:
+            outcomes.append(HostOutcome(host.name, error=half_a_box(host.name, wrong[0])))
+    return outcomes
+
+
+def half_a_box(host: str, wrong: str) -> BoxwrightError:
+    """Why a node is taken no further that has nothing wrong with it."""
+    return BoxwrightError(
+        f"it serves together with {wrong}, which was taken no further: half a box serves nobody",
+        where=host,
+        hint=f"See what is said of {wrong}, then run the same command again.",
+    )

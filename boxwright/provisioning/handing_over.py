@@ -35,7 +35,7 @@ def handover(console: Console, choice: Choice) -> Exit:
             f"there is nothing to hand over: {fleet.without_stack}", where=f"profile {fleet.profile.name}"
         )
     target = prepare(fleet, console.info, boot=False)
-    for host in target.fleet.hosts:
+    for host in filter(target.fleet.leads, target.fleet.hosts):
         console.handover(_handover(target, host, {}, _authority(target, host)))
     return Exit.OK
 
@@ -43,8 +43,8 @@ def handover(console: Console, choice: Choice) -> Exit:
 def hand_over(console: Console, target: Target, outcomes: Sequence[HostOutcome]) -> None:
     """Hand over every box that a run has finished."""
     for one in outcomes:
-        if one.finished:
-            host = next(host for host in target.fleet.hosts if host.name == one.host)
+        host = next((host for host in target.fleet.hosts if host.name == one.host), None)
+        if host and one.finished and target.fleet.leads(host):
             try:
                 authority = _authority(target, host)
             except BoxwrightError as error:  # the box is finished all the same

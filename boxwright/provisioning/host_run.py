@@ -22,7 +22,7 @@ from boxwright.model.catalogues import ROOT
 from boxwright.model.site import Host
 from boxwright.model.variables import named
 from boxwright.planning.changes import PlannedChange
-from boxwright.planning.stages import Engine, Stage
+from boxwright.planning.stages import Engine, Stage, stages_for
 from boxwright.provisioning.outcome import HostOutcome, StageState
 from boxwright.provisioning.target import Target
 from boxwright.transport.lock import DeployLock, Holder
@@ -61,16 +61,24 @@ class Work:
 
 
 class HostRun:
-    """Takes one host through a work."""
+    """Takes one host through a work.
 
-    def __init__(self, work: Work, host: Host) -> None:
+    Args:
+        work: What is done.
+        host: To whom.
+        box: Ends with the run, and when a node of the host's box fails: then all of its nodes stop.
+    """
+
+    def __init__(self, work: Work, host: Host, box: Cancellation) -> None:
         self._work = work
         self._host = host
+        self._box = box
+        self._stages = stages_for(work.target.fleet, host, work.stages)
         self._outcome = HostOutcome(host.name)
         self._clock = _StageClock(host.name, work.watcher, self._outcome.seconds)
         self._noise: collections.deque[str] = collections.deque(maxlen=_NOISE_LINES)
         self._failure: Event | None = None
-        self._cancellation = work.cancellation.part()
+        self._cancellation = box.part()
         self._unlocked = False
         self._lock = DeployLock(work.target.endpoint(host), work.holder, self._on_lock_lost)
 
@@ -90,13 +98,17 @@ class HostRun:
             self._work.watcher.fail(self._host.name, self._work.stages[0].name, self._outcome.error)
         finally:
             self._clock.end(failed=not self._outcome.finished)
+            if not self._outcome.finished:
+                self._box.cancel()
         return self._outcome
 
     def _engines(self) -> None:
         for engine in ("ansible", "pyinfra"):
-            stages = tuple(stage for stage in self._work.stages if stage.engine == engine)
-            if stages and not self._cancellation.cancelled:
+            stages = tuple(stage for stage in self._stages if stage.engine == engine)
+            if stages:
+                self._check_whether_to_go_on()
                 self._through(engine, stages)
+        self._check_whether_to_go_on()
 
     def _through(self, engine: Engine, stages: tuple[Stage, ...]) -> None:
         known = {stage.name for stage in stages}
@@ -113,11 +125,22 @@ class HostRun:
                 where=self._host.name,
                 hint="Run the same command again: it goes on from here.",
             )
-        if self._cancellation.cancelled:
-            raise EngineError("the run was interrupted", where=self._host.name)
+        self._check_whether_to_go_on()
         if code:
             raise self._why(engine, code)
         self._clock.end(failed=False)
+
+    def _check_whether_to_go_on(self) -> None:
+        if self._work.cancellation.cancelled:
+            raise EngineError("the run was interrupted", where=self._host.name)
+        if self._box.cancelled:
+            raise EngineError(
+                "it was stopped, as another node of its box failed: half a box serves nobody",
+                where=self._host.name,
+                hint="See what is said of the other node, then run the same command again: it goes on from here.",
+            )
+        if self._cancellation.cancelled:
+            raise EngineError("the run was interrupted", where=self._host.name)
 
     @contextlib.contextmanager
     def _invocation(self, engine: Engine, stages: tuple[Stage, ...]) -> Iterator[Invocation]:

@@ -11,7 +11,7 @@ from typing import Any
 from boxwright import __version__
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
-from boxwright.planning.stages import stages_of
+from boxwright.planning.stages import stages_for, stages_of
 from boxwright.provisioning import remote_receipt
 from boxwright.reporting.run_log import now, operator
 from boxwright.transport.ssh import Endpoint, check
@@ -32,7 +32,7 @@ def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
         "provisioned_at": now(),
         "site": fleet.site.name,
         "stages": list(stages),
-        "all_stages": [stage.name for stage in stages_of(fleet)],
+        "all_stages": [stage.name for stage in stages_for(fleet, host, stages_of(fleet))],
         "waivers": [waiver.model_dump(mode="json") for waiver in fleet.site.waivers],
     }
 

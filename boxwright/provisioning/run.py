@@ -16,7 +16,8 @@ from boxwright.console import RunView
 from boxwright.engines.events import Event
 from boxwright.engines.process import Cancellation
 from boxwright.errors import BoxwrightError
-from boxwright.planning.stages import Stage
+from boxwright.planning.stages import Stage, stages_for
+from boxwright.provisioning.contract import half_a_box
 from boxwright.provisioning.host_run import HostRun, Work
 from boxwright.provisioning.outcome import HostOutcome, StageState
 from boxwright.provisioning.receipt import write_receipt
@@ -38,7 +39,8 @@ def execute(
 ) -> list[HostOutcome]:
     """Take every host of the target through these stages.
 
-    A host that fails stops alone. Ctrl-C ends the engines' processes and is raised again when they are gone.
+    A host that fails stops alone, but for the other nodes of its box: half a box serves nobody. Ctrl-C ends the
+    engines' processes and is raised again when they are gone.
 
     Returns:
         One outcome a host, in the order of the site.
@@ -54,18 +56,35 @@ def execute(
             watcher=_Watcher(view, log, redactor(target)),
             cancellation=cancellation,
             afterwards=lambda host: write_receipt(
-                target.endpoint(host), target.fleet, host, [stage.name for stage in stages]
+                target.endpoint(host),
+                target.fleet,
+                host,
+                [stage.name for stage in stages_for(target.fleet, host, stages)],
             ),
         )
         pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="host")
-        runs = [pool.submit(HostRun(work, host).run) for host in target.fleet.hosts]
+        boxes = {target.fleet.head_of(host).name: cancellation.part() for host in target.fleet.hosts}
+        runs = [
+            pool.submit(HostRun(work, host, boxes[target.fleet.head_of(host).name]).run) for host in target.fleet.hosts
+        ]
         try:
-            return [run.result() for run in runs]
+            return whole_boxes(target, [run.result() for run in runs])
         except BaseException:
             cancellation.cancel()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def whole_boxes(target: Target, outcomes: list[HostOutcome]) -> list[HostOutcome]:
+    """The same outcomes, in which no host is finished of whose box another node is not."""
+    unfinished = [one.host for one in outcomes if not one.finished]
+    for one in outcomes:
+        box = next(target.fleet.box_of(host) for host in target.fleet.hosts if host.name == one.host)
+        wrong = [host.name for host in box if host.name in unfinished]
+        if one.finished and wrong:
+            one.error = half_a_box(one.host, wrong[0])
+    return outcomes
 
 
 class _Watcher:

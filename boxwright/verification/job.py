@@ -55,6 +55,8 @@ class VerifyHost(Frozen):
             which is then fetched over ssh.
         open_ports: TCP ports that may answer other machines; None means ssh and the gateway.
         about: Languages of the page about the box, which the gateway shows to API users.
+        head_url: Where the gateway sends clients, of a node that another one of its box leads; None of one that leads.
+        nodes: The other nodes of the box that it leads.
         further: What is served beside the main service.
         twin: Whether the host is a throw-away twin.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
@@ -78,10 +80,17 @@ class VerifyHost(Frozen):
     open_ports: tuple[Port, ...] | None = None
     about: tuple[str, ...] = ()
     further: tuple[VerifyService, ...] = ()
+    head_url: HttpUrl | None = None
+    nodes: tuple[HostName, ...] = ()
     twin: bool = False
     without_stack: str = ""
     profile: Profile
     secrets: HostSecrets
+
+    @property
+    def leads(self) -> bool:
+        """Whether clients speak to this host: it is a box by itself, or the head of one."""
+        return self.head_url is None
 
     @property
     def allowed_ports(self) -> tuple[int, ...]:
@@ -116,7 +125,7 @@ class VerifyHost(Frozen):
     @property
     def ollama(self) -> tuple[Service, ...]:
         """The services that Ollama gives; none where another engine does, or where nothing serves."""
-        services = () if self.without_stack else self.profile.stack.services
+        services = self.profile.stack.services if self.leads and not self.without_stack else ()
         return tuple(service for service in services if service.engine == "ollama")
 
     @property

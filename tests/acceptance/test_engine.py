@@ -42,6 +42,7 @@ def assert_that_it_runs(host: Host, target: VerifyHost) -> None:
     title="The API offers the promised model",
     severity="critical",
     remedy="On the box: journalctl -n 50 -u with the engine's unit, which services.active names. Then provision again.",
+    needs="leads",
 )
 def test_model_is_offered(host: Host, gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     assert_that_it_runs(host, target)
@@ -56,6 +57,7 @@ def test_model_is_offered(host: Host, gateway: Gateway, target: VerifyHost, evid
     title="The engine is guarded on the box itself, too: by its key, or from people's accounts where it knows no keys",
     severity="major",
     remedy="Provision again: the deploy of the engine gives it a key, or loads the rules that guard it.",
+    needs="leads",
 )
 def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence) -> None:
     assert_that_it_runs(host, target)
@@ -68,6 +70,7 @@ def test_engine_wants_its_key(host: Host, target: VerifyHost, evidence: Evidence
     title="A chat by the API's password is answered, and the answer makes sense",
     severity="critical",
     remedy="On the box: the journal of the engine's unit, and /var/log/nginx/. Then provision again.",
+    needs="leads",
 )
 def test_chat_by_password(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     answer = ask(gateway, CHAT, target.model_alias, gateway.basic)
@@ -81,6 +84,7 @@ def test_chat_by_password(gateway: Gateway, target: VerifyHost, evidence: Eviden
     title="A chat by the API's key is answered, and the answer makes sense",
     severity="critical",
     remedy="On the box: the journal of the engine's unit, and /var/log/nginx/. Then provision again.",
+    needs="leads",
 )
 def test_chat_by_key(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     answer = ask(gateway, CHAT, target.model_alias, gateway.bearer)
@@ -93,6 +97,7 @@ def test_chat_by_key(gateway: Gateway, target: VerifyHost, evidence: Evidence) -
     title="A streamed answer comes word by word, with the count of its tokens at the end",
     severity="major",
     remedy="Something holds answers back: proxy_buffering must be off in the gateway.",
+    needs="leads",
 )
 def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
     story = {

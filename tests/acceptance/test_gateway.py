@@ -101,6 +101,7 @@ def test_http_redirects(gateway: Gateway, evidence: Evidence) -> None:
     title="The API answers nobody without credentials or with wrong ones",
     severity="critical",
     remedy="Take the box off the network, then provision again: the role gateway owns the API's users.",
+    needs="leads",
 )
 def test_wrong_credentials_are_refused(gateway: Gateway, evidence: Evidence) -> None:
     attempts = {
@@ -125,6 +126,7 @@ def test_wrong_credentials_are_refused(gateway: Gateway, evidence: Evidence) -> 
     title="The API knows its user by password and by key",
     severity="critical",
     remedy="Provision again: the role gateway writes the API's users from the site's secrets.",
+    needs="leads",
 )
 def test_right_credentials_pass(gateway: Gateway, evidence: Evidence) -> None:
     for kind, authorization in (("password", gateway.basic), ("key", gateway.bearer)):
@@ -138,6 +140,7 @@ def test_right_credentials_pass(gateway: Gateway, evidence: Evidence) -> None:
     title="The engine's administration, metrics and state cannot be reached through the gateway",
     severity="critical",
     remedy="Provision again: the role gateway lets through the paths of gateway.api_paths and no other.",
+    needs="leads",
 )
 def test_admin_paths_are_not_there(gateway: Gateway, evidence: Evidence) -> None:
     for path in ADMIN_PATHS:
@@ -226,3 +229,22 @@ def test_page_about_the_box(gateway: Gateway, target: VerifyHost, evidence: Evid
         told = [name for name, forms in target.known_secrets().items() if any(form in page.text for form in forms)]
         assert not told, f"{path} tells {', '.join(told)}"
     evidence(f"in {', '.join(target.about)}; 401 without credentials")
+
+
+@pytest.mark.check(
+    id="gateway.head",
+    title="A node that another one of its box leads sends clients there, and tells its state to nobody but the head",
+    severity="major",
+    remedy="Provision again: the role gateway redirects to gateway_head_url.",
+    needs="head_url",
+)
+def test_nodes_send_clients_to_the_head(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
+    for method, path in (("GET", "/"), ("POST", "/v1/chat/completions")):
+        answer = gateway.request(method, path, authorization=gateway.bearer)
+        location = answer.headers.get("location", "")
+        assert (answer.status_code, location) == (308, f"{target.head_url}{path}"), (
+            f"{answer.status_code} to {location!r}"
+        )
+    status = gateway.redirect("/boxwright-node-metrics").status_code
+    assert status == 403, f"the node's measurements answered {status} to this machine"
+    evidence(f"308 to {target.head_url}; 403 for its measurements")

@@ -41,12 +41,37 @@ def test_targets_are_up(host: Host, target: VerifyHost, evidence: Evidence) -> N
     assert not down, ", ".join(f"{job} is not up: {error or 'not asked yet'}" for job, error in down.items())
     jobs = sorted(each["labels"]["job"] for each in targets)
     keeps_silent = {service.unit for service in target.ollama} & {target.profile.stack.unit}  # it shows no metrics
-    missing = {"prometheus", "node", *(() if keeps_silent else ("engine",))} - set(jobs)
+    engine = () if keeps_silent or not target.leads else ("engine",)
+    missing = {"prometheus", "node", *engine} - set(jobs)
     assert not missing, f"watches no {', '.join(sorted(missing))}, only {', '.join(jobs) or 'nothing'}"
     watched = {each["labels"].get("service") for each in targets}
     overlooked = sorted(one.name for one in target.further if one.measured and one.name not in watched)
     assert not overlooked, f"does not watch the engine of {', '.join(overlooked)}"
     evidence(f"up: {', '.join(jobs)}")
+
+
+@pytest.mark.check(
+    id="monitoring.nodes",
+    title="The head of a box watches the machine of every other node",
+    severity="major",
+    remedy="Provision the other node again: its gateway shows its measurements to the head; then curl them from there.",
+    needs="nodes",
+)
+def test_nodes_are_watched(host: Host, target: VerifyHost, evidence: Evidence) -> None:
+    deadline = time.monotonic() + 2 * target.profile.monitoring.scrape_interval_s + 5
+    wanted = {f"node-{name}" for name in target.nodes}
+    while True:
+        targets = _ask(host, "/api/v1/targets?state=active")["activeTargets"]
+        seen = {
+            each["labels"]["job"]: each["health"] == "up" or each["lastError"] or "not asked yet" for each in targets
+        }
+        told = {job: seen.get(job, "not watched") for job in sorted(wanted)}
+        if set(told.values()) == {True} or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    down = [f"{job}: {why}" for job, why in told.items() if why is not True]
+    assert not down, ", ".join(down)
+    evidence(f"up: {', '.join(told)}")
 
 
 @pytest.mark.check(

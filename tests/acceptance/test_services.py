@@ -20,7 +20,7 @@ def stack_units(target: VerifyHost) -> tuple[str, ...]:
     stack = target.profile.stack
     if target.without_stack:
         return ()
-    page = () if stack.chat_page == "none" else (CHAT_PAGE_UNITS[stack.chat_page],)
+    page = () if stack.chat_page == "none" or not target.leads else (CHAT_PAGE_UNITS[stack.chat_page],)
     return (*(service.unit for service in stack.services), *page)
 
 

@@ -90,6 +90,12 @@ def test_every_profile_is_provisioned_verified_and_then_left_alone(
     checks = {(line["host"], line["id"]): line for line in first.kind("check")}
     results = {key: line["result"] for key, line in checks.items()}
     assert set(results.values()) <= {"pass", "unproven"}
+    heads = {host for host, check in results if check == "monitoring.nodes"}
+    assert {host for host, check in results if check == "gateway.head"} | heads == set(
+        {host for host, _ in results} if profile.nodes > 1 else ()
+    )
+    assert len(heads) == (profile.nodes > 1)
+    assert {results[key] for key in results if key[1] in {"monitoring.nodes", "gateway.head"}} <= {"pass"}
     # Whatever needs a card that answers, or a stack, is told as unproven, and nothing of it as passed.
     hopeless = {key for key in results if key[1].split(".")[0] in {"accelerators", *WITHOUT_STACK}}
     assert hopeless

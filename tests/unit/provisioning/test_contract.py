@@ -71,3 +71,13 @@ def test_a_host_that_is_out_of_reach_is_no_host_that_was_refused() -> None:
     rest, outcomes = split(target("gone"), Examination(contracts={}, failures={}))
     assert [host.name for host in rest.fleet.hosts] == ["gone"]
     assert outcomes == []
+
+
+def test_no_half_of_a_box_is_taken_further() -> None:
+    whole = target("a-1", "a-2", "b-1", "b-2", profile="2x8xh20")
+    examination = Examination(contracts={"a-1": (FITS,), "a-2": (NARROW,)}, failures={})
+    rest, outcomes = split(whole, examination)
+    assert [host.name for host in rest.fleet.hosts] == ["b-1", "b-2"]
+    errors = {outcome.host: str(outcome.error) for outcome in outcomes}
+    assert "pcie.width" in errors["a-2"]
+    assert "half a box serves nobody" in errors["a-1"]

@@ -12,10 +12,10 @@ from targets import PASSWORD, target
 
 from boxwright import places
 from boxwright.console import Console
-from boxwright.errors import Exit, LockedError, UnreachableError
+from boxwright.errors import EngineError, Exit, LockedError, UnreachableError
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning.outcome import HostOutcome, exit_code
-from boxwright.provisioning.run import execute, redactor
+from boxwright.provisioning.run import execute, redactor, whole_boxes
 from boxwright.reporting.run_log import RunLog
 
 HOLDER = '{"who": "ada@desk", "since": "2026-01-02T03:04:05Z", "doing": "provision"}'
@@ -27,8 +27,8 @@ esac
 """
 
 
-def run(*hosts: str) -> tuple[list[HostOutcome], list[dict[str, str]]]:
-    whole = target(*hosts)
+def run(*hosts: str, profile: str = "lab") -> tuple[list[HostOutcome], list[dict[str, str]]]:
+    whole = target(*hosts, profile=profile)
     stages = stages_of(whole.fleet)
     console = Console(json=True, stdout=io.StringIO())
     with RunLog("provision", redactor(whole)) as log, console.run("t", hosts, [one.name for one in stages]) as view:
@@ -65,3 +65,23 @@ def test_private_inputs_are_gone_after_a_run_and_those_of_a_killed_one_are_remov
     (left / "inventory.json").write_text("a secret")
     run("gone")
     assert not list(places.runtime().glob("run-*"))
+
+
+@pytest.mark.usefixtures("own_places")
+def test_when_a_node_fails_the_other_one_of_its_box_is_stopped(stand_in: Callable[[str, str], None]) -> None:
+    # The head gets its lock some seconds after the other node was lost, and must not begin any more.
+    ssh = 'case "${@: -2:1}" in *.1) sleep 3; echo held; cat >/dev/null ;; *) echo gone >&2; exit 255 ;; esac'
+    stand_in("ssh", ssh)
+    outcomes, lines = run("a-1", "a-2", profile="2x8xh20")
+    assert [type(outcome.error) for outcome in outcomes] == [EngineError, UnreachableError]
+    assert "another node of its box failed" in str(outcomes[0].error)
+    assert not [line for line in lines if line["kind"] == "event"]
+
+
+def test_a_node_that_was_finished_is_not_when_another_of_its_box_is_not() -> None:
+    whole = target("a-1", "a-2", "b-1", "b-2", profile="2x8xh20")
+    outcomes = [HostOutcome(host.name) for host in whole.fleet.hosts]
+    outcomes[1].error = UnreachableError("it is gone", where="a-2")
+    told = whole_boxes(whole, outcomes)
+    assert [one.finished for one in told] == [False, False, True, True]
+    assert "together with a-2" in str(told[0].error)
