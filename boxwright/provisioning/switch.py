@@ -28,8 +28,9 @@ from boxwright.provisioning.verbs import hold_to_contract, run_stages, show_plan
 from boxwright.reporting.run_log import now, operator
 from boxwright.transport.ssh import check
 
-# What reads which engine serves, and is told when another one does.
-_TOLD_OF_THE_ENGINE = ("monitoring", "open_webui")
+# What tells or reads which model is served, and which engine serves, and is told when another one does.
+_TOLD_OF_THE_MODEL = ("gateway",)  # by its page about the box
+_TOLD_OF_THE_ENGINE = (*_TOLD_OF_THE_MODEL, "monitoring", "open_webui")
 _TELLERS = ("serve-unit: ", "run-ollama: ")
 _AT_ONCE = 16
 
@@ -87,9 +88,10 @@ def switch(console: Console, choice: Choice, wanted: Served, *, yes: bool) -> Ex
     if finished:
         _keep(console, choice, fleet, wanted)
     target = target.only(lambda host: host.name in finished)
-    if finished and engine != before.profile.stack.engine:
+    if finished:
         known = {stage.name for stage in stages_of(fleet)}
-        readers = tuple(name for name in _TOLD_OF_THE_ENGINE if name in known)
+        told = _TOLD_OF_THE_ENGINE if engine != before.profile.stack.engine else _TOLD_OF_THE_MODEL
+        readers = tuple(name for name in told if name in known)
         again = run_stages(console, target, readers, dry_run=False, verb="switch")
         outcomes = [*(one for one in outcomes if not one.finished), *again]
     code = outcome.exit_code([*outcomes, *refused])
