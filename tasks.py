@@ -32,6 +32,10 @@ _HELP = {
     "engine": "llama_cpp, vllm, … where it is to be another than the profile's",
     "hub": "huggingface, modelscope or ollama; without it, the first that has the build",
     "revision": "branch, tag or commit of the hub's repository; without it, the newest",
+    "on": "where a model is tried: cards, cpu, or auto: cards where the profile has some",
+    "page": "also serve a page of it, behind the gateway under /try/",
+    "seconds": "how long the page stays at most",
+    "keep": "leave the packages on the box for the next trial",
     "fast": "leave out the tests that boot twins",
     "on_demand": "only the tests that take long and are left out otherwise",
     "only": "a pytest expression, as for pytest -k",
@@ -205,6 +209,15 @@ def models_clean(console, profile, site="", host="", yes=False):
 
 
 @_verb
+def models_try(console, profile, site="", host="", model="", build="", on="auto", page=False, seconds=900, keep=False):
+    """Load a model on a box beside what serves there, let it answer, and leave nothing; --page serves it meanwhile."""
+    from boxwright.trying import verbs
+
+    wish = verbs.Wish(model=model, build=build, on=on, page=page, seconds=int(seconds), keep=keep)
+    return verbs.try_model(console, site=site, host=host, profile=profile, wish=wish)
+
+
+@_verb
 def lab_up(console, profile="lab", site="lab", count=0, distribution=""):
     """Boot the throw-away hosts of a site on this machine."""
     from boxwright.lab import verbs
@@ -276,6 +289,7 @@ def lint(console):
 
 namespace = Collection(plan, provision, verify, handover, detect, fit, profiles, docs, doctor, test, lint)
 models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
+models.add_task(models_try, name="try")
 models.add_task(models_list, name="list", default=True)
 namespace.add_collection(models)
 namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh))

@@ -24,6 +24,7 @@ from boxwright.model.variables import (
     OpenWebuiVariables,
     Variables,
 )
+from boxwright.model.weights import WantedBuild
 from boxwright.planning.addresses import (
     between_nodes,
     chat_page_url,
@@ -111,18 +112,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
     assert mirrors.python_index  # noqa: S101  resolved by the caller
     assert mirrors.debian  # noqa: S101  resolved by the caller
     found: tuple[Variables | None, ...] = (
-        ModelsVariables(
-            builds=wanted_builds(fleet),
-            box_folders=fleet.site.models.box_folders,
-            controller_folders=fleet.site.models.controller_folders,
-            huggingface=fleet.site.mirrors.huggingface,
-            huggingface_token=secrets.huggingface_token,
-            modelscope=fleet.site.mirrors.modelscope,
-            modelscope_token=secrets.modelscope_token,
-            python_index=mirrors.python_index,
-            proxy=proxy,
-            no_proxy=fleet.site.no_proxy,
-        ),
+        models_variables(fleet, wanted_builds(fleet), secrets, mirrors),
         llama_cpp_variables(fleet, secrets, mirrors),
         vllm_variables(fleet, host, secrets, mirrors),
         ollama_variables(fleet),
@@ -150,6 +140,25 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
 def _key(service: Service, secrets: HostSecrets) -> SecretStr | None:
     """The key that a service's engine asks for; None where it knows none."""
     return secrets.engine_key if service.knows_keys else None
+
+
+def models_variables(
+    fleet: Fleet, builds: tuple[WantedBuild, ...], secrets: HostSecrets, mirrors: Mirrors
+) -> ModelsVariables:
+    """What the deploy `models` is given to fetch some builds."""
+    assert mirrors.python_index  # noqa: S101  resolved by the caller
+    return ModelsVariables(
+        builds=builds,
+        box_folders=fleet.site.models.box_folders,
+        controller_folders=fleet.site.models.controller_folders,
+        huggingface=fleet.site.mirrors.huggingface,
+        huggingface_token=secrets.huggingface_token,
+        modelscope=fleet.site.mirrors.modelscope,
+        modelscope_token=secrets.modelscope_token,
+        python_index=mirrors.python_index,
+        proxy=fleet.site.proxy,
+        no_proxy=fleet.site.no_proxy,
+    )
 
 
 def _services(fleet: Fleet, host: Host) -> tuple[FirewallService, ...]:

@@ -8,19 +8,21 @@ from urllib.parse import quote, urlencode
 from boxwright.model.catalogue import Build, HubName, ModelFile
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Mirrors, Site
-from boxwright.model.weights import WantedBuild, WantedFile
+from boxwright.model.weights import WantedBuild, WantedFile, Weights
 
 
 def wanted_builds(fleet: Fleet) -> tuple[WantedBuild, ...]:
     """The builds that the services of a fleet serve, with the addresses of their files."""
     directory = fleet.profile.stack.models_directory
-    return tuple(
-        WantedBuild(
-            name=weights.name,
-            directory=weights.folder(directory),
-            files=tuple(_wanted(weights.build, file, fleet.site) for file in weights.build.files),
-        )
-        for weights in fleet.all_weights
+    return tuple(wanted_build(weights, directory, fleet.site) for weights in fleet.all_weights)
+
+
+def wanted_build(weights: Weights, directory: str, site: Site) -> WantedBuild:
+    """A build that is to lie on the boxes of a site, below this folder."""
+    return WantedBuild(
+        name=weights.name,
+        directory=weights.folder(directory),
+        files=tuple(_wanted(weights.build, file, site) for file in weights.build.files),
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from boxwright.console import RunView
 from boxwright.engines.events import Event
 from boxwright.engines.process import Cancellation
 from boxwright.errors import BoxwrightError
+from boxwright.model.site import Host
 from boxwright.planning.stages import Stage, stages_for
 from boxwright.provisioning.contract import half_a_box
 from boxwright.provisioning.host_run import HostRun, Work
@@ -35,16 +36,37 @@ def redactor(target: Target) -> Redactor:
 
 
 def execute(
-    target: Target, stages: tuple[Stage, ...], *, dry_run: bool, log: RunLog, view: RunView, verb: str
+    target: Target,
+    stages: tuple[Stage, ...],
+    *,
+    dry_run: bool,
+    log: RunLog,
+    view: RunView,
+    verb: str,
+    afterwards: Callable[[Host], None] | None = None,
 ) -> list[HostOutcome]:
     """Take every host of the target through these stages.
 
     A host that fails stops alone, but for the other nodes of its box: half a box serves nobody. Ctrl-C ends the
     engines' processes and is raised again when they are gone.
 
+    Args:
+        target: The hosts, and what they are given.
+        stages: In their order.
+        dry_run: Only say what would change.
+        log: Written to as things happen.
+        view: Shown as they happen.
+        verb: What the run is called.
+        afterwards: Done to each host that went through all stages, under its lock; by default its receipt is written.
+
     Returns:
         One outcome a host, in the order of the site.
     """
+
+    def receipt(host: Host) -> None:
+        own = stages_for(target.fleet, host, stages)
+        write_receipt(target.endpoint(host), target.fleet, host, [stage.name for stage in own])
+
     cancellation = Cancellation()
     with _private_directory() as directory:
         work = Work(
@@ -55,12 +77,7 @@ def execute(
             directory=directory,
             watcher=_Watcher(view, log, redactor(target)),
             cancellation=cancellation,
-            afterwards=lambda host: write_receipt(
-                target.endpoint(host),
-                target.fleet,
-                host,
-                [stage.name for stage in stages_for(target.fleet, host, stages)],
-            ),
+            afterwards=afterwards or receipt,
         )
         pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="host")
         boxes = {target.fleet.head_of(host).name: cancellation.part() for host in target.fleet.hosts}
