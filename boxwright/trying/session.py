@@ -15,7 +15,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.transport.ssh import SSH_FAILED, Endpoint, run, unreachable
 from boxwright.trying import unit
 
-_ENDING_S = 130  # systemd gives the unit 120 s, in which what it brought is removed
+_ENDING_S = 310  # systemd gives the unit 300 s, in which what it brought is removed
 
 
 class Session:

@@ -72,7 +72,7 @@ def command(room: Room, *, page: bool, patience_s: int, seconds: int, removed: S
         f"WorkingDirectory=/run/{NAME}",
         f"Environment=HOME=/run/{NAME}",
         f"Environment=MPLCONFIGDIR=/run/{NAME}",
-        "TimeoutStopSec=120",  # packages of a gigabyte are not removed at once
+        "TimeoutStopSec=300",  # packages of a gigabyte are not removed at once
         " ".join([f"ExecStopPost={gate} close", *removed]),
     ]
     if room.cards:
