@@ -108,7 +108,7 @@ class Fabric(Sourced):
 class EngineRange(Sourced):
     """The releases of an engine that run on the card. `supported: false` when none does."""
 
-    engine: Literal["vllm", "vllm_ascend", "ollama", "ktransformers"]
+    engine: Literal["vllm", "vllm_ascend", "ollama", "ktransformers", "tensorrt_llm"]
     supported: bool = True
     min: Version | None = None
     max: Version | None = None

@@ -309,6 +309,7 @@ def _flag(setting: Setting, value: Value, assignment: str) -> list[str]:
     return [word for pair in pairs for word in pair]
 
 
-def _spellings(name: str) -> tuple[str, str, str]:
-    """The name as it is, as a flag in full, and as a variable."""
-    return name, "--" + name.lstrip("-").replace("_", "-"), name.upper()
+def _spellings(name: str) -> tuple[str, str, str, str]:
+    """The name as it is, as a flag in full with hyphens and with underscores, and as a variable."""
+    bare = name.lstrip("-")
+    return name, "--" + bare.replace("_", "-"), "--" + bare.replace("-", "_"), name.upper()

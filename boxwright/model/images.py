@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 HUB = "docker.io"
 _HUB_HOSTS = frozenset({"index.docker.io", "registry-1.docker.io", "hub.docker.com"})
@@ -36,6 +36,8 @@ def _place(text: str) -> str:
     return text
 
 
+# A name with a digest, which is pulled; or the id of an image that somebody has loaded on the box.
+PinnedImage = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9._:/-]*@)?sha256:[0-9a-f]{64}$")]
 Registry = Annotated[str, AfterValidator(_registry)]
 ImagePlace = Annotated[str, AfterValidator(_place)]  # a registry, and a path in it where it has several others' images
 

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
+from boxwright.model.images import PinnedImage
 
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
 # The engines that Boxwright installs so far.
-DEPLOYABLE: frozenset[EngineName] = frozenset({"ktransformers", "llama_cpp", "ollama", "vllm"})
+DEPLOYABLE: frozenset[EngineName] = frozenset({"ktransformers", "llama_cpp", "ollama", "tensorrt_llm", "vllm"})
 
 _UNITS: dict[EngineName, str] = {
     "llama_cpp": "llama-server",
@@ -59,6 +60,7 @@ class Service(Frozen):
     engine: EngineName
     engine_version: str | None = None  # None: the one that Boxwright was tested with
     engine_settings: dict[str, EngineSetting] = {}  # by the engine's own names, such as gpu-memory-utilization
+    engine_image: PinnedImage | None = None  # of an engine in a container; None: the one pinned for the release
     context_tokens: Annotated[int, Field(ge=512)] = 4096  # per request
     parallel_requests: Annotated[int, Field(ge=1, le=1024)] = 2
     accelerators: tuple[Annotated[int, Field(ge=0, le=63)], ...] | None = None  # None: all of the machine's
@@ -75,12 +77,13 @@ class Service(Frozen):
     @property
     def knows_keys(self) -> bool:
         """Whether the engine asks for a key; one that does not is kept from people's accounts by other means."""
-        return self.engine != "ollama"
+        return self.engine not in ("ollama", "tensorrt_llm")
 
     @property
-    def shows_metrics(self) -> bool:
-        """Whether the engine itself shows metrics to Prometheus."""
-        return self.engine != "ollama"
+    def metrics_path(self) -> str | None:
+        """Where below its address the engine shows metrics to Prometheus; None where it shows none."""
+        # TensorRT-LLM's own /metrics is JSON, of what it has computed since somebody asked last.
+        return {"ollama": None, "tensorrt_llm": "/prometheus/metrics"}.get(self.engine, "/metrics")
 
     @property
     def deployable(self) -> bool:
@@ -97,6 +100,12 @@ class Service(Frozen):
     def _speed_is_measured(self) -> Service:
         if self.least_tokens_per_s and self.engine != "ollama":
             raise ValueError(f"least_tokens_per_s: the speed of {self.engine} is not measured when it starts")
+        return self
+
+    @model_validator(mode="after")
+    def _image_is_of_a_container(self) -> Service:
+        if self.engine_image and self.engine != "tensorrt_llm":
+            raise ValueError(f"engine_image: {self.engine} runs in no container")
         return self
 
 

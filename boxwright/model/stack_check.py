@@ -19,6 +19,7 @@ from boxwright.model.ollama_check import check_ollama
 from boxwright.model.profile import Profile
 from boxwright.model.setting import Value
 from boxwright.model.stack import EngineName, Service
+from boxwright.model.tensorrt_llm import check_fp8, check_tensorrt_llm
 from boxwright.model.versions import release_key
 from boxwright.model.weights import Weights, weights_of
 
@@ -31,6 +32,7 @@ TABLES: dict[EngineName, str] = {
     "vllm": "vllm",
     "vllm_ascend": "vllm",
     "ktransformers": "sglang_kt",
+    "tensorrt_llm": "tensorrt_llm",
 }
 
 _BFLOAT16 = "8.0"  # vLLM 0.33, platforms/cuda.py: check_if_supports_dtype
@@ -83,6 +85,17 @@ def check_stack(profile: Profile, tables: TableOf, accelerators: AcceleratorCata
             _check_ktransformers(case, weights)
         if case.service.engine == "ollama" and (found := check_ollama(profile, case.version, weights)):
             raise case.refused(*found)
+        if case.service.engine == "tensorrt_llm":
+            _check_tensorrt_llm(case, weights)
+
+
+def _check_tensorrt_llm(case: _Case, weights: Weights | None) -> None:
+    found = check_tensorrt_llm(case.profile, case.service, case.version, weights)
+    for card in case.cards:
+        has = card.architecture.compute_capability if card.architecture else None
+        found = found or (check_fp8(weights, has, card.name) if has else None)
+    if found:
+        raise case.refused(*found)
 
 
 def _cases(profile: Profile, tables: TableOf, accelerators: AcceleratorCatalogue) -> Iterator[_Case]:
@@ -117,7 +130,7 @@ def _check_engine(case: _Case, card: Accelerator) -> None:
     """Whether any release of the engine, and then this one, runs on the card."""
     engine, version = case.service.engine, case.version
     ranges: dict[str, EngineRange] = {one.engine: one for one in card.engines}
-    if engine in ("llama_cpp", "tensorrt_llm") or not ranges:
+    if engine == "llama_cpp" or not ranges:
         return  # nothing is recorded of these
     allowed = ranges.get(engine)
     if allowed is None or not allowed.supported:

@@ -17,6 +17,7 @@ from boxwright.model.drivers import (
     CudaToolkitPolicy,
     NvidiaDriverPolicy,
 )
+from boxwright.model.images import PinnedImage
 from boxwright.model.llama_cpp import ProgramBuild
 from boxwright.model.ollama import OllamaArchive
 from boxwright.model.platform import (
@@ -377,6 +378,29 @@ class KtransformersVariables(Variables):
     proxy: HttpUrl | None
 
 
+class TensorrtLlmService(Frozen):
+    """One server of TensorRT-LLM, in a container."""
+
+    unit: Annotated[str, Field(pattern=r"^tensorrt-llm(-[a-z0-9-]+)?$")]  # of systemd, without .service
+    image: PinnedImage  # with a name it is pulled; an id alone has been loaded by somebody
+    command: tuple[str, ...]  # words that the container runs
+    environment: dict[str, str]
+    options: dict[str, bool | int | float | str]  # what has no flag
+    model_path: AbsolutePath
+    model_place: AbsolutePath  # the same folder in the container
+    cards: tuple[int, ...]  # by their numbers in PCI order, as the driver's list for containers has them
+    memory_nodes: tuple[int, ...]  # NUMA nodes that it is bound to; none: all
+    port: Port
+    patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
+
+
+class TensorrtLlmVariables(Variables):
+    """Deploy `tensorrt_llm`."""
+
+    unit = "tensorrt_llm"
+    services: tuple[TensorrtLlmService, ...]
+
+
 class OpenWebuiVariables(Variables):
     """Deploy `open_webui`."""
 
@@ -419,6 +443,7 @@ DEPLOY_VARIABLES: tuple[type[Variables], ...] = (
     VllmVariables,
     OllamaVariables,
     KtransformersVariables,
+    TensorrtLlmVariables,
     OpenWebuiVariables,
 )
 

@@ -44,6 +44,7 @@ WORKLOAD = (
     Stage("vllm", "pyinfra", "vLLM on loopback"),
     Stage("ollama", "pyinfra", "Ollama on loopback, with the model in place"),
     Stage("ktransformers", "pyinfra", "KTransformers on loopback, examined on this processor"),
+    Stage("tensorrt_llm", "pyinfra", "TensorRT-LLM on loopback, in a container"),
     Stage("open_webui", "pyinfra", "the chat page on loopback"),
 )
 

@@ -39,6 +39,7 @@ from boxwright.planning.ktransformers_variables import ktransformers_variables
 from boxwright.planning.llama_cpp_variables import llama_cpp_variables
 from boxwright.planning.machine_variables import machine_variables
 from boxwright.planning.ollama_variables import api_paths, ollama_variables, packages
+from boxwright.planning.tensorrt_llm_variables import tensorrt_llm_variables
 from boxwright.planning.weights import wanted_builds
 from boxwright.vault import HostSecrets
 
@@ -88,14 +89,12 @@ def role_variables(
         MonitoringVariables(
             **profile.monitoring.model_dump(),
             engine_name=profile.stack.engine,
-            engine_metrics_url=f"{engine_url(profile.stack)}/metrics"
-            if leads and profile.stack.shows_metrics
-            else None,
+            engine_metrics_url=_metrics_url(profile.stack) if leads else None,
             engine_key=secrets.engine_key,
             services=tuple(
-                MonitoredService(name=one.name, engine_name=one.engine, metrics_url=f"{engine_url(one)}/metrics")
+                MonitoredService(name=one.name, engine_name=one.engine, metrics_url=metrics)
                 for one in profile.stack.further
-                if leads and one.shows_metrics
+                if leads and (metrics := _metrics_url(one))
             )
             or None,
             nodes={one.name: between_nodes(one) for one in fleet.box_of(host)[1:]} if leads else {},
@@ -117,6 +116,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
         vllm_variables(fleet, host, secrets, mirrors),
         ollama_variables(fleet),
         ktransformers_variables(fleet, secrets, mirrors),
+        tensorrt_llm_variables(fleet),
         OpenWebuiVariables(
             flavour=stack.open_webui_flavour,
             port=stack.chat_page_port,
@@ -135,6 +135,11 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
     )
     elsewhere = () if fleet.leads(host) else (OpenWebuiVariables,)
     return tuple(one for one in found if one is not None and not isinstance(one, elsewhere))
+
+
+def _metrics_url(service: Service) -> str | None:
+    """Where a service's engine shows its metrics to Prometheus; None where it has none."""
+    return f"{engine_url(service)}{service.metrics_path}" if service.metrics_path else None
 
 
 def _key(service: Service, secrets: HostSecrets) -> SecretStr | None:

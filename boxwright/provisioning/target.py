@@ -34,6 +34,7 @@ from boxwright.model.switching import Served, serving
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp
 from boxwright.planning.stages import stages_of
+from boxwright.planning.tensorrt_llm_variables import check_tensorrt_llm_spread
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.provisioning.switched import file_of, switched
 from boxwright.transport.ssh import Endpoint
@@ -107,6 +108,7 @@ def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     check_stack(profile, load_engine, accelerators, models)
     fleet = make_fleet(profile, _adjusted(site, choice, profile.nodes), models, accelerators)
     check_llama_cpp(fleet)
+    check_tensorrt_llm_spread(fleet)
     return fleet
 
 

@@ -10,6 +10,7 @@ from boxwright.verification.plugin import Evidence
 
 PLATFORM_UNITS = ("boxwright-firewall", "nginx", "prometheus", "prometheus-node-exporter", "ssh")
 CHAT_PAGE_UNITS = {"open_webui": "open-webui"}
+IN_CONTAINERS = ("tensorrt_llm",)
 PROPERTIES = "Id,ActiveState,SubState,UnitFileState,User,NRestarts"
 
 Units = dict[str, dict[str, str]]
@@ -27,7 +28,8 @@ def stack_units(target: VerifyHost) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def guards(target: VerifyHost) -> tuple[str, ...]:
     """Of rules for engines that ask for no key. They load what the kernel keeps, so they run as root and end."""
-    return tuple(f"{service.unit}-guard" for service in target.ollama)
+    services = () if target.without_stack else target.profile.stack.services
+    return tuple(f"{service.unit}-guard" for service in services if not service.knows_keys)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +112,14 @@ def test_no_service_was_restarted(units: Units, evidence: Evidence) -> None:
     severity="critical",
     remedy="Provision again: the deploys give the engine and the chat page users of their own.",
 )
-def test_the_stack_is_not_root(units: Units, stack_units: tuple[str, ...], evidence: Evidence) -> None:
+def test_the_stack_is_not_root(
+    host: Host, target: VerifyHost, units: Units, stack_units: tuple[str, ...], evidence: Evidence
+) -> None:
     users = {name: units[name]["User"] for name in stack_units}
+    for service in target.profile.stack.services:
+        if service.engine in IN_CONTAINERS:  # the unit is Docker's client; the engine has an account in its container
+            told = host.check_output("docker inspect --format '{{.Config.User}}' %s", service.unit)
+            users[service.unit] = told.partition(":")[0]
     as_root = [name for name, user in users.items() if user in ("", "root", "0")]
     assert not as_root, f"run as root: {', '.join(as_root)}"
     evidence(", ".join(f"{name} as {user}" for name, user in users.items()))

@@ -212,6 +212,17 @@ def _of_ollama() -> Iterator[Text]:
         )
     yield _unit("ollama/guard.nft.j2", table=table, port=8001)
     yield _unit("ollama/guard.service.j2", unit=unit, table=table, rules=f"/etc/{unit}/guard.nft")
+    confined = {"engine": "TensorRT-LLM", "confined": "daemon"}  # an account that every twin has
+    yield _unit("engine_guard/guard.nft.j2", table="boxwright_tensorrt_llm", port=8001, **confined)
+    yield _unit(
+        "tensorrt_llm/tensorrt-llm.service.j2",
+        unit="tensorrt-llm",
+        settings="/etc/tensorrt-llm",
+        table="boxwright_tensorrt_llm",
+        runner="/usr/local/lib/boxwright/run-container",
+        models="/srv/models/m/bf16",
+        stop_s=75,
+    )
     told = {"unit": unit, "runner": runner, "port": 8001, "placement": "cards", "metrics": metrics}
     yield _unit("ollama/measure.service.j2", **told)
 

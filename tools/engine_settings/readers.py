@@ -1,4 +1,4 @@
-"""How the settings of each engine are read. `ollama` has no reader: its table is kept by hand."""
+"""How the settings of each engine are read. `ollama` and `tensorrt_llm` have none: their tables are kept by hand."""
 
 from __future__ import annotations
 

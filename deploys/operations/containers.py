@@ -1,0 +1,61 @@
+"""Operations for engines that run in containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pyinfra import host
+from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.operations import files
+
+from deploys.facts.containers import ContainerImage, EngineContainers
+from deploys.operations.files import PROGRAMS
+from deploys.operations.install import program
+
+RUNNER = f"{PROGRAMS}/run-container"
+CONTAINERS = "/var/lib/boxwright/containers"  # what containers may write to, by the names of their units
+
+_PULL_S = 4 * 3600  # an image of 40 GB over a slow line
+
+
+def container_runner() -> None:
+    """Put the program that runs engines' containers on the box, and make the folder of what they write."""
+    program("run-container", "container/run_container.py")
+    files.directory(
+        name="Make the folder of what containers write", path=CONTAINERS, user="root", group="root", mode="755"
+    )
+
+
+@operation()
+def no_other_containers(wanted: Sequence[str]) -> Iterator[PyinfraCommand]:
+    """Have no container of an engine but these: one whose unit ended as it was being made may have stayed.
+
+    Args:
+        wanted: Names.
+    """
+    found = sorted(set(host.get_fact(EngineContainers)) - set(wanted))
+    if not found:
+        host.noop("there are no others")
+        return
+    yield StringCommand("docker rm --force", *(QuoteString(name) for name in found), ">/dev/null")
+
+
+@operation()
+def container_image(image: str) -> Iterator[PyinfraCommand]:
+    """Have a container image, by its digest.
+
+    Args:
+        image: `NAME@sha256:DIGEST`, which is pulled where it is missing, or the id of an image, which has to be there.
+    """
+    if host.get_fact(ContainerImage, image=image):
+        host.noop(f"{image} is there")
+        return
+    if "@" in image:
+        yield StringCommand("docker pull --quiet", QuoteString(image), _timeout=_PULL_S)
+        return
+    yield StringCommand(
+        "echo",
+        QuoteString(f"this box has no image {image}, and an image without a name is nowhere else: load it first"),
+        ">&2; exit 1",
+    )

@@ -1,0 +1,95 @@
+"""The engine TensorRT-LLM: a container by digest under systemd, closed, on loopback."""
+
+from __future__ import annotations
+
+import json
+
+from pyinfra import host
+from pyinfra.operations import files, server
+
+from deploys.operations.containers import CONTAINERS, RUNNER, container_image, container_runner, no_other_containers
+from deploys.operations.files import rendered, request_text, written_file
+from deploys.operations.install import folders
+from deploys.operations.services import no_other_units, serving
+
+data = host.data
+USER = "tensorrt-llm"
+UNITS = "/etc/systemd/system"
+CACHE = "/cache"  # in the container: kernels that were compiled and tuned, for the next start
+OPTIONS = "/etc/trtllm/options.yaml"  # in the container
+STOP_S = 75
+
+folders()
+container_runner()
+server.user(  # noqa: S604 - `shell` is the account's
+    name=f"Make the user {USER}",
+    user=USER,
+    system=True,
+    home="/nonexistent",
+    create_home=False,
+    ensure_home=False,
+    shell="/usr/sbin/nologin",
+)
+wanted = {service["unit"] for service in data.tensorrt_llm_services}
+no_other_units(
+    name="Have no other unit of TensorRT-LLM",
+    pattern="tensorrt-llm*.service",
+    wanted=[f"{unit}{end}.service" for unit in sorted(wanted) for end in ("", "-guard")],
+)
+no_other_containers(name="Have no other container of an engine", wanted=sorted(wanted))
+for image in dict.fromkeys(service["image"] for service in data.tensorrt_llm_services):
+    container_image(name=f"Have the image {image.rpartition('@')[0] or image[:19]}", image=image)
+for service in data.tensorrt_llm_services:
+    unit, settings = service["unit"], f"/etc/{service['unit']}"
+    table, rules, cache = f"boxwright_{unit.replace('-', '_')}", f"{settings}/guard.nft", f"{CONTAINERS}/{unit}"
+    files.directory(name=f"Make the folder of {unit}'s settings", path=settings, user="root", group="root", mode="755")
+    files.directory(name=f"Make the folder that {unit} writes to", path=cache, user=USER, group=USER, mode="700")
+    request = {
+        "name": unit,
+        "image": service["image"],
+        "user": USER,
+        "command": list(service["command"]),
+        "environment": dict(service["environment"]),
+        "devices": [f"nvidia.com/gpu={card}" for card in service["cards"]],
+        "readable": {service["model_place"]: service["model_path"], OPTIONS: f"{settings}/options.yaml"},
+        "writable": {CACHE: cache},
+        "memory_nodes": list(service["memory_nodes"]),
+    }
+    texts = {
+        f"{UNITS}/{unit}.service": rendered(
+            "tensorrt_llm/tensorrt-llm.service.j2",
+            unit=unit,
+            settings=settings,
+            table=table,
+            runner=RUNNER,
+            models=service["model_path"],
+            stop_s=STOP_S,
+        ),
+        f"{settings}/container.json": request_text(**request),
+        # JSON is YAML, and quotes every text.
+        f"{settings}/options.yaml": json.dumps(dict(service["options"]), indent=2, sort_keys=True) + "\n",
+        rules: rendered(
+            "engine_guard/guard.nft.j2", engine="TensorRT-LLM", table=table, port=service["port"], confined=USER
+        ),
+        f"{UNITS}/{unit}-guard.service": rendered("engine_guard/guard.service.j2", unit=unit, table=table, rules=rules),
+    }
+    titles = ("the unit", "what the container is told", "further options", "the rules", "the unit of the rules")
+    *of_server, written_rules, written_guard = (
+        written_file(name=f"Write {title} of {unit}", content=text, dest=path)
+        for title, (path, text) in zip(titles, texts.items(), strict=True)
+    )
+    serving(
+        name=f"Guard {unit}",
+        unit=f"{unit}-guard.service",
+        url=None,
+        files=(rules, f"{UNITS}/{unit}-guard.service"),
+        after=(written_rules, written_guard),
+    )
+    serving(
+        name=f"Serve by {unit}",
+        unit=f"{unit}.service",
+        url=f"http://127.0.0.1:{service['port']}/health",
+        files=(f"{UNITS}/{unit}.service", f"{settings}/container.json", f"{settings}/options.yaml"),
+        after=of_server,
+        patience_s=service["patience_s"],
+    )
