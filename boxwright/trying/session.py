@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boxwright.errors import BoxwrightError
-from boxwright.transport.ssh import SSH_FAILED, Endpoint, run, unreachable
+from boxwright.transport.ssh import SSH_FAILED, Endpoint, check, run, unreachable
 from boxwright.trying import unit
 
 _ENDING_S = 310  # systemd gives the unit 300 s, in which what it brought is removed
@@ -105,6 +105,21 @@ class Session:
             hint=f"Its log is on the box: journalctl --unit {unit.NAME}",
             output=said,
         )
+
+
+def opened(endpoint: Endpoint) -> None:
+    """Wait until the gateway lets the page in: systemd calls the unit active when that is done, and nginx follows.
+
+    Raises:
+        BoxwrightError: The gateway did not take the page.
+    """
+    state = f"systemctl show --property=ActiveState --value {unit.NAME}"
+    check(
+        endpoint,
+        f'for _ in $(seq 120); do case "$({state})" in active) sleep 1; exit 0;; activating) sleep 0.5;; '
+        f"*) break;; esac; done; journalctl --unit {unit.NAME} --lines 10 --no-pager --output cat >&2; exit 1",
+        timeout_s=120,
+    )
 
 
 def leftovers(endpoint: Endpoint, removed: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from boxwright.transport.lock import DeployLock, Holder
 from boxwright.trying import unit
 from boxwright.trying.box import Box, look
 from boxwright.trying.room import On, Room, room_for
-from boxwright.trying.session import Session, leftovers, take_away
+from boxwright.trying.session import Session, leftovers, opened, take_away
 from boxwright.trying.target import FETCH, INSTALL, TrialTarget, chosen_weights, one_host
 
 PROMPTS = (
@@ -197,6 +197,7 @@ def _tell(console: Console, trial: Trial, kind: str, told: dict[str, list[dict[s
         facts = {"host": trial.host.name, "weights": trial.weights.name, **loaded}
         console.data("trial", {**facts, "memory_bytes": said["bytes"], "card_memory_bytes": said["card_bytes"]})
     elif kind == "page":
+        opened(trial.target.endpoint(trial.host))
         site = trial.target.fleet.site
         url = f"{public_url(trial.target.fleet, trial.host)}/try/"
         console.data("trial_page", {"url": url, "user": site.api_user, "seconds": trial.wish.seconds})
