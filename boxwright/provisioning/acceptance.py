@@ -89,7 +89,7 @@ def _further(fleet: Fleet, service: FurtherService) -> VerifyService:
         model_alias=fleet.listed_name(service),
         purpose=weights_of(service, fleet.catalogue).model.purpose,
         keyed=service.knows_keys,
-        measured=service.shows_metrics,
+        measured=service.metrics_path is not None,
     )
 
 
