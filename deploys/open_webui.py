@@ -8,24 +8,34 @@ from pyinfra import host
 from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import files, server
 
-from deploys.operations.files import PROGRAMS, program_text, rendered, written_file
+from deploys.operations.files import PROGRAMS, REQUESTS, program_text, rendered, request_text, written_file
 from deploys.operations.install import folders
+from deploys.operations.open_webui import MODULES, SWITCH, page_environment, switched_release
 from deploys.operations.python import python_3_11, python_packages
 from deploys.operations.services import administrator, serving
 
 data = host.data
-if data.open_webui_flavour != "slim":
-    raise DeployError("Open WebUI's flavour 'full' has no locked list of packages yet; choose 'slim'")
-
-RELEASE = "0.12.4"
 USER = "open-webui"
 STATE = "/var/lib/open-webui"
+BACKUPS = "/var/lib/boxwright/open-webui"
 SETTINGS = "/etc/open-webui"
 DESTINATION = "/opt/boxwright/open-webui"
-LIST = (Path(__file__).resolve().parent / "open_webui/requirements-slim.lock").read_text()
+LISTS = Path(__file__).resolve().parent / "open_webui"
 UNIT = "/etc/systemd/system/open-webui.service"
 ADMIN_UNIT = "/etc/systemd/system/open-webui-administrator.service"
 LAUNCHER = f"{PROGRAMS}/open-webui"
+REQUEST = f"{REQUESTS}/open-webui-release.json"
+URL = f"http://127.0.0.1:{data.open_webui_port}/ready"
+PATIENCE_S = 300  # a new release brings the database to its schema before it answers
+RELEASE = f"{data.open_webui_flavour}-{data.open_webui_version}"
+
+pinned = LISTS / f"requirements-{RELEASE}.lock"
+if not pinned.exists():
+    known = ", ".join(sorted(path.stem.removeprefix("requirements-") for path in LISTS.glob("*.lock")))
+    raise DeployError(f"no locked list of packages for Open WebUI {RELEASE}; there are: {known}")
+keys = [connection["api_key"] or "" for connection in data.open_webui_connections]
+if any(";" in key for key in keys):
+    raise DeployError("Open WebUI parts the keys of its engines by semicolons, and one of them holds one")
 
 folders()
 python_3_11(
@@ -33,14 +43,18 @@ python_3_11(
     check_valid_until=data.open_webui_debian_check_valid_until,
     proxy=data.open_webui_proxy,
 )
-python_packages(
+VERSION = python_packages(
     title=f"Open WebUI {RELEASE}",
     destination=DESTINATION,
     release=RELEASE,
-    requirements=LIST,
+    requirements=pinned.read_text(),
     index=data.open_webui_python_index,
+    wheels=data.open_webui_wheels,
     proxy=data.open_webui_proxy,
+    link="installed",  # `current` is the one that runs
 )
+# Beside the packages, so that a release that comes back has the settings that it had.
+ENVIRONMENT = f"{DESTINATION}/{VERSION}/etc/environment"
 server.user(  # noqa: S604 - `shell` is the account's
     name="Make the user open-webui",
     user=USER,
@@ -50,31 +64,44 @@ server.user(  # noqa: S604 - `shell` is the account's
     ensure_home=False,
     shell="/usr/sbin/nologin",
 )
-files.directory(name="Make the folder of Open WebUI's settings", path=SETTINGS, user="root", group="root", mode="700")
+for title, path in (("settings", f"{DESTINATION}/{VERSION}/etc"), ("secrets", SETTINGS), ("saved databases", BACKUPS)):
+    files.directory(name=f"Make the folder of Open WebUI's {title}", path=path, user="root", group="root", mode="700")
 launcher = written_file(
     name="Write the launcher of Open WebUI",
     content=program_text("open_webui/open_webui_launcher.py"),
     dest=LAUNCHER,
     mode="755",
 )
+files.directory(name="Make the folder of switch-open-webui", path=SWITCH, user="root", group="root", mode="755")
+for module in MODULES:
+    written_file(
+        name=f"Write the program switch-open-webui.d/{module}.py",
+        content=program_text(f"open_webui/switch_release/{module}.py"),
+        dest=f"{SWITCH}/{module}.py",
+    )
 settings = [
     written_file(
         name="Write the settings of Open WebUI",
         content=rendered(
             "open_webui/environment.j2",
-            state=STATE,
-            engine_url=data.open_webui_engine_url,
-            public_url=data.open_webui_public_url,
-            admin_email=data.open_webui_admin_email,
+            variables=page_environment(
+                state=STATE,
+                flavour=data.open_webui_flavour,
+                public_url=data.open_webui_public_url,
+                admin_email=data.open_webui_admin_email,
+                engine_urls=[connection["url"] for connection in data.open_webui_connections],
+                settings=data.open_webui_settings,
+            ),
         ),
-        dest=f"{SETTINGS}/environment",
+        dest=ENVIRONMENT,
         mode="600",
     ),
     *(
         written_file(name=f"Write Open WebUI's {title}", content=f"{value}\n", dest=f"{SETTINGS}/{file}", mode="600")
         for title, file, value in (
             ("secret key", "secret-key", data.open_webui_secret_key),
-            ("key to the engine", "engine-key", data.open_webui_engine_key),
+            ("keys to the engines", "engine-keys", ";".join(keys)),
+            ("key to what makes vectors", "embedding-key", data.open_webui_embedding_key or ""),
         )
     ),
 ]
@@ -91,8 +118,9 @@ units = [
             "open_webui/open-webui.service.j2",
             description=description,
             one_shot=one_shot,
-            engine_unit=data.open_webui_engine_unit,
+            engine_units=data.open_webui_engine_units,
             command=f"{DESTINATION}/current/bin/python {LAUNCHER} {command}",
+            environment=f"{DESTINATION}/current/etc/environment",
             credentials=credentials,
             user=USER,
             state=STATE,
@@ -105,6 +133,23 @@ units = [
         (UNIT, "Open WebUI, the chat page", False, f"serve {data.open_webui_port}", []),
     )
 ]
+switch = {
+    "destination": DESTINATION,
+    "version": VERSION,
+    "unit": "open-webui.service",
+    "url": URL,
+    "patience_s": PATIENCE_S,
+    "state": STATE,
+    "user": USER,
+    "backups": BACKUPS,
+    "keep": data.open_webui_backups,
+}
+written_file(
+    name="Write which release of Open WebUI is to run", content=request_text(**switch), dest=REQUEST, mode="600"
+)
+release = switched_release(
+    name=f"Let Open WebUI {RELEASE} run, its database saved before", request=switch, path=REQUEST
+)
 administrator(
     name="Make the administrator's account",
     unit="open-webui-administrator.service",
@@ -115,15 +160,17 @@ administrator(
 serving(
     name="Serve the chat page",
     unit="open-webui.service",
-    url=f"http://127.0.0.1:{data.open_webui_port}/health",
+    url=URL,
     files=(
         UNIT,
         LAUNCHER,
-        f"{SETTINGS}/environment",
+        ENVIRONMENT,
         f"{SETTINGS}/secret-key",
-        f"{SETTINGS}/engine-key",
+        f"{SETTINGS}/engine-keys",
+        f"{SETTINGS}/embedding-key",
         f"{DESTINATION}/current",
+        f"{STATE}/changed-on-the-page",  # by its launcher: what was changed there holds until the page starts again
     ),
-    after=(launcher, *settings, units[-1]),
-    patience_s=180,
+    after=(launcher, *settings, units[-1], release),
+    patience_s=PATIENCE_S,
 )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from boxwright.errors import BadInputError, did_you_mean
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.catalogue import ModelCatalogue
-from boxwright.model.composition import load_composed
+from boxwright.model.composition import load_composed, place_of
 from boxwright.model.engine_settings import EngineTable
 from boxwright.model.fleet import Fleet
 from boxwright.model.loading import load
@@ -40,12 +40,25 @@ def load_profile(name: str, inventories: Path = INVENTORIES) -> Profile:
     Raises:
         BadInputError: There is no such profile, or its file is wrong.
     """
-    path = Path(name) if name.endswith(".yml") else inventories / "profiles" / f"{name}.yml"
+    path = _profile_path(name, inventories)
     if not path.is_file():
         raise _unknown("profile", name, profile_names(inventories))
     profile = load_composed(path, Profile, inventories / "parts")
     _named_like_its_file(profile.name, path.stem, path)
     return profile
+
+
+def place_in_profile(name: str, keys: Sequence[str], inventories: Path = INVENTORIES) -> str:
+    """`file:line:column` of a key of a profile, in its own file or in the part that says it.
+
+    Raises:
+        BadInputError: There is no such profile, or it is not YAML.
+    """
+    return place_of(_profile_path(name, inventories), keys, inventories / "parts")
+
+
+def _profile_path(name: str, inventories: Path) -> Path:
+    return Path(name) if name.endswith(".yml") else inventories / "profiles" / f"{name}.yml"
 
 
 def load_site(name: str, inventories: Path = INVENTORIES) -> Site:

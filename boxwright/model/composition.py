@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,12 +24,25 @@ def load_composed(path: Path, schema: type[Schema], parts: Path) -> Schema:
     Raises:
         BadInputError: A file is missing or is not YAML, there is no such part, or the whole breaks the schema.
     """
-    own = read_layer(path)
-    layers = (*(_part(name, number, own, parts) for number, name in enumerate(_names(own))), own)
+    layers = _layers(path, parts)
     document: dict[str, Any] = {}
     for layer in layers:
         document = joined(document, {key: value for key, value in layer.document.items() if key != KEY})
     return validated(document, schema, layers)
+
+
+def place_of(path: Path, keys: Sequence[str], parts: Path) -> str:
+    """`file:line:column` of a key in a file or in its parts; of the nearest key above it where it is unsaid.
+
+    Raises:
+        BadInputError: A file is missing or is not YAML, or there is no such part.
+    """
+    return position(_layers(path, parts), keys)
+
+
+def _layers(path: Path, parts: Path) -> tuple[Layer, ...]:
+    own = read_layer(path)
+    return (*(_part(name, number, own, parts) for number, name in enumerate(_names(own))), own)
 
 
 def joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
 from boxwright.model.stack import EngineName, Service
 from boxwright.model.switching import Switched
-from boxwright.model.weights import Weights, parts_of, weights_of
+from boxwright.model.weights import Weights, page_weights, parts_of, weights_of
 
 
 def _is_ip(text: str) -> bool:
@@ -118,9 +118,11 @@ class Fleet(Frozen):
 
     @property
     def all_weights(self) -> tuple[Weights, ...]:
-        """What the services serve, each build once."""
-        found = (weights for service in self.profile.stack.services for weights in parts_of(service, self.catalogue))
-        return tuple({weights.name: weights for weights in found}.values())
+        """What the services serve, and what the chat page searches documents by, each build once."""
+        stack = self.profile.stack
+        found = [weights for service in stack.services for weights in parts_of(service, self.catalogue)]
+        page = page_weights(stack, self.catalogue)
+        return tuple({weights.name: weights for weights in (*found, *((page,) if page else ()))}.values())
 
     @property
     def without_stack(self) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
+from boxwright.model.chat_page import ChatPage
 from boxwright.model.images import PinnedImage
 
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
@@ -120,14 +121,11 @@ class FurtherService(Service):
         return f"{super().unit}-{self.name}"
 
 
-class Stack(Service):
+class Stack(Service, ChatPage):
     """What serves on a box: the main service, what stands beside it, and a chat page."""
 
-    chat_page: Literal["open_webui", "none"] = "open_webui"
     llama_cpp_program: Literal["packages", "source"] | None = None  # Debian's, or built; None: built where cards serve
-    open_webui_flavour: Literal["slim"] = "slim"  # without local embeddings; the full one is not packaged yet
     models_directory: AbsolutePath = "/srv/models"
-    chat_page_port: Port = 8080  # on loopback
     further: tuple[FurtherService, ...] = ()
 
     @property

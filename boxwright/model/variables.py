@@ -401,20 +401,31 @@ class TensorrtLlmVariables(Variables):
     services: tuple[TensorrtLlmService, ...]
 
 
+class OpenWebuiConnection(Frozen):
+    """An engine that people chat with."""
+
+    url: HttpUrl  # with /v1
+    api_key: Annotated[SecretStr, Field(min_length=1)] | None  # None: it asks for none
+
+
 class OpenWebuiVariables(Variables):
     """Deploy `open_webui`."""
 
     unit = "open_webui"
     flavour: Literal["slim", "full"]
+    version: str
     port: Port
-    engine_url: HttpUrl
-    engine_key: SecretStr
+    connections: Annotated[tuple[OpenWebuiConnection, ...], Field(min_length=1)]
+    embedding_key: SecretStr | None  # to the engine that turns documents into vectors
+    settings: dict[str, str]  # variables of Open WebUI, before those that the deploy closes it by
     public_url: HttpUrl
     secret_key: SecretStr
     admin_email: str
     admin_password: SecretStr
-    engine_unit: str  # of systemd, without .service: the page starts after it
+    engine_units: tuple[str, ...]  # of systemd, without .service: the page starts after them
+    backups: Annotated[int, Field(ge=1)]  # of the database, that are kept
     python_index: HttpUrl
+    wheels: tuple[str, ...]  # pages, or folders of the controller, with wheels that the index does not have
     debian_mirror: HttpUrl
     debian_check_valid_until: bool
     proxy: HttpUrl | None

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from boxwright.errors import did_you_mean
 from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Sha256
 from boxwright.model.catalogue import Build, Model, ModelCatalogue, PackageSource, RelativePath, WeightFormat
-from boxwright.model.stack import EngineName, Service
+from boxwright.model.stack import EngineName, Service, Stack
 
 # What each engine loads, what it does best with first.
 ENGINE_FORMATS: dict[EngineName, tuple[WeightFormat, ...]] = {
@@ -109,3 +109,30 @@ def parts_of(service: Service, catalogue: ModelCatalogue) -> tuple[Weights, ...]
     if published is None:
         raise ValueError(f"ktransformers takes the experts out of {weights.name}, and the rest is not in the catalogue")
     return Weights(weights.model, published), weights
+
+
+def embedding_service(stack: Stack, catalogue: ModelCatalogue) -> Service | None:
+    """The service of the stack that turns documents of the chat page into vectors; None where there is none."""
+    model = catalogue.find(stack.embedding) if stack.embedding else None
+    return next((one for one in stack.services if model and catalogue.find(one.model) == model), None)
+
+
+def page_weights(stack: Stack, catalogue: ModelCatalogue) -> Weights | None:
+    """What the chat page loads itself, to search documents by; None where an engine does that, or nobody.
+
+    Raises:
+        ValueError: There is no such model, it makes no vectors, or the page could not load it.
+    """
+    if not stack.embedding or embedding_service(stack, catalogue):
+        return None
+    model = catalogue.find(stack.embedding)
+    if model is None:
+        raise ValueError(f"no model '{stack.embedding}'.{did_you_mean(stack.embedding, catalogue.names())}")
+    if model.purpose != "embedding":
+        raise ValueError(f"{model.id} answers, and makes no vectors of documents")
+    build = model.preferred(("safetensors",))
+    if build is None:
+        raise ValueError(
+            f"Open WebUI itself loads safetensors, and {model.id} has no such build: serve it under further"
+        )
+    return Weights(model, build)

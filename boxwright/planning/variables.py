@@ -39,6 +39,7 @@ from boxwright.planning.ktransformers_variables import ktransformers_variables
 from boxwright.planning.llama_cpp_variables import llama_cpp_variables
 from boxwright.planning.machine_variables import machine_variables
 from boxwright.planning.ollama_variables import api_paths, ollama_variables, packages
+from boxwright.planning.open_webui_variables import open_webui_variables
 from boxwright.planning.tensorrt_llm_variables import tensorrt_llm_variables
 from boxwright.planning.weights import wanted_builds
 from boxwright.vault import HostSecrets
@@ -104,7 +105,6 @@ def role_variables(
 
 def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirrors) -> tuple[Variables, ...]:
     """What the pyinfra deploys are given for this host. `mirrors` must be resolved: no field empty."""
-    stack, proxy = fleet.profile.stack, fleet.site.proxy
     if fleet.without_stack:
         rehearsal = ktransformers_variables(fleet, secrets, mirrors) if fleet.rehearsed else None
         return (rehearsal,) if rehearsal else ()
@@ -117,21 +117,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
         ollama_variables(fleet),
         ktransformers_variables(fleet, secrets, mirrors),
         tensorrt_llm_variables(fleet),
-        OpenWebuiVariables(
-            flavour=stack.open_webui_flavour,
-            port=stack.chat_page_port,
-            engine_url=f"{engine_url(stack)}/v1",
-            engine_key=secrets.engine_key,
-            public_url=public_url(fleet, host),
-            secret_key=secrets.webui_secret_key,
-            admin_email=fleet.site.admin_email,
-            admin_password=secrets.webui_admin_password,
-            python_index=mirrors.python_index,
-            engine_unit=stack.unit,
-            debian_mirror=mirrors.debian,
-            debian_check_valid_until=mirrors.check_valid_until is not False,
-            proxy=proxy,
-        ),
+        open_webui_variables(fleet, public_url(fleet, host), secrets, mirrors),
     )
     elsewhere = () if fleet.leads(host) else (OpenWebuiVariables,)
     return tuple(one for one in found if one is not None and not isinstance(one, elsewhere))

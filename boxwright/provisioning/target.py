@@ -25,7 +25,9 @@ from boxwright.model.catalogues import (
     load_profile,
     load_site,
     make_fleet,
+    place_in_profile,
 )
+from boxwright.model.chat_page_check import check_chat_page
 from boxwright.model.compatibility import check_drivers, check_stack
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
@@ -33,6 +35,7 @@ from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Reposit
 from boxwright.model.switching import Served, serving
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp
+from boxwright.planning.open_webui_variables import check_page_wheels
 from boxwright.planning.stages import stages_of
 from boxwright.planning.tensorrt_llm_variables import check_tensorrt_llm_spread
 from boxwright.planning.variables import deploy_variables, role_variables
@@ -106,6 +109,12 @@ def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     check_drivers(profile, accelerators)
     models = load_models(further=[Path(path).expanduser() for path in site.models.catalogues])
     check_stack(profile, load_engine, accelerators, models)
+    check_chat_page(
+        profile,
+        load_engine("open_webui"),
+        models,
+        lambda *keys: place_in_profile(choice.profile, ("stack", *filter(None, keys))),
+    )
     fleet = make_fleet(profile, _adjusted(site, choice, profile.nodes), models, accelerators)
     check_llama_cpp(fleet)
     check_tensorrt_llm_spread(fleet)
@@ -121,7 +130,7 @@ def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True)
         boot: Boot twins that do not run. Without it they must be there.
 
     Raises:
-        BadInputError: A secret or a certificate is missing.
+        BadInputError: A secret or a certificate is missing, or where something comes from is.
         LabError: A twin could not be booted.
     """
     secrets = vault.resolve(fleet.site)
@@ -132,10 +141,12 @@ def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True)
     )
     if site.twin and "ollama" in [stage.name for stage in stages_of(fleet)]:
         site = _with_ollama(site, fleet.ollama_release, progress)
+    resolved = mirrors.resolve(site.mirrors)
+    check_page_wheels(fleet, resolved)
     return Target(
         fleet=fleet.model_copy(update={"site": site}),
         secrets=secrets,
-        mirrors=mirrors.resolve(site.mirrors),
+        mirrors=resolved,
         certificates=certificates,
         chain=chain,
     )

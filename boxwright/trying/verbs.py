@@ -9,7 +9,7 @@ from boxwright.console import Console
 from boxwright.errors import BadInputError, BoxwrightError, Exit, LockedError, did_you_mean
 from boxwright.model.site import Host
 from boxwright.model.weights import Weights
-from boxwright.planning.variables import public_url
+from boxwright.planning.addresses import public_url
 from boxwright.provisioning import outcome
 from boxwright.provisioning.run import execute, redactor
 from boxwright.provisioning.target import Choice, Target, choose, prepare

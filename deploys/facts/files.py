@@ -36,12 +36,12 @@ class FileState(FactBase):
 
 
 class UnpackedVersion(FactBase):
-    """The finished version that `FOLDER/current` points at, if the folder has `marker`; None otherwise."""
+    """The finished version that a link in a folder points at, if the version has `marker`; None otherwise."""
 
-    def command(self, folder: str, marker: str) -> str:
+    def command(self, folder: str, marker: str, link: str = "current") -> str:
         """Ask where the link leads."""
-        link = shlex.quote(f"{folder}/current")
-        return f"test ! -e {link}/{shlex.quote(marker)} || readlink {link}"
+        place = shlex.quote(f"{folder}/{link}")
+        return f"test ! -e {place}/{shlex.quote(marker)} || readlink {place}"
 
     def process(self, output: list[str]) -> Any:
         """Take the link's target, which is relative."""

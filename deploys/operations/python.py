@@ -70,8 +70,9 @@ def python_packages(
     proxy: str | None,
     wheels: Sequence[str] = (),
     also: Mapping[str, str] | None = None,
+    link: str = "current",
 ) -> str:
-    """Have an environment of these wheels below `destination`, and `current` pointing at it.
+    """Have an environment of these wheels below `destination`, and a link pointing at it.
 
     Args:
         title: What is installed, for people.
@@ -82,6 +83,7 @@ def python_packages(
         proxy: For the index.
         wheels: Where wheels are that the index does not have: addresses of pages, or folders of the controller.
         also: Names and versions under which a distribution is found besides its own.
+        link: Name of the link.
 
     Returns:
         The version's name.
@@ -103,14 +105,17 @@ def python_packages(
             index=index,
             wheels=[*pages, *([WHEELS] if carried else [])],
             also=also or {},
+            link=link,
             proxy=proxy,
         ),
         dest=request,
         mode="600",
     )
     for wheel in carried:
-        _carried_wheel(name=f"Carry over {wheel.name}", wheel=str(wheel), destination=destination, version=version)
-    python_environment(name=f"Install {title}", destination=destination, version=version, request=request)
+        _carried_wheel(
+            name=f"Carry over {wheel.name}", wheel=str(wheel), destination=destination, version=version, link=link
+        )
+    python_environment(name=f"Install {title}", destination=destination, version=version, request=request, link=link)
     return version
 
 
@@ -126,9 +131,9 @@ def _digest(path: Path) -> str:
 
 
 @operation()
-def _carried_wheel(wheel: str, destination: str, version: str) -> Iterator[PyinfraCommand]:
+def _carried_wheel(wheel: str, destination: str, version: str, link: str) -> Iterator[PyinfraCommand]:
     """Bring a wheel from the controller for an environment that is still to be installed; it removes them after."""
-    if host.get_fact(UnpackedVersion, folder=destination, marker=".complete") == version:
+    if host.get_fact(UnpackedVersion, folder=destination, marker=".complete", link=link) == version:
         host.noop(f"{destination} has {version}")
         return
     yield from files.put._inner(
@@ -137,15 +142,16 @@ def _carried_wheel(wheel: str, destination: str, version: str) -> Iterator[Pyinf
 
 
 @operation()
-def python_environment(destination: str, version: str, request: str) -> Iterator[PyinfraCommand]:
-    """Have the Python environment `destination/version`, and `current` pointing at it.
+def python_environment(destination: str, version: str, request: str, link: str = "current") -> Iterator[PyinfraCommand]:
+    """Have the Python environment `destination/version`, and a link pointing at it.
 
     Args:
         destination: The folder of versions.
         version: Named after what is in it.
         request: The request file that names the list of wheels.
+        link: Name of the link.
     """
-    if host.get_fact(UnpackedVersion, folder=destination, marker=".complete") != version:
+    if host.get_fact(UnpackedVersion, folder=destination, marker=".complete", link=link) != version:
         yield StringCommand(
             *(f"{PROGRAMS}/install-python-environment", QuoteString(request), "&& rm -rf", WHEELS),
             _timeout=_MINUTES_AT_MOST * 60,

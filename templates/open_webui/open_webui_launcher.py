@@ -13,8 +13,14 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-SERVING_SECRETS = {"secret-key": "WEBUI_SECRET_KEY", "engine-key": "OPENAI_API_KEY"}
+CHANGED = "changed-on-the-page"  # among the data: settings were changed there since the files were read
+SERVING_SECRETS = {
+    "secret-key": "WEBUI_SECRET_KEY",
+    "engine-keys": "OPENAI_API_KEYS",
+    "embedding-key": "RAG_OPENAI_API_KEY",
+}
 
 
 def _credential(name: str) -> str:
@@ -26,8 +32,26 @@ def serve(port: int) -> None:
     import uvicorn  # noqa: PLC0415 - only this command needs it
     from open_webui.main import app  # noqa: PLC0415 - reads the environment when imported
 
+    _note_changes(app)
     # Only the gateway on this machine can connect, so its word on the client's address is taken.
     uvicorn.run(app, host="127.0.0.1", port=port, forwarded_allow_ips="127.0.0.1", server_header=False)
+
+
+def _note_changes(app: Any) -> None:
+    """Leave a mark when somebody changes settings on the page, so that the next run of the deploy starts it anew.
+
+    Such a change is kept in memory and ends with the process; until then it would hold against the files.
+    """
+    from open_webui.models.config import Config  # noqa: PLC0415
+
+    keep = Config.upsert
+
+    async def upsert(updates: dict[str, Any], *, db: Any = None) -> None:
+        await keep(updates, db=db)
+        if getattr(app.state, "startup_complete", False):  # before, it is Open WebUI itself
+            (Path(os.environ["DATA_DIR"]) / CHANGED).touch()
+
+    Config.upsert = staticmethod(upsert)
 
 
 async def create_admin(email: str, password: str) -> None:

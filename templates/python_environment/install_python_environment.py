@@ -5,9 +5,9 @@ Usage: install-python-environment REQUEST
 
 REQUEST is a JSON file: `python` (an unpacked interpreter, see install-debian-root), `destination`, `version`,
 `requirements` (a pip list with hashes that holds every dependency), `index`, `wheels` (pages or a folder of wheels that
-the index does not have), `also` (a name and version under which a distribution is found besides its own) and `proxy`.
-The environment has no pip of its own. `DESTINATION/current` points at the version that was completed last; the one
-before it is kept, older ones go.
+the index does not have), `also` (a name and version under which a distribution is found besides its own), `link` and
+`proxy`. The environment has no pip of its own. `DESTINATION/LINK` points at the version completed last; the one
+before it is kept, and what other links there point at; older ones go.
 """
 
 from __future__ import annotations
@@ -81,18 +81,19 @@ def install(request: dict[str, Any]) -> None:
     destination.mkdir(mode=0o755, parents=True, exist_ok=True)
     with (destination / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        folder, link = destination / request["version"], destination / "current"
+        folder, link = destination / request["version"], destination / request["link"]
         if not (folder / COMPLETE).exists():
             shutil.rmtree(folder, ignore_errors=True)
             _build(folder, request)
             os.sync()
         before = str(link.readlink()) if link.is_symlink() else request["version"]
-        draft = destination / ".current.new"
+        draft = destination / f".{link.name}.new"
         draft.unlink(missing_ok=True)
         draft.symlink_to(request["version"])
         draft.replace(link)
+        kept = {before, *(str(other.readlink()) for other in destination.iterdir() if other.is_symlink())}
         for other in destination.iterdir():
-            if other.is_dir() and not other.is_symlink() and other.name not in (before, request["version"]):
+            if other.is_dir() and not other.is_symlink() and other.name not in kept:
                 shutil.rmtree(other)
 
 

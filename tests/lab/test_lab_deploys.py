@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.server
-import random
+import re
 import signal
-import threading
+import subprocess
 import time
 import urllib.parse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_page_box import EMAIL, PAGE, PASSWORD, QUESTION, STATE, ChatPage
 from deploy_bench import Boxes, deploy_bench, llama_cpp_data, llama_cpp_service, llama_cpp_words, models_data
+from slow_source import SlowSource
 
 from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
@@ -32,8 +33,6 @@ HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=4)
 CATALOGUE = load_models()
 ENGINE_KEY = "lab-engine-key-8d51"
 SECRET_KEY = "lab-secret-key-1c07"
-PASSWORD = "lab-admin-password-77"
-EMAIL = "admin@example.org"
 
 
 SERVICE = llama_cpp_service(port=8081, numa_policy="bind", numa_nodes=[0])
@@ -47,15 +46,19 @@ def data(lab: Lab) -> dict[str, Any]:
         **models_data(lab, "/srv/models/smollm2", [file.model_dump() for file in model.builds[0].files]),
         **llama_cpp_data(lab, ENGINE_KEY, [SERVICE]),
         "open_webui_flavour": "slim",
+        "open_webui_version": "0.12.4",
         "open_webui_port": 3000,
-        "open_webui_engine_unit": "llama-server",
-        "open_webui_engine_url": "http://127.0.0.1:8081/v1",
-        "open_webui_engine_key": ENGINE_KEY,
+        "open_webui_connections": [{"url": "http://127.0.0.1:8081/v1", "api_key": ENGINE_KEY}],
+        "open_webui_embedding_key": None,
+        "open_webui_settings": {},
+        "open_webui_engine_units": ["llama-server"],
+        "open_webui_backups": 3,
         "open_webui_public_url": "https://box.example.org",
         "open_webui_secret_key": SECRET_KEY,
         "open_webui_admin_email": EMAIL,
         "open_webui_admin_password": PASSWORD,
         "open_webui_python_index": mirrors.python_index,
+        "open_webui_wheels": [],
         "open_webui_debian_mirror": mirrors.debian,
         "open_webui_debian_check_valid_until": mirrors.check_valid_until,
         "open_webui_proxy": lab.proxy_url,
@@ -68,37 +71,6 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
     with deploy_bench("test-deploys", specs, tmp_path_factory.mktemp("deploys")) as made:
         made.data = data(made.lab)
         yield made
-
-
-class SlowSource:
-    """Serves one file in small pieces and understands ranges."""
-
-    def __init__(self, address: str) -> None:
-        self.content = random.Random(1).randbytes(4_000_000)  # noqa: S311 - any bytes do
-        self.pause_s = 0.1
-        self.ranges: list[str | None] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def do_GET(self) -> None:
-                wanted = self.headers["Range"]
-                outer.ranges.append(wanted)
-                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-                self.send_response(206 if wanted else 200)
-                self.send_header("Content-Length", str(len(outer.content) - start))
-                self.send_header("Content-Range", f"bytes {start}-{len(outer.content) - 1}/{len(outer.content)}")
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):  # the test kills who reads
-                    for at in range(start, len(outer.content), 65536):
-                        self.wfile.write(outer.content[at : at + 65536])
-                        time.sleep(outer.pause_s)
-
-        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
-        self.url = f"http://{address}:{self.server.server_address[1]}/weights"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 def test_a_dry_run_on_bare_hosts_works_and_writes_nothing(boxes: Boxes) -> None:
@@ -147,14 +119,6 @@ def test_from_bare_hosts_to_an_answer_and_then_no_change(boxes: Boxes) -> None:
         assert boxes.on(twin, "ls -d /nonexistent 2>/dev/null; true") == ""
 
 
-QUESTION = {
-    "model": "smollm2-135m-instruct",
-    "messages": [{"role": "user", "content": "What is the capital of France? Answer in one word."}],
-    "temperature": 0,
-    "max_tokens": 24,
-}
-
-
 def test_the_engine_answers_who_has_its_key(boxes: Boxes) -> None:
     for twin in boxes.twins:
         url = "http://127.0.0.1:8081/v1/chat/completions"
@@ -184,18 +148,12 @@ def test_the_engines_memory_lies_where_the_policy_says(boxes: Boxes) -> None:
 
 def test_the_administrator_signs_in_and_chats(boxes: Boxes) -> None:
     for twin in boxes.twins:
-        page = "http://127.0.0.1:3000"
-        person = {"email": EMAIL, "password": PASSWORD}
-        assert boxes.call(twin, f"{page}/api/v1/auths/signin", person | {"password": "wrong"})[0] == 400
-        status, session = boxes.call(twin, f"{page}/api/v1/auths/signin", person)
-        assert (status, session["role"]) == (200, "admin")
-        newcomer = {"name": "x", "email": "x@example.org", "password": "a-long-password"}
-        assert boxes.call(twin, f"{page}/api/v1/auths/signup", newcomer)[0] == 403
-        _, models = boxes.call(twin, f"{page}/api/models", token=session["token"])
-        assert [model["id"] for model in models["data"]] == ["smollm2-135m-instruct"]
-        status, answer = boxes.call(twin, f"{page}/api/chat/completions", QUESTION, session["token"])
-        assert status == 200
-        assert "Paris" in answer["choices"][0]["message"]["content"]
+        page = ChatPage(boxes, twin)
+        assert page.call("/api/v1/auths/signin", {"email": EMAIL, "password": "wrong"})[0] == 400
+        assert page.sign_up("newcomer")[0] == 403
+        page = page.signed_in()
+        assert page.models == ["smollm2-135m-instruct"]
+        assert "Paris" in page.answer()
 
 
 def test_nothing_of_the_stack_calls_elsewhere(boxes: Boxes) -> None:
@@ -209,10 +167,8 @@ def test_nothing_of_the_stack_calls_elsewhere(boxes: Boxes) -> None:
     for twin in boxes.twins:
         boxes.on(twin, count)
     for twin in boxes.twins:
-        page = "http://127.0.0.1:3000"
-        boxes.on(twin, f"for n in $(seq 90); do curl -sf {page}/health && break; sleep 1; done")
-        _, session = boxes.call(twin, f"{page}/api/v1/auths/signin", {"email": EMAIL, "password": PASSWORD})
-        assert boxes.call(twin, f"{page}/api/chat/completions", QUESTION, session["token"])[0] == 200
+        boxes.on(twin, f"for n in $(seq 90); do curl -sf {PAGE}/ready && break; sleep 1; done")
+        assert "Paris" in ChatPage(boxes, twin).signed_in().answer()
         assert boxes.on(twin, sent).strip() == "0"
         boxes.on(twin, "runuser -u open-webui -- curl -s -m 1 http://192.0.2.1 || :")  # the counter does count
         assert int(boxes.on(twin, sent)) > 0
@@ -248,8 +204,88 @@ def test_a_dead_service_and_a_changed_setting_are_put_right(boxes: Boxes) -> Non
 def test_a_file_written_by_a_run_that_died_before_the_restart_is_noticed(boxes: Boxes) -> None:
     for twin in boxes.twins:
         time.sleep(1.1)  # file times and start times are compared in seconds
-        boxes.on(twin, "touch /etc/open-webui/environment")
+        boxes.on(twin, "touch /opt/boxwright/open-webui/current/etc/environment")
     assert boxes.changes("open_webui") == len(boxes.twins)
+
+
+def test_what_the_files_say_holds_whatever_is_changed_on_the_page(boxes: Boxes) -> None:
+    """Open WebUI keeps what an administrator changes in its database, where it would win over every file."""
+    for twin in boxes.twins:
+        page = ChatPage(boxes, twin).signed_in()
+        page.keep_chat("of the administrator")
+        _, settings = page.call("/api/v1/auths/admin/config")
+        assert page.call("/api/v1/auths/admin/config", settings | {"ENABLE_SIGNUP": True})[0] == 200
+        assert ChatPage(boxes, twin).sign_up("early")[0] == 200
+    assert boxes.changes("open_webui") == len(boxes.twins)  # the page starts again
+    assert boxes.changes("open_webui") == 0
+    for twin in boxes.twins:
+        assert ChatPage(boxes, twin).sign_up("late")[0] == 403
+        assert ChatPage(boxes, twin).signed_in().chats == {"of the administrator"}
+    second = SERVICE | {"unit": "llama-server-second", "model_name": "second", "port": 8082}
+    assert boxes.changes("llama_cpp", llama_cpp_services=[SERVICE, second])
+    connections = [*boxes.data["open_webui_connections"], {"url": "http://127.0.0.1:8082/v1", "api_key": ENGINE_KEY}]
+    pending = {
+        "open_webui_settings": {"ENABLE_SIGNUP": "true", "DEFAULT_USER_ROLE": "pending"},
+        "open_webui_connections": connections,
+        "open_webui_engine_units": ["llama-server", "llama-server-second"],
+    }
+    assert boxes.changes("open_webui", **pending)
+    assert boxes.changes("open_webui", **pending) == 0
+    for twin in boxes.twins:
+        status, account = ChatPage(boxes, twin).sign_up("waiting")
+        assert (status, account["role"]) == (200, "pending")
+        page = ChatPage(boxes, twin).signed_in()
+        assert page.models == ["smollm2-135m-instruct", "second"]
+        assert "Paris" in page.answer(model="second")
+        assert page.chats == {"of the administrator"}
+    assert boxes.changes("llama_cpp")
+    assert boxes.changes("open_webui")
+
+
+def test_an_upgrade_that_fails_is_undone_and_one_that_works_can_be_taken_back(boxes: Boxes) -> None:
+    """Two releases with two schemas of the database, on one twin."""
+    twin = boxes.twins[1]
+    boxes = replace(boxes, twins=[twin])
+    former = {"open_webui_version": "0.12.0"}
+    refused, _ = output_of(boxes.deploy("open_webui", **former))
+    assert "does not read the database, whose schema" in refused  # no older one is saved
+    assert ChatPage(boxes, twin).version == "0.12.4"
+
+    boxes.on(twin, f"systemctl stop open-webui; rm -rf {STATE}/* /opt/boxwright/open-webui/current")
+    assert boxes.changes("open_webui", **former)
+    page = ChatPage(boxes, twin).signed_in()
+    page.keep_chat("before the upgrade")
+    page.sql("CREATE TABLE app (mine TEXT)")  # so that a step to the later schema fails
+    failed, code = output_of(boxes.deploy("open_webui"))
+    assert code != 0
+    assert re.search(r"slim-0\.12\.4-\w+ did not come up", failed)
+    assert "table app already exists" in failed
+    assert re.search(r"slim-0\.12\.0-\w+ serves again, with the database that it had", failed)
+    assert (page.version, page.chats) == ("0.12.0", {"before the upgrade"})
+
+    page.sql("DROP TABLE app")
+    assert boxes.changes("open_webui")
+    assert (page.version, page.chats) == ("0.12.4", {"before the upgrade"})  # and nobody was signed out
+    assert boxes.changes("open_webui") == 0
+    saved = boxes.on(twin, "ls /var/lib/boxwright/open-webui").split()
+    assert [re.sub(r"\w+$", "", name[17:]) for name in saved] == ["slim-0.12.0-", "slim-0.12.0-"]
+    page.keep_chat("after the upgrade")
+
+    killed = boxes.deploy("open_webui", **former)
+    boxes.on(twin, "timeout 60 sh -c 'until test -e /var/lib/boxwright/open-webui/switching.json; do sleep 0.1; done'")
+    boxes.on(twin, "pkill -KILL -f '[s]witch-open-webui'")
+    assert output_of(killed)[1] != 0
+    assert boxes.changes("open_webui", **former)
+    assert (page.version, page.chats) == ("0.12.0", {"before the upgrade"})
+    titles = "SELECT title FROM chat ORDER BY title"
+    newest = boxes.on(twin, "ls -d /var/lib/boxwright/open-webui/*-slim-0.12.4-* | tail -n 1").strip()
+    assert page.sql(titles, f"{newest}/webui.db") == "[('after the upgrade',), ('before the upgrade',)]"
+    assert not boxes.on(twin, "find /var/lib/boxwright/open-webui -perm /077")
+
+
+def output_of(process: subprocess.Popen[str]) -> tuple[str, int]:
+    output, _ = process.communicate(timeout=300)
+    return output, process.returncode
 
 
 def test_a_service_that_cannot_start_says_why(boxes: Boxes) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.model.catalogues import load_engine
 from deploys.operations.files import rendered, systemd_argument, systemd_word
+from deploys.operations.open_webui import page_environment
 from deploys.operations.services import until_serving
 
 REPOSITORY = Path(__file__).parents[3]
@@ -96,13 +98,17 @@ def test_the_engine_is_bound_to_its_nodes_where_the_profile_says_so() -> None:
 
 
 def test_the_chat_pages_settings_hold_no_secret_and_quote_what_systemd_reads() -> None:
-    text = rendered(
-        "open_webui/environment.j2",
+    variables = page_environment(
         state="/var/lib/open-webui",
-        engine_url="http://127.0.0.1:8081/v1",
+        flavour="slim",
+        engine_urls=["http://127.0.0.1:8081/v1", "http://127.0.0.1:8082/v1"],
         public_url="https://box.example.org",
         admin_email='a"d$m`i\\n@example.org',
+        settings={"ENABLE_SIGNUP": "true"},
     )
+    text = rendered("open_webui/environment.j2", variables=variables)
+    assert 'OPENAI_API_BASE_URLS="http://127.0.0.1:8081/v1;http://127.0.0.1:8082/v1"' in text
+    assert text.count("ENABLE_SIGNUP=") == text.count('ENABLE_SIGNUP="true"') == 1
     assert 'BOXWRIGHT_ADMIN_EMAIL="a\\"d\\$m\\`i\\\\n@example.org"' in text
     assert not re.search(r"^(?!ENABLE_)[A-Z_]*(SECRET|PASSWORD|API_KEY)", text, re.MULTILINE)
     assert all(re.fullmatch(r"#.*|[A-Z_]+=.*|", line) for line in text.splitlines())
@@ -113,10 +119,13 @@ def test_waiting_shows_the_log_of_a_unit_that_does_not_answer() -> None:
     assert "journalctl --unit='it'\"'\"'s.service'" in command
 
 
-def test_every_package_of_the_chat_page_is_pinned_by_hash() -> None:
-    text = (REPOSITORY / "deploys/open_webui/requirements-slim.lock").read_text()
+@pytest.mark.parametrize("version", load_engine("open_webui").versions)
+@pytest.mark.parametrize("flavour", ["slim", "full"])
+def test_every_package_of_the_chat_page_is_pinned_by_hash(flavour: str, version: str) -> None:
+    text = (REPOSITORY / f"deploys/open_webui/requirements-{flavour}-{version}.lock").read_text()
     packages = re.split(r"\n(?=[a-z0-9])", text.strip())
     assert len(packages) > 100
     assert all("==" in package and "--hash=sha256:" in package for package in packages)
     assert "://" not in text
-    assert any(package.startswith("open-webui==0.12.4") for package in packages)
+    assert any(package.startswith(f"open-webui=={version} ") for package in packages)
+    assert any(package.startswith("torch==2.13.0+cpu ") for package in packages) == (flavour == "full")

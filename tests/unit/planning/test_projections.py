@@ -91,7 +91,10 @@ def test_deploys_are_named_and_agree_with_the_gateway() -> None:
     (service,) = deploys["llama_cpp_services"]
     assert roles["gateway_engine_url"] == f"http://127.0.0.1:{service['port']}"
     assert roles["gateway_chat_page_url"] == f"http://127.0.0.1:{deploys['open_webui_port']}"
-    assert deploys["llama_cpp_api_key"] == roles["gateway_engine_key"] == deploys["open_webui_engine_key"]
+    assert deploys["llama_cpp_api_key"] == roles["gateway_engine_key"]
+    assert deploys["open_webui_connections"] == [
+        {"url": f"{roles['gateway_engine_url']}/v1", "api_key": roles["gateway_engine_key"]}
+    ]
     assert service["model_path"].startswith(deploys["models_builds"][0]["directory"] + "/")
     assert public_url(made, made.hosts[0]) == "https://192.0.2.7"
 

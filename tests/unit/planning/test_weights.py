@@ -61,7 +61,7 @@ def test_a_site_says_which_hubs_come_first() -> None:
     profile = load_profile("4x4090")
     stack = profile.stack.model_copy(update={"model": pin.model, "build": None})
     fleet = make_fleet(profile.model_copy(update={"stack": stack}), site, catalogue, load_accelerators())
-    (build,) = wanted_builds(fleet)
+    build = wanted_builds(fleet)[0]
     assert build.name == "deepseek-r1-distill-qwen-7b/bf16"
     assert build.directory.endswith("/deepseek-r1-distill-qwen-7b/bf16")
     (file,) = build.files
