@@ -247,6 +247,7 @@ def test_an_upgrade_that_fails_is_undone_and_one_that_works_can_be_taken_back(bo
     twin = boxes.twins[1]
     boxes = replace(boxes, twins=[twin])
     former = {"open_webui_version": "0.12.0"}
+    boxes.changes("open_webui")
     refused, _ = output_of(boxes.deploy("open_webui", **former))
     assert "does not read the database, whose schema" in refused  # no older one is saved
     assert ChatPage(boxes, twin).version == "0.12.4"

@@ -61,12 +61,12 @@ class Switch:
         if former is None or not self.saved.database.exists():
             self._point_at(self.wanted)
             return
+        chosen = self._database_for(self.wanted, self.saved.revision())  # asked first: a refusal disturbs nobody
         self.service.stop()
         try:
             before = self.saved.save(former)
-            chosen = self._database_for(self.wanted, before)
-        except (SaveError, SwitchError):
-            self.service.start()
+        except SaveError:
+            self.service.started(crashes=3)
             raise
         _say(f"The database of {former} is saved in {before.folder}")
         self._note(former, before)
@@ -101,20 +101,20 @@ class Switch:
             return f"{former} is back with its database, and does not come up either:\n{complaint}"
         return f"{former} serves again, with the database that it had."
 
-    def _database_for(self, version: str, before: Saved) -> Saved | None:
-        """The saved database that an environment needs in the place of the present one; None if it reads that.
+    def _database_for(self, version: str, present: str | None) -> Saved | None:
+        """The saved database that an environment needs in the place of the present schema; None if it reads that.
 
         Raises:
             SwitchError: It reads neither the present one nor one that is saved.
         """
         known = _revisions(self.destination / version)
-        if before.revision is None or before.revision in known:
+        if present is None or present in known:
             return None
-        readable = [saved for saved in self.saved.all() if saved.revision in known and saved.name != before.name]
+        readable = [saved for saved in self.saved.all() if saved.revision in known]
         if readable:
             return max(readable, key=lambda saved: (saved.version == version, saved.name))
         raise SwitchError(
-            f"{version} does not read the database, whose schema {before.revision} is newer, and no older one is saved "
+            f"{version} does not read the database, whose schema {present} is newer, and no older one is saved "
             f"in {self.saved.folder}. {self.current} serves on."
         )
 

@@ -63,6 +63,17 @@ class SavedDatabases:
             raise SaveError(f"{self.folder / name} is gone")
         return _read(self.folder / name)
 
+    def revision(self) -> str | None:
+        """The schema of the present database, which may be in use.
+
+        Raises:
+            SaveError: It cannot be read.
+        """
+        try:
+            return _schema(self.database)
+        except sqlite3.Error as error:
+            raise SaveError(f"{self.database} cannot be read: {error}") from None
+
     def save(self, version: str) -> Saved:
         """Save the database, and the vectors of documents.
 
@@ -76,14 +87,14 @@ class SavedDatabases:
         draft.mkdir(mode=0o700)
         try:
             _copy_database(self.database, draft / "webui.db")
-            revision = _check(draft / "webui.db")
+            _check(draft / "webui.db")
             for source in sorted(path for path in self.vectors.rglob("*") if path.is_file()):
                 self._save_vectors(source, draft / "vector_db" / source.relative_to(self.vectors))
         except sqlite3.Error as error:
             shutil.rmtree(draft, ignore_errors=True)
             raise SaveError(f"{self.database} cannot be saved: {error}") from None
         digest = _digest(draft / "webui.db")
-        identity = {"version": version, "revision": revision, "made": made, "sha256": digest}
+        identity = {"version": version, "revision": _schema(draft / "webui.db"), "made": made, "sha256": digest}
         (draft / _IDENTITY).write_text(json.dumps(identity, indent=2) + "\n")
         os.sync()
         draft.replace(final)
@@ -159,12 +170,17 @@ def _copy_database(source: Path, copy: Path) -> None:
         made.execute("PRAGMA journal_mode=DELETE")
 
 
-def _check(database: Path) -> str | None:
-    """Whether it is sound; tell the schema that it has."""
+def _check(database: Path) -> None:
+    """Raise if it is not sound."""
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as copy:
         (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         if sound != "ok":
             raise sqlite3.DatabaseError(sound)
+
+
+def _schema(database: Path) -> str | None:
+    """The schema that it has; None where nothing tells."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as copy:
         known = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         row = copy.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
     return str(row[0]) if row else None

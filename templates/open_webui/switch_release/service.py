@@ -21,12 +21,6 @@ class Service:
         """End it, and wait for that."""
         _systemctl("stop", self.unit)
 
-    def start(self) -> None:
-        """Start it, without waiting for an answer."""
-        _systemctl("daemon-reload")
-        _systemctl("reset-failed", self.unit)
-        _systemctl("restart", self.unit)
-
     def started(self, crashes: int) -> str:
         """Start it and wait until it answers. What went wrong, with its last log lines; empty where nothing did.
 
@@ -34,7 +28,9 @@ class Service:
             crashes: So many are too many. A unit that is started again and again never counts as failed by itself.
         """
         since = time.time()
-        self.start()
+        _systemctl("daemon-reload")
+        _systemctl("reset-failed", self.unit)
+        _systemctl("restart", self.unit)
         end = time.monotonic() + self.patience_s
         while not self.answers():
             if time.monotonic() > end or self._crashes() >= crashes:
