@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 import urllib.request
 
-_LOG_LINES = 12
+_LOG_LINES = 300  # a traceback, with the whole of what failed in it
+_SHOWN_LINES = 8
+_SHOWN_ERRORS = 3
+_ERROR = re.compile(r"[\w.]*(Error|Exception)\b.*")  # as a traceback ends; much may follow
 
 
 class Service:
@@ -58,7 +62,9 @@ class Service:
         done = subprocess.run(
             [*asking, "--no-pager", "--output=cat"], capture_output=True, text=True, errors="replace", check=False
         )
-        return done.stdout.strip() or f"{self.unit} does not answer at {self.url}"
+        lines = done.stdout.strip().splitlines() or [f"{self.unit} does not answer at {self.url}"]
+        errors = [line for line in lines[:-_SHOWN_LINES] if _ERROR.fullmatch(line.strip())]
+        return "\n".join([*dict.fromkeys(errors[-_SHOWN_ERRORS:]), *lines[-_SHOWN_LINES:]])
 
 
 def _systemctl(*words: str) -> str:
