@@ -242,6 +242,7 @@ def test_what_the_files_say_holds_whatever_is_changed_on_the_page(boxes: Boxes) 
     assert boxes.changes("open_webui")
 
 
+@pytest.mark.on_demand  # two releases are installed, and seven times one starts
 def test_an_upgrade_that_fails_is_undone_and_one_that_works_can_be_taken_back(boxes: Boxes) -> None:
     """Two releases with two schemas of the database, on one twin."""
     twin = boxes.twins[1]
