@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from boxwright.model.catalogues import load_engine
+from boxwright.model.deploy_variables import VllmService, VllmVariables
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import Parallelism, Service
-from boxwright.model.variables import VllmService, VllmVariables
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.addresses import between_nodes
 from boxwright.serving.vllm import Node, vllm_environment, vllm_own_settings, vllm_settings

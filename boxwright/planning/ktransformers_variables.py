@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from boxwright.model.catalogues import load_engine
+from boxwright.model.deploy_variables import KtransformersService, KtransformersVariables
 from boxwright.model.engine_settings import EngineTable, arguments, environment
 from boxwright.model.fleet import Fleet
 from boxwright.model.ktransformers import METHODS, memory_bytes, method_name
 from boxwright.model.setting import Value
 from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
-from boxwright.model.variables import KtransformersService, KtransformersVariables
 from boxwright.model.weights import parts_of
 from boxwright.planning.engine_variables import ways_between_cards
 from boxwright.serving.ktransformers import kt_environment, kt_settings, threads

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from boxwright.errors import BadInputError
 from boxwright.model.catalogue import GIB
 from boxwright.model.catalogues import load_engine
+from boxwright.model.deploy_variables import LlamaCppService, LlamaCppVariables
 from boxwright.model.engine_settings import EngineTable
 from boxwright.model.fleet import Fleet
 from boxwright.model.llama_cpp import ProgramBuild, ProgramSource
 from boxwright.model.setting import Value
 from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
-from boxwright.model.variables import LlamaCppService, LlamaCppVariables
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.engine_variables import patience_s
 from boxwright.serving import llama_cpp_build

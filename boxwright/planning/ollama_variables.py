@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from boxwright.model.catalogues import load_engine
+from boxwright.model.deploy_variables import OllamaService, OllamaVariables, RegisteredFile
 from boxwright.model.fleet import Fleet
 from boxwright.model.stack import Service
-from boxwright.model.variables import OllamaService, OllamaVariables, RegisteredFile
 from boxwright.model.weights import weights_of
 from boxwright.planning.engine_variables import patience_s
 from boxwright.serving.ollama import modelfile, names_of, ollama_environment, placement

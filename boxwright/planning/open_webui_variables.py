@@ -7,11 +7,11 @@ from pydantic import SecretStr
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import load_engine
 from boxwright.model.chat_page_check import version_of
+from boxwright.model.deploy_variables import OpenWebuiConnection, OpenWebuiVariables
 from boxwright.model.engine_settings import environment
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
-from boxwright.model.variables import OpenWebuiConnection, OpenWebuiVariables
 from boxwright.model.weights import embedding_service
 from boxwright.serving.open_webui import chat_services, engine_address, page_settings
 from boxwright.vault import HostSecrets

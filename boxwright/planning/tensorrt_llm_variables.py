@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import load_engine
+from boxwright.model.deploy_variables import TensorrtLlmService, TensorrtLlmVariables
 from boxwright.model.fleet import Fleet
 from boxwright.model.stack import Service
 from boxwright.model.tensorrt_llm import image_of
-from boxwright.model.variables import TensorrtLlmService, TensorrtLlmVariables
 from boxwright.model.weights import weights_of
 from boxwright.planning.engine_variables import parallelism, patience_s, ways_between_cards
 from boxwright.serving.tensorrt_llm import command, container_environment, model_place, options

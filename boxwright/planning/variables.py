@@ -7,6 +7,7 @@ import hashlib
 
 from pydantic import SecretStr
 
+from boxwright.model.deploy_variables import ModelsVariables, OpenWebuiVariables
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import Service
@@ -18,10 +19,8 @@ from boxwright.model.variables import (
     FirewallVariables,
     GatewayService,
     GatewayVariables,
-    ModelsVariables,
     MonitoredService,
     MonitoringVariables,
-    OpenWebuiVariables,
     Variables,
 )
 from boxwright.model.weights import WantedBuild

@@ -10,7 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from boxwright.model.catalogues import ROOT
-from boxwright.model.variables import DEPLOY_VARIABLES, Variables
+from boxwright.model.deploy_variables import DEPLOY_VARIABLES
+from boxwright.model.variables import Variables
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import SecretStr
 
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
+from boxwright.model.deploy_variables import KtransformersVariables
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Mirrors, Site, TwinSettings
-from boxwright.model.variables import KtransformersVariables
 from boxwright.planning.ktransformers_variables import ktransformers_variables
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables

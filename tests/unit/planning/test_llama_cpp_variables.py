@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import load_accelerators, load_engine, load_models, load_profile, make_fleet
 from boxwright.model.compatibility import check_stack
+from boxwright.model.deploy_variables import LlamaCppVariables
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, Host, LlamaCppArtefact, Mirrors, Site
-from boxwright.model.variables import LlamaCppVariables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp, llama_cpp_variables
 from boxwright.vault import HostSecrets
 

@@ -11,9 +11,10 @@ from pydantic import SecretStr
 from boxwright.engines.ansible.inventory import host_inventory
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
+from boxwright.model.deploy_variables import DEPLOY_VARIABLES
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host, Mirrors, Networks, Site
-from boxwright.model.variables import DEPLOY_VARIABLES, ROLE_VARIABLES, FirewallVariables, named
+from boxwright.model.variables import ROLE_VARIABLES, FirewallVariables, named
 from boxwright.planning.stages import PLATFORM, WORKLOAD, stages_of
 from boxwright.planning.variables import deploy_variables, password_hash, public_url, role_variables
 from boxwright.transport.ssh import Endpoint
