@@ -67,6 +67,7 @@ stack:
   model: {model}
   build: {build}
   models_directory: /srv/weights
+  open_webui_flavour: slim
 """
 
 

@@ -188,6 +188,7 @@ stack:
   model: smollm2-135m-instruct
   engine: llama_cpp
   context_tokens: 2048
+  open_webui_flavour: slim
   further:
     - name: vectors
       model: smollm2-vectors
