@@ -10,14 +10,15 @@ from boxwright.model.profile import Profile
 from boxwright.model.stack import Service
 from boxwright.model.weights import Weights
 
-# Seven files of five public repositories name this digest for the tag 1.2.1, some of them out of a pull of their own.
-# It is that of the list for both kinds of processors. No other release of the table has a digest that several name.
+# Eight public files, of four projects by what stands in them, name this digest for the tag 1.2.1; some had it out of a
+# pull of their own. The registry itself was not asked. Of the table's other releases no such digest was found.
 IMAGES = {
     "1.2.1": (
         "nvcr.io/nvidia/tensorrt-llm/release@sha256:33cd085b772947bd22b7273886539331420404e5d2a4a039945241945ff927b9"
     )
 }
-# The images of 1.2 hold PyTorch of NVIDIA's release 25.12, which is CUDA 13.
+# The image of 1.2.1 was seen to hold PyTorch of NVIDIA's release 25.12. That this is CUDA 13, which asks for 580, is
+# recalled and was not looked up.
 _DRIVER_OF_1_2 = 580
 _NATIVE_FP8 = (8, 9)
 _READS = re.compile(r"BF16|FP16|FP32|FP8")

@@ -10,7 +10,7 @@ from boxwright.model.weights import Weights
 
 OPTIONS = "/etc/trtllm/options.yaml"  # in the container
 _MODELS = "/models"  # in the container
-_TOKENS_PER_BATCH = 8192  # as the engine's own guides for 70B and 671B have it
+_TOKENS_PER_BATCH = 8192  # as NVIDIA's example for DeepSeek R1 has it
 
 
 def model_place(weights: Weights) -> str:
