@@ -61,15 +61,6 @@ def _choice(profile, site, host, count=0, distribution=""):
     return Choice(profile=profile, site=site, host=host, count=int(count), distribution=distribution)
 
 
-def _number(name, text, kind=int):
-    from boxwright.errors import BadInputError
-
-    try:
-        return kind(text)
-    except ValueError:
-        raise BadInputError(f"--{name}: '{text}' is no number") from None
-
-
 def _names(text):
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -121,14 +112,7 @@ def fit(console, profile="", gpu="", count=1, model="", context=8192, users=0, s
     from boxwright.sizing import verbs
 
     return verbs.fit(
-        console,
-        profile=profile,
-        gpu=gpu,
-        count=_number("count", count),
-        model=model,
-        context=_number("context", context),
-        users=_number("users", users),
-        speed=_number("speed", speed, float),
+        console, profile=profile, gpu=gpu, count=count, model=model, context=context, users=users, speed=speed
     )
 
 
@@ -213,7 +197,7 @@ def models_try(console, profile, site="", host="", model="", build="", on="auto"
     """Load a model on a box beside what serves there, let it answer, and leave nothing; --page serves it meanwhile."""
     from boxwright.trying import verbs
 
-    wish = verbs.Wish(model=model, build=build, on=on, page=page, seconds=int(seconds), keep=keep)
+    wish = verbs.Wish(model=model, build=build, on=on, page=page, seconds=seconds, keep=keep)
     return verbs.try_model(console, site=site, host=host, profile=profile, wish=wish)
 
 

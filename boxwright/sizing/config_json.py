@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from boxwright.errors import BadInputError
 from boxwright.model.architecture import Architecture, Experts, HeadAttention, LatentAttention
 from boxwright.model.catalogue import Build, Model
-from boxwright.sizing.memory import parameters
+from boxwright.sizing.shape import shape_of
 
 NativeDtype = Literal["bfloat16", "float16", "float32", "float8_e4m3"]
 _WEIGHT_BYTES: dict[NativeDtype, int] = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3": 1}
@@ -82,7 +82,7 @@ def model_of(path: Path) -> Model:
     architecture = _architecture(config, file)
     shards = sorted(file.parent.glob("*.safetensors"))
     size = sum(shard.stat().st_size for shard in shards)
-    counted = parameters(architecture)
+    counted = shape_of(architecture).parameters
     return Model(
         id=_identifier(file.resolve().parent.name),
         title=str(file.resolve().parent.name),

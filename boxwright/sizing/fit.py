@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from boxwright.model.catalogue import Build, Model
+from boxwright.model.catalogue import GIB, Build, Model
 from boxwright.model.stack import EngineName, Parallelism
 from boxwright.sizing.hybrid import KTRANSFORMERS, LLAMA_CPP, hybrid_seconds
-from boxwright.sizing.machine import DISK_BYTES_PER_S, GIB, Card, Machine
-from boxwright.sizing.memory import CardMemory, card_memory, parameters
+from boxwright.sizing.machine import DISK_BYTES_PER_S, Card, Machine
+from boxwright.sizing.memory import CardMemory, card_memory
 from boxwright.sizing.offload import offload
+from boxwright.sizing.shape import shape_of
 from boxwright.sizing.speed import Load, step_seconds
 
 # Of a card's memory, what engines take: vLLM's default, and llama.cpp's whole card but what a driver keeps.
@@ -135,10 +136,8 @@ def _by_vllm(model: Model, build: Build, size: int, machine: Machine, wish: Wish
 
 def _in_fp8(model: Model) -> int:
     """Bytes of a model whose layers are made FP8 while loading; the tables of words stay as they are."""
-    architecture = model.architecture
-    table = architecture.vocabulary * architecture.hidden_size
-    tables = table if architecture.tied_embeddings else 2 * table
-    return parameters(architecture) - tables + 2 * tables
+    shape = shape_of(model.architecture)
+    return shape.parameters + shape.tables
 
 
 def spreads(model: Model, machine: Machine) -> list[Parallelism]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boxwright.model.architecture import Architecture, LatentAttention
+from boxwright.model.architecture import Architecture
 from boxwright.sizing.machine import Card, Host
-from boxwright.sizing.memory import attention_parameters, parameters
 from boxwright.sizing.offload import Offload, densities
+from boxwright.sizing.shape import shape_of
 from boxwright.sizing.speed import BANDWIDTH_SHARE
 
 
@@ -54,22 +54,21 @@ def hybrid_seconds(
 
     Cards and processors work in turn: a layer waits for the one before it.
     """
-    layers = architecture.layers
+    layers, shape = architecture.layers, shape_of(architecture)
     per_resident, per_expert = densities(architecture, weight_bytes)
     on_cards = min(where.gpu_layers, layers)
     behind = max(where.cpu_moe_layers, layers - on_cards)  # layers, from the first on, with their experts in memory
-    resident, experts = _weights(architecture)
+    resident, experts = shape.resident, shape.routed
     host_weights = sum(resident[: layers - on_cards]) + sum(experts[:behind])
     host_bytes = sum(resident[: layers - on_cards]) * per_resident + sum(experts[:behind]) * per_expert
     card_bytes = sum(resident[layers - on_cards :]) * per_resident + sum(experts[behind:]) * per_expert
-    output = architecture.vocabulary * architecture.hidden_size
     if where.gpu_layers > layers:
-        card_bytes += output * per_resident
+        card_bytes += shape.table * per_resident
     else:
-        host_weights, host_bytes = host_weights + output, host_bytes + output * per_resident
+        host_weights, host_bytes = host_weights + shape.table, host_bytes + shape.table * per_resident
     nodes = host.numa_nodes if engine.copies and weight_bytes * host.numa_nodes < host.memory_bytes else 1
     by_memory = host_bytes / (host.node_bandwidth * nodes * engine.bandwidth_share)
-    few = weight_bytes * 8 / parameters(architecture) < _FEW_BITS
+    few = weight_bytes * 8 / shape.parameters < _FEW_BITS
     by_cores = host_weights / (host.cores * (engine.few_bits_per_core_s if few else engine.weights_per_core_s))
     seconds = max(by_memory, by_cores)
     if not card_bytes:
@@ -78,50 +77,3 @@ def hybrid_seconds(
         return None
     small = sum(1 for weights in experts[behind:] if weights) * engine.expert_layer_s
     return seconds + card_bytes / (card.bandwidth * BANDWIDTH_SHARE) + small
-
-
-def _weights(architecture: Architecture) -> tuple[list[int], list[int]]:
-    """Weights of each layer that a token is multiplied with: those that every token needs, and its experts'."""
-    hidden, experts = architecture.hidden_size, architecture.experts
-    attention = attention_parameters(architecture)
-    dense = attention + 3 * hidden * architecture.feed_forward_size
-    if experts is None:
-        return [dense] * architecture.layers, [0] * architecture.layers
-    shared = attention + hidden * (3 * experts.shared * experts.feed_forward_size + experts.count)
-    routed = experts.active * 3 * hidden * experts.feed_forward_size
-    behind = architecture.layers - experts.dense_layers
-    return [dense] * experts.dense_layers + [shared] * behind, [0] * experts.dense_layers + [routed] * behind
-
-
-def expanded_cache_per_layer(attention: LatentAttention) -> int:
-    """Numbers that a layer keeps for each token where an engine keeps latent attention's keys and values by head.
-
-    llama.cpp did so until the spring of 2025.
-    """
-    return attention.heads * (attention.nope_head_dim + attention.rope_head_dim + attention.value_head_dim)
-
-
-def whole_layers(
-    architecture: Architecture, weight_bytes: int, card_bytes: int, cards: int, context_tokens: int
-) -> int:
-    """Layers that cards take with everything in them, experts and the expanded cache: llama.cpp's old way.
-
-    Args:
-        architecture: The model's shape.
-        weight_bytes: Of its file.
-        card_bytes: Of each card.
-        cards: How many there are.
-        context_tokens: Of all requests together.
-    """
-    attention = architecture.attention
-    cached = attention.cached_per_layer
-    if isinstance(attention, LatentAttention):
-        cached = expanded_cache_per_layer(attention)
-    layer = weight_bytes / architecture.layers + context_tokens * cached * 2
-    room = cards * (card_bytes * _USABLE - _FIXED_BYTES)
-    return max(0, min(architecture.layers, int(room / layer)))
-
-
-# A driver keeps some of a card; its context, the workspace and the graph of a batch take the rest that no layer gets.
-_USABLE = 0.97
-_FIXED_BYTES = int(2.5 * (1 << 30))

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from boxwright.model.accelerators import Accelerator, AcceleratorCatalogue, Variant
+from boxwright.model.catalogue import GIB
 from boxwright.model.hardware import Dimms, Hardware
-
-GIB = 1 << 30
 
 # Transfers a second of a memory module, in millions, where nothing else is known: the usual ones of servers.
 _MEGATRANSFERS = {"DDR4": 3200, "DDR5": 4800}

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from boxwright.model.architecture import Architecture, HeadAttention
+from boxwright.model.catalogue import GIB
 from boxwright.model.stack import Parallelism
-
-GIB = 1 << 30
+from boxwright.sizing.shape import shape_of
 
 # Tokens that vLLM computes at once at most, and so what its activations are as large as: --max-num-batched-tokens of a
 # server on cards of at least this size, and of smaller ones.
@@ -94,11 +94,10 @@ def cache_per_token(architecture: Architecture, spread: Parallelism, number_byte
 
 def _weights(architecture: Architecture, weight_bytes: int, spread: Parallelism) -> int:
     """The largest stage of the pipeline: its layers, and the first or last one's table of words."""
-    table = architecture.vocabulary * architecture.hidden_size
-    tables = table if architecture.tied_embeddings else 2 * table
-    per_weight = weight_bytes / parameters(architecture)
-    layer = (weight_bytes - tables * per_weight) / architecture.layers
-    here = table if spread.pipeline > 1 else tables
+    shape = shape_of(architecture)
+    per_weight = weight_bytes / shape.parameters
+    layer = (weight_bytes - shape.tables * per_weight) / architecture.layers
+    here = shape.table if spread.pipeline > 1 else shape.tables
     stage = math.ceil(architecture.layers / spread.pipeline) * layer + here * per_weight
     share = stage / spread.tensor
     return math.ceil(share * (_IMBALANCE if spread.tensor * spread.pipeline > 1 else 1.0))
@@ -111,48 +110,3 @@ def _activations(architecture: Architecture, spread: Parallelism, tokens: int) -
     if experts:
         inner = max(inner, experts.active * (2 * experts.feed_forward_size + architecture.hidden_size) / 2)
     return int(tokens * (3 * architecture.hidden_size + inner) * 2)
-
-
-def parameters(architecture: Architecture) -> int:
-    """Weights of the model, counted from its matrices."""
-    table = architecture.vocabulary * architecture.hidden_size
-    tables = table if architecture.tied_embeddings else 2 * table
-    return tables + _layers(architecture, every_expert=True)
-
-
-def active_parameters(architecture: Architecture) -> int:
-    """Weights that one token is multiplied with: of the experts only those that it is sent to, and no embedding."""
-    return architecture.vocabulary * architecture.hidden_size + _layers(architecture, every_expert=False)
-
-
-def expert_parameters(architecture: Architecture) -> int:
-    """Weights of all routed experts together; 0 of a dense model."""
-    experts = architecture.experts
-    if experts is None:
-        return 0
-    sparse = architecture.layers - experts.dense_layers
-    return sparse * experts.count * 3 * architecture.hidden_size * experts.feed_forward_size
-
-
-def _layers(architecture: Architecture, *, every_expert: bool) -> int:
-    hidden, experts = architecture.hidden_size, architecture.experts
-    attention = attention_parameters(architecture)
-    dense = 3 * hidden * architecture.feed_forward_size
-    if experts is None:
-        return architecture.layers * (attention + dense)
-    used = experts.count if every_expert else experts.active
-    sparse = 3 * hidden * experts.feed_forward_size * (used + experts.shared) + hidden * experts.count
-    behind = architecture.layers - experts.dense_layers
-    return architecture.layers * attention + experts.dense_layers * dense + behind * sparse
-
-
-def attention_parameters(architecture: Architecture) -> int:
-    """Weights of one layer's attention."""
-    hidden, attention = architecture.hidden_size, architecture.attention
-    if isinstance(attention, HeadAttention):
-        return 2 * hidden * attention.head_dim * (attention.heads + attention.kv_heads)
-    key = attention.nope_head_dim + attention.rope_head_dim
-    queries = attention.q_rank * (hidden + attention.heads * key)
-    kept = hidden * (attention.kv_rank + attention.rope_head_dim)
-    unfolded = attention.kv_rank * attention.heads * (attention.nope_head_dim + attention.value_head_dim)
-    return queries + kept + unfolded + attention.heads * attention.value_head_dim * hidden

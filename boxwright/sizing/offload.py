@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from boxwright.model.architecture import Architecture
-from boxwright.sizing.memory import attention_parameters, expert_parameters, parameters
-
-GIB = 1 << 30
+from boxwright.model.catalogue import GIB
+from boxwright.sizing.shape import shape_of
 
 # A driver keeps some of a card, and memory is handed out in pieces.
 _USABLE = 0.97
@@ -101,28 +100,21 @@ def offload(
 
 def _parts(architecture: Architecture, weight_bytes: int, cache_bytes: float) -> _Parts:
     """Split a file's bytes among the parts of the model, and deal each layer its share of the cache."""
-    hidden, experts = architecture.hidden_size, architecture.experts
-    attention = attention_parameters(architecture)
-    dense_layers = experts.dense_layers if experts else architecture.layers
-    dense = 3 * hidden * architecture.feed_forward_size
-    shared = hidden * (3 * experts.shared * experts.feed_forward_size + experts.count) if experts else 0
-    of_experts = 3 * hidden * experts.feed_forward_size * experts.count if experts else 0
-    resident = [attention + (dense if layer < dense_layers else shared) for layer in range(architecture.layers)]
-    sparse = [0 if layer < dense_layers else of_experts for layer in range(architecture.layers)]
-    table = architecture.vocabulary * hidden
+    shape = shape_of(architecture)
     per_resident, per_expert = densities(architecture, weight_bytes)
     cache = cache_bytes * architecture.attention.cached_per_layer
     return _Parts(
-        resident=tuple(count * per_resident + cache for count in resident),
-        experts=tuple(count * per_expert for count in sparse),
-        output=table * per_resident,
-        embedding=0.0 if architecture.tied_embeddings else table * per_resident,
+        resident=tuple(count * per_resident + cache for count in shape.resident),
+        experts=tuple(count * per_expert for count in shape.experts),
+        output=shape.table * per_resident,
+        embedding=(shape.tables - shape.table) * per_resident,
     )
 
 
 def densities(architecture: Architecture, weight_bytes: int) -> tuple[float, float]:
     """Bytes of a weight that every token needs, and of one of the routed experts (0 where there are none)."""
-    experts, everything = expert_parameters(architecture), parameters(architecture)
+    shape = shape_of(architecture)
+    experts, everything = sum(shape.experts), shape.parameters
     resident = everything - experts
     average = weight_bytes / everything
     if not experts:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from boxwright.model.architecture import Architecture
 from boxwright.model.stack import Parallelism
 from boxwright.sizing.machine import Card, Links
-from boxwright.sizing.memory import active_parameters, cache_per_token, expert_parameters, parameters
+from boxwright.sizing.memory import cache_per_token
+from boxwright.sizing.shape import Shape, shape_of
 
 # Of a card's stated bandwidth, what an engine gets while it writes one word after another.
 BANDWIDTH_SHARE = 0.72
@@ -53,27 +54,24 @@ def step_seconds(
     if card.bandwidth is None or card.flops_16 is None:
         return None
     here = max(1, math.ceil(requests / spread.pipeline))
-    cards = spread.tensor * spread.pipeline
-    read = _weights_read(architecture, load.weight_bytes, here) / cards
+    cards, shape = spread.tensor * spread.pipeline, shape_of(architecture)
+    read = _weights_read(architecture, shape, load.weight_bytes, here) / cards
     filled = load.context_tokens * MEAN_FILL
     cache = here * filled * cache_per_token(architecture, spread, load.cache_number_bytes)
     flops = (card.flops_8 if load.eight_bits and card.flops_8 else card.flops_16) * FLOPS_SHARE
-    operations = 2 * active_parameters(architecture) / cards
+    operations = 2 * shape.active / cards
     decode = max((read + cache) / (card.bandwidth * BANDWIDTH_SHARE), here * operations / flops)
     prompts = here * PROMPT_PER_ANSWER * operations / flops
     together = _all_reduce(architecture, spread, links, here)
     return spread.pipeline * (decode + prompts + together + here * _SEQUENCE_S)
 
 
-def _weights_read(architecture: Architecture, weight_bytes: int, requests: int) -> float:
+def _weights_read(architecture: Architecture, shape: Shape, weight_bytes: int, requests: int) -> float:
     """Bytes of weights that a step reads: of a mixture of experts, of those that any of the requests is sent to."""
-    table = architecture.vocabulary * architecture.hidden_size
-    looked_up = 0 if architecture.tied_embeddings else table
-    all_of_them = parameters(architecture)
-    experts, of_experts = architecture.experts, expert_parameters(architecture)
-    rest = all_of_them - looked_up - of_experts
+    experts = architecture.experts
     touched = 1 - (1 - experts.active / experts.count) ** requests if experts else 0.0
-    return weight_bytes / all_of_them * (rest + of_experts * touched)
+    read = sum(shape.resident) + shape.table + sum(shape.experts) * touched
+    return weight_bytes / shape.parameters * read
 
 
 def _all_reduce(architecture: Architecture, spread: Parallelism, links: Links, requests: int) -> float:

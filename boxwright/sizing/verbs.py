@@ -7,11 +7,11 @@ from typing import Any
 from boxwright.console import Console
 from boxwright.console.fit_view import FitRow, show_card, show_fits
 from boxwright.errors import BadInputError, Exit
-from boxwright.model.catalogue import Model
+from boxwright.model.catalogue import GIB, Model
 from boxwright.model.catalogues import load_accelerators, load_models
 from boxwright.sizing.choice import machine_meant, models_meant
 from boxwright.sizing.fit import Fit, Wish, fits
-from boxwright.sizing.machine import GIB, Machine
+from boxwright.sizing.machine import Machine
 
 _NEAREST = 3
 

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxwright.errors import BadInputError
+from boxwright.model.catalogue import GIB
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, profile_names
 from boxwright.model.stack import Parallelism
 from boxwright.sizing.choice import machine_meant, models_meant
 from boxwright.sizing.fit import Fit, Wish, fits, spreads
-from boxwright.sizing.machine import GIB, MAIN_MEMORY, NVLINK, Card, Host, Machine, machine_of
-from boxwright.sizing.memory import cache_per_token, card_memory, parameters
+from boxwright.sizing.machine import MAIN_MEMORY, NVLINK, Card, Host, Machine, machine_of
+from boxwright.sizing.memory import cache_per_token, card_memory
+from boxwright.sizing.shape import shape_of
 from boxwright.sizing.verbs import as_data
 
 MODELS = load_models()
@@ -70,7 +72,7 @@ def test_nothing_is_negative_and_heads_divide_evenly(model, gib: float, cards: i
 
 @given(some_model, st.sampled_from([1, 2, 4, 8]))
 def test_parts_of_a_model_are_never_less_than_the_whole(model, tensor: int) -> None:
-    size = parameters(model.architecture) * 2
+    size = shape_of(model.architecture).parameters * 2
     memory = card_memory(model.architecture, size, Parallelism(tensor=tensor), 96 * GIB, utilisation=1.0)
     assert memory.weights * tensor >= size * 0.999
 

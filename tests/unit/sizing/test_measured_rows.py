@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from early_llama_cpp import whole_layers
 
-from boxwright.model.catalogue import Model
+from boxwright.model.catalogue import GIB, Model
 from boxwright.model.catalogues import ROOT, load_accelerators, load_models, load_profile
 from boxwright.model.stack import Parallelism
 from boxwright.sizing.fit import Wish, fits
-from boxwright.sizing.hybrid import KTRANSFORMERS, LLAMA_CPP, HostEngine, hybrid_seconds, whole_layers
-from boxwright.sizing.machine import GIB, Card, Host, cards_alone, machine_of
+from boxwright.sizing.hybrid import KTRANSFORMERS, LLAMA_CPP, HostEngine, hybrid_seconds
+from boxwright.sizing.machine import Card, Host, cards_alone, machine_of
 from boxwright.sizing.memory import card_memory
 from boxwright.sizing.offload import Offload
 from boxwright.sizing.speed import Load, step_seconds
