@@ -130,8 +130,8 @@ for service in data.ollama_services:
             numa_policy=service["numa_policy"],
             numa_nodes=service["numa_nodes"],
         ),
-        rules: rendered("ollama/guard.nft.j2", table=table, port=service["port"]),
-        f"{UNITS}/{guard}.service": rendered("ollama/guard.service.j2", unit=unit, table=table, rules=rules),
+        rules: rendered("engine_guard/guard.nft.j2", engine="Ollama", table=table, port=service["port"]),
+        f"{UNITS}/{guard}.service": rendered("engine_guard/guard.service.j2", unit=unit, table=table, rules=rules),
         f"{UNITS}/{measure}.service": rendered(
             "ollama/measure.service.j2",
             unit=unit,

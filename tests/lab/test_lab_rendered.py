@@ -211,8 +211,8 @@ def _of_ollama() -> Iterator[Text]:
             patience_s=300,
             cards=cards,
         )
-    yield _unit("ollama/guard.nft.j2", table=table, port=8001)
-    yield _unit("ollama/guard.service.j2", unit=unit, table=table, rules=f"/etc/{unit}/guard.nft")
+    yield _unit("engine_guard/guard.nft.j2", engine="Ollama", table=table, port=8001)
+    yield _unit("engine_guard/guard.service.j2", unit=unit, table=table, rules=f"/etc/{unit}/guard.nft")
     confined = {"engine": "TensorRT-LLM", "confined": "daemon"}  # an account that every twin has
     yield _unit("engine_guard/guard.nft.j2", table="boxwright_tensorrt_llm", port=8001, **confined)
     yield _unit(
