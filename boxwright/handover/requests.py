@@ -6,6 +6,7 @@ import shlex
 from json import dumps
 
 from boxwright.handover.facts import BoxFacts, Offer
+from boxwright.model.base import bracketed
 
 KEY_VARIABLE = "BOXWRIGHT_API_KEY"
 AUTHORITY_FILE = "boxwright-ca.crt"
@@ -22,7 +23,7 @@ def curl_by_password(box: BoxFacts, authority: str) -> tuple[str, ...]:
     """
     parts = ["curl --no-buffer", *_trust(authority)]
     if box.address:
-        parts.append(f"--connect-to {shlex.quote(f'::{_bracketed(box.address)}:')}")
+        parts.append(f"--connect-to {shlex.quote(f'::{bracketed(box.address)}:')}")
     path, body = _request(box.main, stream=True)
     return (
         *parts,
@@ -148,7 +149,3 @@ def _authority_file(box: BoxFacts) -> str:
 
 def _base(offer: Offer) -> str:
     return offer.api_url.rstrip("/")
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

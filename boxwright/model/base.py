@@ -45,3 +45,8 @@ Address = Annotated[str, AfterValidator(_address)]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$")]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s'\"`$\\<>]+$")]
+
+
+def bracketed(name: str) -> str:
+    """A host as it stands in a URL: IPv6 addresses in brackets, all others as they are."""
+    return f"[{name}]" if ":" in name else name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from boxwright.model.base import bracketed
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
 from boxwright.model.stack import Service
@@ -20,7 +21,7 @@ def server_names(fleet: Fleet, host: Host) -> tuple[str, ...]:
 
 def public_url(fleet: Fleet, host: Host) -> str:
     """Where a browser finds this host."""
-    return f"https://{_bracketed(server_names(fleet, host)[0])}"
+    return f"https://{bracketed(server_names(fleet, host)[0])}"
 
 
 def head_url(fleet: Fleet, host: Host) -> str | None:
@@ -36,7 +37,7 @@ def between_nodes(host: Host) -> str:
 def authority_url(fleet: Fleet, host: Host) -> str:
     """Where clients find the certificate of the box's own authority; empty where it has a given certificate."""
     name = server_names(fleet, host)[0]
-    return "" if fleet.site.certificate else f"http://{_bracketed(name)}/boxwright-ca.crt"
+    return "" if fleet.site.certificate else f"http://{bracketed(name)}/boxwright-ca.crt"
 
 
 def engine_url(service: Service) -> str:
@@ -48,7 +49,3 @@ def chat_page_url(fleet: Fleet) -> str | None:
     """Where the chat page listens on the box."""
     stack = fleet.profile.stack
     return None if stack.chat_page == "none" else f"http://127.0.0.1:{stack.chat_page_port}"
-
-
-def _bracketed(name: str) -> str:
-    return f"[{name}]" if ":" in name else name

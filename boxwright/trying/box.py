@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
 
 from boxwright.errors import BoxwrightError
 from boxwright.transport.ssh import Endpoint, check
@@ -47,14 +48,8 @@ def look(endpoint: Endpoint, paths: Sequence[str]) -> Box:
     script = "exec " + shlex.join(["python3", "-I", "-S", "-c", inspect.getsource(remote_box), *paths])
     answer = check(endpoint, script)
     try:
-        told = json.loads(answer)
-        cards = told["cards"] if told["cards"] is None else tuple(_card(one) for one in told["cards"])
-        return Box(**{**told, "cards": cards, "there": tuple(told["there"])})
-    except (ValueError, KeyError, TypeError) as error:
+        return TypeAdapter(Box).validate_json(answer)
+    except ValidationError as error:
         raise BoxwrightError(
             f"what the box told of itself cannot be read: {error}", where=endpoint.name, output=answer
         ) from None
-
-
-def _card(told: dict[str, object]) -> Card:
-    return Card(**{**told, "users": tuple(told["users"])})  # type: ignore[arg-type]

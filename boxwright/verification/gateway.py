@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from boxwright.model.base import bracketed
 from boxwright.verification.job import VerifyHost
 
 HTTPS = 443
@@ -53,7 +54,7 @@ class Gateway:
         self._host = host
         self._ca_pem = ca_pem
         self.name = host.gateway_name
-        literal = f"[{host.address}]" if ":" in host.address else host.address
+        literal = bracketed(host.address)
         self._https = f"https://{literal}:{HTTPS}"
         self._http = f"http://{literal}"
         self._client = httpx.Client(
