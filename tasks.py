@@ -20,6 +20,9 @@ _HELP = {
     "gpu": "cards alone instead of a profile, such as V100-32GB; --count says how many",
     "context": "tokens of context of each request",
     "users": "people that it shall serve: one of ten waits for an answer at a time",
+    "people_per_request": "people with an account for each that waits for an answer just then",
+    "box": "what `./invoke detect --json` found on a machine, in a file",
+    "html": "a file that the answer is written to as a page, too",
     "speed": "tokens a second that each request shall get at least",
     "stages": "only these stages, by commas",
     "yes": "do not ask",
@@ -107,13 +110,24 @@ def detect(console, host="", site="", profile_file=False):
 
 
 @_verb
-def fit(console, profile="", gpu="", count=1, model="", context=8192, users=0, speed=10.0):
+def fit(
+    console,
+    profile="",
+    gpu="",
+    count=1,
+    box="",
+    model="",
+    context=8192,
+    users=0,
+    speed=10.0,
+    people_per_request=10,
+    html="",
+):
     """Say which models fit on a machine, for how many people, and about how fast. Exit 2: it does not fit."""
     from boxwright.sizing import verbs
 
-    return verbs.fit(
-        console, profile=profile, gpu=gpu, count=count, model=model, context=context, users=users, speed=speed
-    )
+    asked = verbs.Question(profile, gpu, count, box, model, context, users, speed, people_per_request, html)
+    return verbs.fit(console, asked)
 
 
 @_verb

@@ -13,6 +13,7 @@ from boxwright.detection.closest import KIB_PER_GIB
 from boxwright.detection.machine import AcceleratorFound, Machine, Unknown
 from boxwright.errors import BoxwrightError
 from boxwright.model.accelerators import AcceleratorCatalogue
+from boxwright.model.hardware import Hardware
 from boxwright.model.profile import Profile
 
 _STACK = {"model": "smollm2-135m-instruct", "engine": "llama_cpp"}
@@ -51,6 +52,15 @@ def profile_file(machine: Machine, catalogue: AcceleratorCatalogue) -> str:
         *(f"# Left out: {reason}" for reason in left_out),
     ]
     return "\n".join(head) + "\n" + text.getvalue()
+
+
+def hardware_of(machine: Machine, catalogue: AcceleratorCatalogue) -> Hardware:
+    """The machine as a profile would describe it.
+
+    Raises:
+        BoxwrightError: What a profile must state could not be found out.
+    """
+    return Hardware.model_validate(_hardware(machine, catalogue)[0])
 
 
 def _hardware(machine: Machine, catalogue: AcceleratorCatalogue) -> tuple[dict[str, Any], list[str]]:

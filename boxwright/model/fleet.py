@@ -26,6 +26,16 @@ def _is_ip(text: str) -> bool:
     return True
 
 
+class SizedSetting(Frozen):
+    """What sizing chose for a service where its profile leaves it open, or says of what the profile fixes."""
+
+    unit: str  # of the service
+    setting: str  # by the profile's name
+    value: str
+    fixed: bool  # the profile says it
+    reason: str
+
+
 class Fleet(Frozen):
     """A validated pair of profile and site, and the model that the profile names."""
 
@@ -35,6 +45,7 @@ class Fleet(Frozen):
     accelerators: AcceleratorCatalogue
     left_out: frozenset[HostName] = frozenset()  # hosts of the site that a run does not touch
     switched: Switched | None = None  # what `profile` serves by somebody's choice, and not by its file
+    sized: tuple[SizedSetting, ...] = ()  # what `profile` got from sizing
 
     @model_validator(mode="after")
     def _models_are_known(self) -> Fleet:

@@ -52,6 +52,10 @@ class Parallelism(Frozen):
         """Cards that the model takes, over all nodes."""
         return self.tensor * self.pipeline * self.data
 
+    def __str__(self) -> str:
+        names = (("tensor", self.tensor), ("pipeline", self.pipeline), ("data", self.data))
+        return " x ".join(f"{name} {size}" for name, size in names if size > 1) or "one card"
+
 
 class Service(Frozen):
     """A model, and the engine that serves it."""
@@ -62,8 +66,9 @@ class Service(Frozen):
     engine_version: str | None = None  # None: the one that Boxwright was tested with
     engine_settings: dict[str, EngineSetting] = {}  # by the engine's own names, such as gpu-memory-utilization
     engine_image: PinnedImage | None = None  # of an engine in a container; None: the one pinned for the release
+    # What is left out of these two is taken from sizing where the model lies on cards, and is this elsewhere.
     context_tokens: Annotated[int, Field(ge=512)] = 4096  # per request
-    parallel_requests: Annotated[int, Field(ge=1, le=1024)] = 2
+    parallel_requests: Annotated[int, Field(ge=1, le=1024)] = 2  # at once, of each copy of the model
     accelerators: tuple[Annotated[int, Field(ge=0, le=63)], ...] | None = None  # None: all of the machine's
     parallelism: Parallelism | None = None  # None: chosen for the cards and their links
     numa: NumaPolicy = NumaPolicy()
@@ -74,6 +79,10 @@ class Service(Frozen):
     def unit(self) -> str:
         """The systemd unit that runs it, without `.service`."""
         return _UNITS[self.engine]
+
+    def leaves_open(self, setting: str) -> bool:
+        """Whether the profile says nothing of a setting, so that it is chosen for the box."""
+        return setting not in self.model_fields_set or getattr(self, setting) is None
 
     @property
     def knows_keys(self) -> bool:

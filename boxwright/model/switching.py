@@ -42,7 +42,8 @@ def serving(profile: Profile, served: Served) -> Profile:
     if engine != profile.stack.engine:
         news |= {"engine_version": None, "engine_settings": {}, "least_tokens_per_s": None}
     try:
-        stack = Stack.model_validate(dict(profile.stack) | news)
+        said = {name: value for name, value in profile.stack if name in profile.stack.model_fields_set}
+        stack = Stack.model_validate(said | news)  # what is left open stays so, for sizing to choose
         return Profile.model_validate(dict(profile) | {"stack": stack})
     except ValueError as error:
         raise BadInputError(str(error), where=f"profile {profile.name}, stack") from None

@@ -11,8 +11,8 @@ from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import Parallelism, Service
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.addresses import between_nodes
+from boxwright.planning.sized_stack import size
 from boxwright.serving.vllm import Node, vllm_environment, vllm_own_settings, vllm_settings
-from boxwright.sizing.parallelism import Cards, spread
 from boxwright.vault import HostSecrets
 
 # How long a start may take: this much, and the weights at the speed of a slow NVMe disk.
@@ -54,26 +54,11 @@ VLLM_RELEASES = {"cuda": "0.33.0", "cpu": "0.32.0"}
 
 
 def parallelism(fleet: Fleet, service: Service) -> Parallelism:
-    """How a service's model is spread: as the profile says, or as its cards and their links make best."""
+    """How a service's model is spread: as the profile says, or as sizing chooses; without cards, a copy a machine."""
     if service.parallelism:
         return service.parallelism
-    hardware, weights = fleet.profile.hardware, weights_of(service, fleet.catalogue)
-    cards = fleet.profile.cards_of(service)
-    if not cards:
-        return Parallelism(data=fleet.profile.nodes)
-    ways = ways_between_cards(fleet)
-    memory_gib = min(group.memory_gib for group in hardware.accelerators)
-    return spread(
-        weights.model.architecture,
-        weights.model.weight_bytes(weights.build) or 0,
-        Cards(
-            per_node=len(cards),
-            nodes=fleet.profile.nodes,
-            memory_bytes=int(memory_gib * 1024**3),
-            nvlink=ways <= {"nvlink", "xgmi"},
-            p2p=ways <= {"nvlink", "xgmi", "pcie"},
-        ),
-    )
+    sized = size(service, fleet.profile, fleet.catalogue, fleet.accelerators)
+    return sized.spread if sized else Parallelism(data=fleet.profile.nodes)
 
 
 def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:

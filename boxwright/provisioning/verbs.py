@@ -28,6 +28,7 @@ def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
     """Show what would change on every host, over both engines."""
     fleet = chosen(console, choice)
     stages_of(fleet, only)
+    show_sizes(console, fleet)
     target = prepare(fleet, console.info)
     target, _, refused = hold_to_contract(console, target)
     outcomes = [*show_plan(console, target, only), *refused]
@@ -43,6 +44,7 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     stages_of(fleet, only)
     if not yes and (console.json or not console.live):
         console.confirm("Apply?")  # refuses here, before anything is contacted
+    show_sizes(console, fleet)
     target = prepare(fleet, console.info)
     target, contracts, refused = hold_to_contract(console, target)
     if not target.fleet.hosts:
@@ -92,6 +94,16 @@ def chosen(console: Console, choice: Choice) -> Fleet:
             f"{kept.by} switched it at {kept.at} ({file_of(fleet.site.name)})"
         )
     return fleet
+
+
+def show_sizes(console: Console, fleet: Fleet) -> None:
+    """Show what sizing chose for the stack, and what it says of what the profile fixes."""
+    cells = [
+        (one.unit, one.setting, one.value, "profile" if one.fixed else "sizing", one.reason) for one in fleet.sized
+    ]
+    if cells:
+        columns = ["Service", "Setting", "Value", "Said by", "Why"]
+        console.table(f"Sizes of {fleet.profile.name}", columns, cells, kind="sizing")
 
 
 def hold_to_contract(console: Console, target: Target) -> tuple[Target, contract.Contracts, list[HostOutcome]]:

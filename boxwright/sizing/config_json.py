@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from boxwright.errors import BadInputError
 from boxwright.model.architecture import Architecture, Experts, HeadAttention, LatentAttention
 from boxwright.model.catalogue import Build, Model
+from boxwright.sizing.names import identifier
 from boxwright.sizing.shape import shape_of
 
 NativeDtype = Literal["bfloat16", "float16", "float32", "float8_e4m3"]
@@ -84,7 +85,7 @@ def model_of(path: Path) -> Model:
     size = sum(shard.stat().st_size for shard in shards)
     counted = shape_of(architecture).parameters
     return Model(
-        id=_identifier(file.resolve().parent.name),
+        id=identifier(file.resolve().parent.name),
         title=str(file.resolve().parent.name),
         license="not known",
         parameters=counted,
@@ -165,9 +166,3 @@ def _dtype(config: _Config, file: Path) -> NativeDtype:
         if said == known:
             return known
     raise BadInputError(f"{file}: torch_dtype: '{said}' is none of {', '.join(_WEIGHT_BYTES)}")
-
-
-def _identifier(name: str) -> str:
-    """A folder's name as a model's id."""
-    plain = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in name.lower())
-    return plain.strip(".-") or "model"

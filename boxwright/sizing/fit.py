@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from boxwright.model.catalogue import GIB, Build, Model
 from boxwright.model.stack import EngineName, Parallelism
 from boxwright.sizing.hybrid import KTRANSFORMERS, LLAMA_CPP, hybrid_seconds
 from boxwright.sizing.machine import DISK_BYTES_PER_S, Card, Machine
-from boxwright.sizing.memory import CardMemory, card_memory
+from boxwright.sizing.memory import BATCHED_TOKENS, CardMemory, card_memory
 from boxwright.sizing.offload import offload
+from boxwright.sizing.parallelism import spreads
 from boxwright.sizing.shape import shape_of
 from boxwright.sizing.speed import Load, step_seconds
 
@@ -21,6 +22,7 @@ _GGUF_BATCH = 512  # tokens that llama-server computes at once: its default of -
 # Of main memory, what is left to a model on processors: the system, the page and the gateway have the rest.
 _HOST_SHARE = 0.90
 _MOST_REQUESTS = 1024  # no engine's default takes more at once
+_NEAREST = 3
 _FP8_CAPABILITY = 8.9  # Ada and later compute in FP8
 
 
@@ -80,6 +82,17 @@ class Fit:
         return self.requests * self.wish.people_per_request
 
     @property
+    def card_parts(self) -> tuple[tuple[str, int], ...]:
+        """What the fullest card's memory is taken by, in bytes, while all requests that are served well are there."""
+        memory = self.memory
+        if memory is None:
+            return ()
+        used = self.requests * self.wish.context_tokens / self.spread.data * memory.cache_per_token
+        cache = min(memory.cache, int(used))
+        free = memory.total - memory.weights - memory.overhead - cache
+        return ("weights", memory.weights), ("cache", cache), ("overhead", memory.overhead), ("free", max(0, free))
+
+    @property
     def load_seconds(self) -> float:
         """Time to read the weights from a fast disk."""
         return self.weight_bytes / DISK_BYTES_PER_S
@@ -88,7 +101,32 @@ class Fit:
 def fits(model: Model, machine: Machine, wish: Wish) -> list[Fit]:
     """Every way to serve a model on a machine, the best of each engine and build, best first."""
     found = [one for build in model.builds for one in _of_build(model, build, machine, wish)]
-    return sorted(found, key=_rank, reverse=True)
+    return sorted((_on_disk(one, machine) for one in found), key=_rank, reverse=True)
+
+
+def _on_disk(one: Fit, machine: Machine) -> Fit:
+    """The same, or that the disk does not hold the weights as they are fetched."""
+    lacking = (one.model.weight_bytes(one.build) or 0) - machine.host.disk_bytes
+    return one if lacking <= 0 else replace(one, fits=False, reasons=(f"the disk lacks {lacking / GIB:.0f} GiB",))
+
+
+def nearest(
+    models: Sequence[Model], machine: Machine, wish: Wish, *, users: int = 0, first: Model | None = None
+) -> list[Fit]:
+    """What does fit, where something does not: the most capable models, each by its best way.
+
+    Args:
+        models: Those that may be named.
+        machine: Where.
+        wish: What is asked of it.
+        users: People whom it is to serve at least.
+        first: The model that was wanted; its other builds and engines go first.
+    """
+    chat = [one for one in models if one.purpose != "embedding"]
+    answers = [found[0] for one in chat if (found := fits(one, machine, wish))]
+    fitting = [one for one in answers if one.fits and one.people >= users]
+    wanted = first.id if first else ""
+    return sorted(fitting, key=lambda one: (one.model.id == wanted, one.model.parameters), reverse=True)[:_NEAREST]
 
 
 def _rank(one: Fit) -> tuple[object, ...]:
@@ -123,43 +161,57 @@ def _by_vllm(model: Model, build: Build, size: int, machine: Machine, wish: Wish
     eight_bits = (card.compute_capability or 0) >= _FP8_CAPABILITY
     ways = [(build.quantization, size, build.quantization == "FP8")]
     if build.quantization in ("BF16", "FP16") and eight_bits:
-        ways.append(("FP8, made while loading", _in_fp8(model), True))
+        ways.append(("FP8, made while loading", in_fp8(model), True))
     for quantization, weight_bytes, in_eight in ways:
-        base = _refusal(model, build, engine=engine, quantization=quantization, size=weight_bytes, wish=wish)
+        base = unproven(model, build, engine=engine, quantization=quantization, size=weight_bytes, wish=wish)
         if quantization == "FP8" and card.compute_capability and not eight_bits:
             yield replace(base, reasons=(f"{card.name} does not compute in FP8",))
             continue
         load = Load(wish.context_tokens, weight_bytes, eight_bits=in_eight)
-        tried = [_spread(base, spread, machine, card, load) for spread in spreads(model, machine)]
-        yield max(tried, key=_rank)
+        yield best_spread(base, spreads(model.architecture, machine), machine, load)
 
 
-def _in_fp8(model: Model) -> int:
+def in_fp8(model: Model) -> int:
     """Bytes of a model whose layers are made FP8 while loading; the tables of words stay as they are."""
     shape = shape_of(model.architecture)
     return shape.parameters + shape.tables
 
 
-def spreads(model: Model, machine: Machine) -> list[Parallelism]:
-    """Every way to spread a model over all cards: heads divide evenly, and no layer's cards are on two machines."""
-    heads, experts = model.architecture.attention.heads, model.architecture.experts is not None
-    total = machine.all_cards
-    widths = [n for n in range(1, machine.cards + 1) if machine.cards % n == 0 and heads % n == 0]
-    found = []
-    for tensor in widths:
-        rest = total // tensor
-        for pipeline in (n for n in range(1, rest + 1) if rest % n == 0 and n <= model.architecture.layers):
-            data = rest // pipeline
-            if machine.nodes > 1 and data % machine.nodes and pipeline % machine.nodes:
-                continue
-            found.append(Parallelism(tensor=tensor, pipeline=pipeline, data=data, expert=experts and tensor > 1))
-    return found
+def best_spread(
+    base: Fit,
+    ways: Sequence[Parallelism],
+    machine: Machine,
+    load: Load,
+    *,
+    utilisation: float = VLLM_UTILISATION,
+    batched_tokens: int = BATCHED_TOKENS,
+) -> Fit:
+    """The best of several ways to spread a model that lies on cards altogether.
 
+    Args:
+        base: What is served.
+        ways: How it may be spread.
+        machine: Where; it has cards.
+        load: What they are asked to do.
+        utilisation: Of a card's memory, what the engine may take.
+        batched_tokens: Tokens that it computes at once at most.
+    """
+    card, architecture = machine.card, base.model.architecture
+    assert card is not None  # noqa: S101  the caller has looked
 
-def _spread(base: Fit, spread: Parallelism, machine: Machine, card: Card, load: Load) -> Fit:
-    architecture, wish = base.model.architecture, base.wish
-    memory = card_memory(architecture, base.weight_bytes, spread, card.memory_bytes, utilisation=VLLM_UTILISATION)
-    return _judged(replace(base, spread=spread, memory=memory), machine, card, load, wish)
+    def counted(spread: Parallelism) -> Fit:
+        memory = card_memory(
+            architecture,
+            base.weight_bytes,
+            spread,
+            card.memory_bytes,
+            utilisation=utilisation,
+            cache_number_bytes=load.cache_number_bytes,
+            batched_tokens=batched_tokens,
+        )
+        return _judged(replace(base, spread=spread, memory=memory), machine, card, load, base.wish)
+
+    return max((counted(spread) for spread in ways), key=_rank)
 
 
 def _judged(base: Fit, machine: Machine, card: Card, load: Load, wish: Wish) -> Fit:
@@ -202,21 +254,10 @@ def _most(enough: Callable[[int], bool]) -> int:
 
 def _by_llama_cpp(model: Model, build: Build, size: int, machine: Machine, wish: Wish) -> Fit:
     engine: EngineName = "ollama" if machine.card and "ollama" in machine.card.engines else "llama_cpp"
-    base = _refusal(model, build, engine=engine, quantization=build.quantization, size=size, wish=wish)
+    base = unproven(model, build, engine=engine, quantization=build.quantization, size=size, wish=wish)
     card, architecture = machine.card, model.architecture
     if card:
-        spread = Parallelism(pipeline=min(machine.cards, architecture.layers))
-        memory = card_memory(
-            architecture,
-            size,
-            spread,
-            card.memory_bytes,
-            utilisation=_GGUF_UTILISATION,
-            batched_tokens=_GGUF_BATCH,
-        )
-        whole = _judged(
-            replace(base, spread=spread, memory=memory), machine, card, Load(wish.context_tokens, size), wish
-        )
+        whole = on_cards_by_llama_cpp(base, machine)
         if whole.fits:
             return whole
     cards = (card.memory_bytes,) * machine.cards if card else ()
@@ -230,9 +271,16 @@ def _by_llama_cpp(model: Model, build: Build, size: int, machine: Machine, wish:
     return _one_at_a_time(base, seconds, wish)
 
 
+def on_cards_by_llama_cpp(base: Fit, machine: Machine, cache_number_bytes: float = 2.0) -> Fit:
+    """With all layers on cards, one group of them after the other: llama.cpp and Ollama."""
+    way = Parallelism(pipeline=min(machine.cards, base.model.architecture.layers))
+    load = Load(base.wish.context_tokens, base.weight_bytes, cache_number_bytes=cache_number_bytes)
+    return best_spread(base, [way], machine, load, utilisation=_GGUF_UTILISATION, batched_tokens=_GGUF_BATCH)
+
+
 def _by_ktransformers(model: Model, build: Build, size: int, machine: Machine, wish: Wish) -> Fit:
     """Experts in main memory, everything else on one card."""
-    base = _refusal(model, build, engine="ktransformers", quantization=build.quantization, size=size, wish=wish)
+    base = unproven(model, build, engine="ktransformers", quantization=build.quantization, size=size, wish=wish)
     card = machine.card
     assert card is not None  # noqa: S101  the caller has looked
     where = offload(model.architecture, size, wish.context_tokens, (card.memory_bytes,))
@@ -256,7 +304,7 @@ def _one_at_a_time(base: Fit, seconds: float | None, wish: Wish) -> Fit:
     )
 
 
-def _refusal(model: Model, build: Build, *, engine: EngineName, quantization: str, size: int, wish: Wish) -> Fit:
+def unproven(model: Model, build: Build, *, engine: EngineName, quantization: str, size: int, wish: Wish) -> Fit:
     """The start of every answer: that it does not fit, which what follows disproves or explains."""
     return Fit(
         model=model,

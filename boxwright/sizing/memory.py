@@ -12,7 +12,7 @@ from boxwright.sizing.shape import shape_of
 
 # Tokens that vLLM computes at once at most, and so what its activations are as large as: --max-num-batched-tokens of a
 # server on cards of at least this size, and of smaller ones.
-_BATCHED_TOKENS = 8192
+BATCHED_TOKENS = 8192
 # The driver's context, NCCL's buffers and CUDA graphs of a rank.
 _FIXED_BYTES = int(0.6 * GIB)
 # Norms, padding and what is replicated rather than divided; no card has exactly its share.
@@ -58,7 +58,7 @@ def card_memory(
     *,
     utilisation: float,
     cache_number_bytes: float = 2.0,
-    batched_tokens: int = _BATCHED_TOKENS,
+    batched_tokens: int = BATCHED_TOKENS,
 ) -> CardMemory:
     """How the memory of the fullest card is divided.
 

@@ -1,59 +1,44 @@
-"""How a model is spread over the cards of a box, where the profile leaves it open."""
+"""Ways to spread a model over the cards of a box."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from boxwright.model.architecture import Architecture
 from boxwright.model.stack import Parallelism
+from boxwright.sizing.machine import PCIE_P2P, Machine
 
-# Of a card's memory, what weights may take: vLLM takes 0.92 of it by default, and a quarter of that is left for the KV
-# cache, activations and CUDA graphs, without which no context of use fits.
-_FOR_WEIGHTS = 0.92 * 0.75
-# A model that fills less than this much of a card gains more from copies than from cards that work together.
-_SMALL = 0.60
-# vLLM's manual (parallelism and scaling) prefers pipeline over tensor parallelism where cards have no NVLink; beyond
-# four cards the traffic of each layer over PCIe outweighs what a further card adds.
-_WIDEST_OVER_PCIE = 4
+# vLLM's manual (parallelism and scaling) prefers pipeline over tensor parallelism where cards have no NVLink: beyond
+# four cards, the traffic of each layer over PCIe outweighs what a further card adds.
+_GROUP_OVER_PCIE = 4
 
 
-@dataclass(frozen=True)
-class Cards:
-    """The cards that a service has on each of its nodes, and how they reach each other."""
+def spreads(architecture: Architecture, machine: Machine) -> list[Parallelism]:
+    """Every way that is worth counting: over all cards, heads divided evenly, no layer's cards on two machines.
 
-    per_node: int
-    nodes: int
-    memory_bytes: int  # of each
-    nvlink: bool  # or another fabric of that kind
-    p2p: bool  # over PCIe, where there is no fabric
-
-
-def spread(architecture: Architecture, weight_bytes: int, cards: Cards) -> Parallelism:
-    """The parallelism for a model on these cards.
-
-    One card holds a small model, and every card a copy of it. Otherwise as few cards as hold the weights share each
-    layer, as far as the model's heads divide among them; what is left makes copies. Where one node does not hold the
-    weights, the nodes take the layers in turn. Over PCIe with peer-to-peer, groups of four share layers and the groups
-    take turns; without peer-to-peer a pipeline gains nothing, as its traffic crosses main memory all the same.
+    Cards share layers, and what is left makes copies. Layers are taken in turn by machines, by groups of four cards
+    over PCIe with peer-to-peer, and by cards that cannot share a layer evenly: elsewhere a pipeline only makes each
+    answer slower.
     """
-    whole = cards.per_node * cards.memory_bytes * _FOR_WEIGHTS
-    pipeline_nodes = cards.nodes if weight_bytes > whole and cards.nodes > 1 else 1
-    share = weight_bytes / pipeline_nodes
-    if share <= cards.memory_bytes * _SMALL:
-        tensor = 1
-    else:
-        fitting = [n for n in _widths(architecture, cards.per_node) if share / n <= cards.memory_bytes * _FOR_WEIGHTS]
-        tensor = fitting[0] if fitting else _widths(architecture, cards.per_node)[-1]
-    pipeline = pipeline_nodes
-    if tensor > _WIDEST_OVER_PCIE and cards.p2p and not cards.nvlink:
-        pipeline, tensor = pipeline * (tensor // _WIDEST_OVER_PCIE), _WIDEST_OVER_PCIE
-    data = cards.per_node * cards.nodes // (tensor * pipeline)
-    experts = architecture.experts is not None and tensor > 1
-    return Parallelism(tensor=tensor, pipeline=pipeline, data=max(1, data), expert=experts)
-
-
-def _widths(architecture: Architecture, most: int) -> list[int]:
-    """Numbers of cards that can share a layer: powers of two that the heads divide among, up to all cards."""
     heads = architecture.attention.heads
-    widths = [1 << power for power in range(most.bit_length()) if most % (1 << power) == 0]
-    return [width for width in widths if heads % width == 0] or [1]
+    widths = [n for n in range(1, machine.cards + 1) if machine.cards % n == 0 and heads % n == 0]
+    found = []
+    for tensor in widths:
+        for pipeline in _pipelines(tensor, widths, machine):
+            data, rest = divmod(machine.all_cards, tensor * pipeline)
+            if rest or pipeline > architecture.layers:
+                continue
+            if data % machine.nodes and pipeline % machine.nodes:
+                continue
+            expert = architecture.experts is not None and tensor > 1
+            found.append(Parallelism(tensor=tensor, pipeline=pipeline, data=data, expert=expert))
+    return found
+
+
+def _pipelines(tensor: int, widths: list[int], machine: Machine) -> list[int]:
+    """Numbers of groups that may take the layers in turn."""
+    groups = machine.cards // tensor
+    in_turn = {1}
+    if machine.links == PCIE_P2P and tensor == _GROUP_OVER_PCIE:
+        in_turn.add(groups)
+    if machine.cards not in widths and tensor == widths[-1]:
+        in_turn.add(groups)
+    return sorted({nodes * here for nodes in {1, machine.nodes} for here in in_turn})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from boxwright.console import Console
@@ -10,39 +12,84 @@ from boxwright.errors import BadInputError, Exit
 from boxwright.model.catalogue import GIB, Model
 from boxwright.model.catalogues import load_accelerators, load_models
 from boxwright.sizing.choice import machine_meant, models_meant
-from boxwright.sizing.fit import Fit, Wish, fits
+from boxwright.sizing.fit import Fit, Wish, fits, nearest
 from boxwright.sizing.machine import Machine
+from boxwright.sizing.page import Page, spread_words
 
-_NEAREST = 3
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, by the names of the verb's options.
+
+    Attributes:
+        profile: Name or file of a profile.
+        gpu: A card as people call it; with `count`, a machine of which nothing else is known.
+        count: Cards of that kind.
+        box: A file with what `./invoke detect --json` found.
+        model: Empty: every one that answers.
+        context: Tokens of each request.
+        users: People that it shall serve.
+        speed: Tokens a second that each request shall get at least.
+        people_per_request: People with an account for each that waits for an answer just then.
+        html: A file that the answer is written to as well.
+    """
+
+    profile: str = ""
+    gpu: str = ""
+    count: int = 1
+    box: str = ""
+    model: str = ""
+    context: int = 8192
+    users: int = 0
+    speed: float = 10.0
+    people_per_request: int = 10
+    html: str = ""
 
 
-def fit(
-    console: Console, *, profile: str, gpu: str, count: int, model: str, context: int, users: int, speed: float
-) -> Exit:
+def fit(console: Console, asked: Question) -> Exit:
     """Say which models fit on a machine, or how one does; exit 2 where what was asked for does not."""
-    if context < 1 or users < 0 or speed <= 0:
-        raise BadInputError("--context and --speed are above zero, --users is not below it")
+    if asked.context < 1 or asked.users < 0 or asked.speed <= 0 or asked.people_per_request < 1:
+        raise BadInputError("--context, --speed and --people-per-request are above zero, --users is not below it")
     catalogue = load_models()
-    machine = machine_meant(profile, gpu, count, load_accelerators())
-    wish = Wish(context_tokens=context, speed=speed)
-    chosen = models_meant(model, catalogue)
-    answers = {one.id: fits(one, machine, wish) for one in chosen}
-    title = f"{machine.name}: {_cards(machine)}, {context} tokens of context, at least {speed:g} tokens/s for each"
-    if not model:
-        show_fits(console, title, [_row(found[0], machine) for found in answers.values() if found])
-        _explain(console)
+    machine = machine_meant(asked.profile, asked.gpu, asked.count, asked.box, load_accelerators())
+    wish = Wish(asked.context, asked.speed, asked.people_per_request)
+    chosen = models_meant(asked.model, catalogue)
+    answers = [found for one in chosen if (found := fits(one, machine, wish))]
+    shown = (answers[0] if answers else []) if asked.model else [found[0] for found in answers]
+    title = (
+        f"{machine.name}: {_cards(machine)}, {asked.context} tokens of context, "
+        f"at least {asked.speed:g} tokens/s for each"
+    )
+    show_fits(console, title, [_row(one, machine) for one in shown])
+    if not asked.model:
+        _write_page(console, asked, Page(title, tuple(shown), machine, "", _explanation(wish)))
+        console.info(_explanation(wish))
         return Exit.OK
-    found = answers[chosen[0].id]
-    show_fits(console, title, [_row(one, machine) for one in found])
-    good = [one for one in found if one.fits and one.people >= users and (one.requests or not users)]
+    good = [one for one in shown if one.fits and one.people >= asked.users and (one.requests or not asked.users)]
+    verdict = _verdict(good[0], machine) if good else _refusal(chosen[0], shown, machine, asked.users)
+    near = () if good else tuple(nearest(catalogue.models, machine, wish, users=asked.users))
+    _write_page(console, asked, Page(title, tuple(shown), machine, verdict, _explanation(wish), near))
     if good:
         _show_memory(console, good[0], machine)
-        _explain(console)
-        console.success(_verdict(good[0], machine))
+        console.info(_explanation(wish))
+        console.success(verdict)
         return Exit.OK
-    console.warning(_refusal(chosen[0], found, machine, users))
-    _show_nearest(console, machine, wish, users, catalogue.models)
+    console.warning(verdict)
+    if near:
+        show_fits(console, "What fits", [_row(one, machine) for one in near])
     return Exit.CHANGES
+
+
+def _write_page(console: Console, asked: Question, page: Page) -> None:
+    if not asked.html:
+        return
+    path = Path(asked.html).expanduser()
+    try:
+        path.write_text(page.html(), encoding="utf-8")
+    except OSError as error:
+        raise BadInputError(f"--html: {path}: {error.strerror}") from None
+    console.data("page", {"file": str(path)})
+    console.info(f"Written: {path}")
 
 
 def _cards(machine: Machine) -> str:
@@ -57,7 +104,7 @@ def _row(one: Fit, machine: Machine) -> FitRow:
         model=one.model.id,
         engine=one.engine,
         quantization=one.quantization,
-        spread=_spread(one, machine),
+        spread=spread_words(one, machine),
         fits=one.fits,
         requests=one.requests,
         people=one.people,
@@ -65,16 +112,6 @@ def _row(one: Fit, machine: Machine) -> FitRow:
         reason="; ".join(one.reasons),
         data=as_data(one),
     )
-
-
-def _spread(one: Fit, machine: Machine) -> str:
-    if one.offloaded_layers is not None:
-        return f"{one.offloaded_layers} layers on cards"
-    if machine.card is None:
-        return "processors"
-    spread = one.spread
-    names = (("tensor", spread.tensor), ("pipeline", spread.pipeline), ("data", spread.data))
-    return " x ".join(f"{name} {size}" for name, size in names if size > 1) or "one card"
 
 
 def as_data(one: Fit) -> dict[str, Any]:
@@ -113,24 +150,14 @@ def as_data(one: Fit) -> dict[str, Any]:
 
 
 def _show_memory(console: Console, one: Fit, machine: Machine) -> None:
-    if one.memory is None or machine.card is None:
-        return
-    memory = one.memory
-    used = one.requests * one.wish.context_tokens / one.spread.data * memory.cache_per_token
-    cache = min(memory.cache, int(used))
-    parts = (
-        ("weights", memory.weights),
-        ("cache", cache),
-        ("overhead", memory.overhead),
-        ("free", memory.total - memory.weights - memory.overhead - cache),
-    )
-    show_card(console, machine.card.name, parts, memory.total)
+    if one.memory is not None and machine.card is not None:
+        show_card(console, machine.card.name, one.card_parts, one.memory.total)
 
 
 def _verdict(one: Fit, machine: Machine) -> str:
     speed = f", about {one.speed_alone:.0f} tokens/s for a single one" if one.speed_alone else ""
     return (
-        f"{one.model.id} fits by {one.engine} in {one.quantization} ({_spread(one, machine)}): "
+        f"{one.model.id} fits by {one.engine} in {one.quantization} ({spread_words(one, machine)}): "
         f"{one.requests} requests at once, about {one.people} people{speed}; "
         f"{one.weight_bytes / 1e9:.0f} GB on disk, read in {max(1, round(one.load_seconds))} s."
     )
@@ -145,17 +172,8 @@ def _refusal(model: Model, found: list[Fit], machine: Machine, users: int) -> st
     return f"{model.id} does not fit on {machine.name}: {best.engine} in {best.quantization}: {best.reasons[0]}."
 
 
-def _show_nearest(console: Console, machine: Machine, wish: Wish, users: int, models: tuple[Model, ...]) -> None:
-    """The most capable models that do fit."""
-    answers = [found[0] for one in models if one.purpose != "embedding" and (found := fits(one, machine, wish))]
-    fitting = [one for one in answers if one.fits and one.people >= users]
-    nearest = sorted(fitting, key=lambda one: one.model.parameters, reverse=True)[:_NEAREST]
-    if nearest:
-        show_fits(console, "What fits", [_row(one, machine) for one in nearest])
-
-
-def _explain(console: Console) -> None:
-    console.info(
+def _explanation(wish: Wish) -> str:
+    return (
         "Speeds are predictions. At once: requests of the whole context that memory holds and that still get the "
-        "speed; of ten people, one waits for an answer. docs/sizing.md says how it is counted."
+        f"speed; of {wish.people_per_request} people, one waits for an answer. docs/sizing.md says how it is counted."
     )

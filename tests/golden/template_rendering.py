@@ -23,6 +23,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, AscendArtefact, Host, HygonArtefact, Networks, Operator, Site
 from boxwright.model.variables import named
+from boxwright.planning.sized_stack import size_stack
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import role_variables
 from boxwright.vault import SECRET_NAMES, HostSecrets
@@ -58,7 +59,7 @@ def artefacts_for(profile: Profile) -> Artefacts:
 @cache
 def fleet_of(profile_name: str) -> Fleet:
     """A profile on a site that uses all that a site can say."""
-    profile = load_profile(profile_name)
+    profile, _ = size_stack(load_profile(profile_name), load_models(), load_accelerators(), str)
     hosts = tuple(
         Host(
             name=f"box-{number}",

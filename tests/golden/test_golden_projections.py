@@ -21,6 +21,7 @@ from boxwright.model.variables import named
 from boxwright.planning.engine_variables import vllm_variables
 from boxwright.planning.ktransformers_variables import ktransformers_variables
 from boxwright.planning.llama_cpp_variables import llama_cpp_variables
+from boxwright.planning.sized_stack import size_stack
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.provisioning.acceptance import verify_job
@@ -41,7 +42,7 @@ def verified(target: Target, host: Host) -> dict[str, Any]:
 
 
 def projected(profile_name: str) -> dict[str, Any]:
-    profile = load_profile(profile_name)
+    profile, sized = size_stack(load_profile(profile_name), load_models(), load_accelerators(), str)
     hosts = tuple(Host(name=f"box-{number}", address=f"192.0.2.{6 + number}") for number in range(1, profile.nodes + 1))
     site = Site(name="golden", hosts=hosts, artefacts=artefacts_for(profile))
     fleet = make_fleet(profile, site, load_models(), load_accelerators())
@@ -72,6 +73,7 @@ def projected(profile_name: str) -> dict[str, Any]:
     return {
         **({"ktransformers": named(kt)} if kt else {}),
         **({"llama_cpp": named(llama_cpp)} if llama_cpp and fleet.without_stack else {}),
+        "sizing": [one.model_dump() for one in sized],
         "vllm": named(engine) if engine else None,
         "stages": [stage.name for stage in stages],
         "ansible": inventory,

@@ -21,6 +21,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.platform import ContainerRuntimePolicy
 from boxwright.model.site import Host, Site
 from boxwright.model.variables import named
+from boxwright.planning.sized_stack import size_stack
 from boxwright.planning.tensorrt_llm_variables import tensorrt_llm_variables
 from deploys.operations.files import rendered
 
@@ -49,7 +50,7 @@ def variant(name: str) -> Fleet:
         hosts=(Host(name="box-1", address="192.0.2.7"),),
         registry_rewrites={"nvcr.io": "mirror.example/nvcr"},
     )
-    return make_fleet(changed, site, models, accelerators)
+    return make_fleet(size_stack(changed, models, accelerators, str)[0], site, models, accelerators)
 
 
 def runner() -> ModuleType:

@@ -14,9 +14,10 @@ from boxwright.model.catalogue import GIB
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, profile_names
 from boxwright.model.stack import Parallelism
 from boxwright.sizing.choice import machine_meant, models_meant
-from boxwright.sizing.fit import Fit, Wish, fits, spreads
+from boxwright.sizing.fit import Fit, Wish, fits
 from boxwright.sizing.machine import MAIN_MEMORY, NVLINK, Card, Host, Machine, machine_of
 from boxwright.sizing.memory import cache_per_token, card_memory
+from boxwright.sizing.parallelism import spreads
 from boxwright.sizing.shape import shape_of
 from boxwright.sizing.verbs import as_data
 
@@ -105,7 +106,7 @@ def test_no_layer_is_shared_by_two_machines() -> None:
     two = machine_of("two", profile.hardware, profile.nodes, CARDS)
     model = MODELS.find("deepseek-r1")
     assert model
-    assert all(one.tensor <= 8 and one.cards == 16 for one in spreads(model, two))
+    assert all(one.tensor <= 8 and one.cards == 16 for one in spreads(model.architecture, two))
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -131,7 +132,7 @@ def test_every_profile_has_an_answer_for_its_own_model(name: str) -> None:
     ],
 )
 def test_cards_by_the_names_that_people_use(words: str, count: int, found: str) -> None:
-    assert machine_meant("", words, count, CARDS).name == found
+    assert machine_meant("", words, count, "", CARDS).name == found
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,6 @@ def test_what_there_is_not_is_told_with_the_nearest() -> None:
     with pytest.raises(BadInputError, match="Did you mean"):
         models_meant("deepseek-r2", MODELS)
     with pytest.raises(BadInputError, match="no card 'RTX 9090'"):
-        machine_meant("", "RTX 9090", 1, CARDS)
+        machine_meant("", "RTX 9090", 1, "", CARDS)
     with pytest.raises(BadInputError, match="which machine"):
-        machine_meant("", "", 1, CARDS)
+        machine_meant("", "", 1, "", CARDS)

@@ -1,0 +1,89 @@
+"""What fits on a machine, as one self-contained HTML page with a picture of the cards' memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from boxwright.model.catalogue import GIB
+from boxwright.sizing.fit import Fit
+from boxwright.sizing.machine import Machine
+
+_TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "fit"
+_WIDTH = 600  # of a bar, in the drawing's own units
+
+
+def spread_words(one: Fit, machine: Machine) -> str:
+    """Where the model lies, in a few words."""
+    if one.offloaded_layers is not None:
+        return f"{one.offloaded_layers} layers on cards"
+    return str(one.spread) if machine.card else "processors"
+
+
+@dataclass(frozen=True)
+class Page:
+    """An answer of `fit`.
+
+    Attributes:
+        title: Which machine, and what was asked of it.
+        fits: Every way that was counted.
+        machine: Where.
+        verdict: One sentence on the model that was asked for; empty where none was.
+        explanation: How to read it.
+        nearest: What fits, where the model does not.
+    """
+
+    title: str
+    fits: tuple[Fit, ...]
+    machine: Machine
+    verdict: str
+    explanation: str
+    nearest: tuple[Fit, ...] = ()
+
+    def html(self) -> str:
+        """The page. Whatever names stand in it are escaped."""
+        environment = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            undefined=StrictUndefined,
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        return environment.get_template("page.html.j2").render(
+            title=self.title,
+            verdict=self.verdict,
+            good=any(one.fits for one in self.fits) and not self.nearest,
+            explanation=self.explanation,
+            card=self.machine.card.name if self.machine.card else "",
+            width=_WIDTH,
+            rows=[self._row(one) for one in self.fits],
+            nearest=[self._row(one) for one in self.nearest],
+        )
+
+    def _row(self, one: Fit) -> dict[str, Any]:
+        """A way to serve a model, with the bar of its fullest card."""
+        total = one.memory.total if one.memory else 0
+        bar, at = [], 0.0
+        for name, size in one.card_parts:
+            wide = _WIDTH * size / total
+            bar.append({"name": name, "x": round(at, 1), "width": round(wide, 1), "gib": f"{size / GIB:.1f}"})
+            at += wide
+        return {
+            "model": one.model.id,
+            "engine": one.engine,
+            "quantization": one.quantization,
+            "spread": spread_words(one, self.machine),
+            "fits": one.fits,
+            "requests": one.requests,
+            "by_memory": one.requests_by_memory,
+            "at_speed": one.requests_at_speed,
+            "people": one.people,
+            "speed": f"{one.speed_alone:.0f}" if one.speed_alone else "",
+            "reason": "; ".join(one.reasons),
+            "disk": f"{one.weight_bytes / 1e9:.0f}",
+            "total": f"{total / GIB:.1f}",
+            "bar": bar if one.fits else [],
+        }
