@@ -133,7 +133,11 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def _children(pid: int) -> Iterator[int]:
-    for task in Path("/proc", str(pid), "task").glob("*"):
+    try:
+        tasks = list(Path("/proc", str(pid), "task").iterdir())
+    except OSError:  # it has ended meanwhile
+        return
+    for task in tasks:
         try:
             yield from map(int, (task / "children").read_text().split())
         except OSError:
