@@ -19,7 +19,10 @@ _WIDTH = 600  # of a bar, in the drawing's own units
 def spread_words(one: Fit, machine: Machine) -> str:
     """Where the model lies, in a few words."""
     if one.offloaded_layers is not None:
-        return f"{one.offloaded_layers} layers on cards"
+        architecture = one.model.architecture
+        if one.offloaded_layers >= architecture.layers and architecture.experts:
+            return "experts in memory"
+        return f"{min(one.offloaded_layers, architecture.layers)} layers on cards"
     return str(one.spread) if machine.card else "processors"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from boxwright.console import Console
 from boxwright.console.fit_view import FitRow, show_card, show_fits
+from boxwright.console.text import counted
 from boxwright.errors import BadInputError, Exit
 from boxwright.model.catalogue import GIB, Model
 from boxwright.model.catalogues import load_accelerators, load_models
@@ -158,7 +159,7 @@ def _verdict(one: Fit, machine: Machine) -> str:
     speed = f", about {one.speed_alone:.0f} tokens/s for a single one" if one.speed_alone else ""
     return (
         f"{one.model.id} fits by {one.engine} in {one.quantization} ({spread_words(one, machine)}): "
-        f"{one.requests} requests at once, about {one.people} people{speed}; "
+        f"{counted(one.requests, 'request')} at once, about {one.people} people{speed}; "
         f"{one.weight_bytes / 1e9:.0f} GB on disk, read in {max(1, round(one.load_seconds))} s."
     )
 
