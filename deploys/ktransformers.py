@@ -12,7 +12,7 @@ from pyinfra.operations import files, server
 
 from boxwright.model.ktransformers import refusal
 from deploys.facts.ktransformers import Machine
-from deploys.operations.engines import EngineUnit, serving_model, unit_server
+from deploys.operations.engines import EngineUnit, serving_model, speed, unit_server
 from deploys.operations.files import PROGRAMS, REQUESTS, program_text, rendered, request_text, written_file
 from deploys.operations.install import folders, program
 from deploys.operations.ktransformers import REPORT, converted_weights, examined
@@ -153,6 +153,13 @@ for service in data.ktransformers_services:
             serves="/".join(service["model_path"].split("/")[-2:]),
             url=f"http://127.0.0.1:{service['port']}/health",
             question=None,
+            speed=speed(
+                service["port"],
+                service["model_name"],
+                service["purpose"],
+                data.ktransformers_api_key,
+                service["least_tokens_per_s"],
+            ),
             written=(unit_path, *(f"{settings}/{name}" for name in ("arguments.json", "api-key", "environment"))),
             files=(LAUNCHER, f"{DESTINATION}/{VERSION}/.complete"),
             patience_s=service["patience_s"],

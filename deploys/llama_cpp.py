@@ -11,7 +11,7 @@ from pyinfra.operations import files, server
 from deploys.facts.files import UnpackedVersion
 from deploys.facts.machine import UsableProcessors
 from deploys.operations.builds import COMPILER_PACKAGES, COMPILERS, WORK, Program, built_program
-from deploys.operations.engines import EngineUnit, question, serving_model, unit_server
+from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
 from deploys.operations.files import REQUESTS, rendered, request_text, written_file
 from deploys.operations.install import debian_root, folders, program
 from deploys.operations.models import PROGRAM as FETCHER
@@ -148,6 +148,7 @@ no_other_units(
 )
 for service in data.llama_cpp_services:
     unit_name = service["unit"]
+    asked = (service["port"], service["model_name"], service["purpose"], data.llama_cpp_api_key)
     settings, unit_path = f"/etc/{unit_name}", f"/etc/systemd/system/{unit_name}.service"
     files.directory(name=f"Make the folder of {unit_name}'s key", path=settings, user="root", group="root", mode="700")
     key = written_file(
@@ -180,7 +181,8 @@ for service in data.llama_cpp_services:
             unit=f"{unit_name}.service",
             serves=service["model_name"],
             url=f"http://127.0.0.1:{service['port']}/health",
-            question=question(service["port"], service["model_name"], service["purpose"], data.llama_cpp_api_key),
+            question=question(*asked),
+            speed=speed(*asked, least=service["least_tokens_per_s"]),
             written=(unit_path, f"{settings}/api-key"),
             files=(service["model_path"], f"{built}/BUILD.json" if built else f"{PACKAGED}/current"),
             patience_s=service["patience_s"],

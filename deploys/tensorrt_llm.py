@@ -8,6 +8,7 @@ from pyinfra import host
 from pyinfra.operations import files, server
 
 from deploys.operations.containers import CONTAINERS, RUNNER, container_image, container_runner, no_other_containers
+from deploys.operations.engines import EngineUnit, serving_model, speed, unit_server
 from deploys.operations.files import rendered, request_text, written_file
 from deploys.operations.install import folders
 from deploys.operations.services import no_other_units, serving
@@ -21,6 +22,7 @@ STOP_S = 75
 
 folders()
 container_runner()
+unit_server()
 server.user(  # noqa: S604 - `shell` is the account's
     name=f"Make the user {USER}",
     user=USER,
@@ -85,11 +87,20 @@ for service in data.tensorrt_llm_services:
         files=(rules, f"{UNITS}/{unit}-guard.service"),
         after=(written_rules, written_guard),
     )
-    serving(
+    serving_model(
         name=f"Serve by {unit}",
-        unit=f"{unit}.service",
-        url=f"http://127.0.0.1:{service['port']}/health",
-        files=(f"{UNITS}/{unit}.service", f"{settings}/container.json", f"{settings}/options.yaml"),
+        engine=EngineUnit(
+            unit=f"{unit}.service",
+            serves=service["model_name"],
+            url=f"http://127.0.0.1:{service['port']}/health",
+            question=None,
+            speed=speed(
+                service["port"], service["model_name"], service["purpose"], None, service["least_tokens_per_s"]
+            ),
+            written=tuple(texts),
+            files=(RUNNER,),
+            patience_s=service["patience_s"],
+            guards=(f"{unit}-guard.service",),
+        ),
         after=of_server,
-        patience_s=service["patience_s"],
     )

@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import files, server
 
-from deploys.operations.engines import EngineUnit, question, serving_model, unit_server
+from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
 from deploys.operations.files import rendered, written_file
 from deploys.operations.install import converted_model, folders
 from deploys.operations.python import python_3_11, python_packages
@@ -104,7 +104,7 @@ for service in data.vllm_services:
         ),
         dest=unit_path,
     )
-    asked = question(service["port"], service["model_names"][0], service["purpose"], data.vllm_api_key)
+    asked = (service["port"], service["model_names"][0], service["purpose"], data.vllm_api_key)
     serving_model(
         name=f"Serve by {unit_name}",
         engine=EngineUnit(
@@ -112,7 +112,8 @@ for service in data.vllm_services:
             serves=service["model_names"][0],
             # A node that only lends its cards has no door of its own: that its process runs is what can be asked there.
             url=f"http://127.0.0.1:{service['port']}/health" if service["answers"] else None,
-            question=asked if service["answers"] else None,
+            question=question(*asked) if service["answers"] else None,
+            speed=speed(*asked, least=service["least_tokens_per_s"]) if service["answers"] else None,
             written=(unit_path, f"{settings_folder}/config.yaml", f"{settings_folder}/environment"),
             files=(f"{DESTINATION}/{VERSION}/.complete",),
             patience_s=service["patience_s"],

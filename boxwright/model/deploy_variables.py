@@ -15,6 +15,9 @@ from boxwright.model.stack import EngineSetting
 from boxwright.model.variables import Variables
 from boxwright.model.weights import WantedBuild
 
+# Tokens per second of one answer, below which a start has failed; None: any will do. Embeddings have no such speed.
+LeastSpeed = Annotated[float, Field(gt=0)] | None
+
 
 class ModelsVariables(Variables):
     """Deploy `models`."""
@@ -41,6 +44,7 @@ class LlamaCppService(Frozen):
     model_path: AbsolutePath  # of several shards the first
     model_name: str
     purpose: Purpose
+    least_tokens_per_s: LeastSpeed
     cards: bool  # whether it computes on some
     cores: Annotated[int, Field(ge=1)]  # physical ones that it may use
     numa_policy: Literal["default", "bind", "interleave"]
@@ -74,6 +78,7 @@ class VllmService(Frozen):
     model_path: AbsolutePath
     model_names: tuple[str, ...]
     purpose: Purpose
+    least_tokens_per_s: LeastSpeed
     converted_from: AbsolutePath | None  # a GGUF file that model_path is made of
     numa_policy: Literal["default", "bind", "interleave"]
     numa_nodes: tuple[int, ...]
@@ -117,7 +122,7 @@ class OllamaService(Frozen):
     store: AbsolutePath  # the folder of Ollama's own form of the model, on the disk of the weights
     purpose: Purpose
     placement: Literal["cards", "memory", "both"]  # where the model has to lie
-    least_tokens_per_s: float | None
+    least_tokens_per_s: LeastSpeed
     cards: bool  # whether it has any
     numa_policy: Literal["default", "bind", "interleave"]
     numa_nodes: tuple[int, ...]
@@ -143,6 +148,9 @@ class KtransformersService(Frozen):
     arguments: tuple[str, ...]  # words of sglang.launch_server; the key is none of them
     environment: dict[str, str]
     method: str  # of computing experts
+    model_name: str
+    purpose: Purpose
+    least_tokens_per_s: LeastSpeed
     model_path: AbsolutePath  # what cards are given
     experts_path: AbsolutePath  # what processors are given
     converted: bool  # whether experts_path is made of model_path, by hand and once
@@ -180,6 +188,9 @@ class TensorrtLlmService(Frozen):
     options: dict[str, bool | int | float | str]  # what has no flag
     model_path: AbsolutePath
     model_place: AbsolutePath  # the same folder in the container
+    model_name: str
+    purpose: Purpose
+    least_tokens_per_s: LeastSpeed
     cards: tuple[int, ...]  # by their numbers in PCI order, as the driver's list for containers has them
     memory_nodes: tuple[int, ...]  # NUMA nodes that it is bound to; none: all
     port: Port

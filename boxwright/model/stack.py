@@ -90,6 +90,11 @@ class Service(Frozen):
         return self.engine not in ("ollama", "tensorrt_llm")
 
     @property
+    def contained(self) -> bool:
+        """Whether it runs in a container: the process of its unit is then the container runtime's client."""
+        return self.engine == "tensorrt_llm"
+
+    @property
     def metrics_path(self) -> str | None:
         """Where below its address the engine shows metrics to Prometheus; None where it shows none."""
         # TensorRT-LLM's own /metrics is JSON, of what it has computed since somebody asked last.
@@ -108,13 +113,13 @@ class Service(Frozen):
 
     @model_validator(mode="after")
     def _speed_is_measured(self) -> Service:
-        if self.least_tokens_per_s and self.engine != "ollama":
-            raise ValueError(f"least_tokens_per_s: the speed of {self.engine} is not measured when it starts")
+        if self.least_tokens_per_s and not self.deployable:
+            raise ValueError(f"least_tokens_per_s: {self.engine} is not installed, so its speed is not measured")
         return self
 
     @model_validator(mode="after")
     def _image_is_of_a_container(self) -> Service:
-        if self.engine_image and self.engine != "tensorrt_llm":
+        if self.engine_image and not self.contained:
             raise ValueError(f"engine_image: {self.engine} runs in no container")
         return self
 

@@ -79,6 +79,7 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
         model_names=(weights.model.id, *weights.model.aliases),
         purpose=weights.model.purpose,
+        least_tokens_per_s=service.least_tokens_per_s,
         converted_from=gguf,
         numa_policy=service.numa.policy,
         numa_nodes=service.numa.nodes,

@@ -91,6 +91,9 @@ def _service(fleet: Fleet, table: EngineTable, service: Service) -> Ktransformer
         )
         | environment(table, version, variables),
         method=method,
+        model_name=model.id,
+        purpose=model.purpose,
+        least_tokens_per_s=service.least_tokens_per_s,
         model_path=model_path,
         experts_path=experts_path,
         converted=converted,

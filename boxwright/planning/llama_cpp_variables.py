@@ -232,6 +232,7 @@ class _Instance:
             model_path=self.weights.path(directory),
             model_name=self.weights.model.id,
             purpose=self.weights.model.purpose,
+            least_tokens_per_s=service.least_tokens_per_s,
             cards=bool(self.cards),
             cores=max(1, hardware.cpu.cores * bound // hardware.numa_nodes),
             numa_policy=service.numa.policy,

@@ -16,6 +16,9 @@ from deploys.facts.services import ProvenUnit, ServiceState
 from deploys.operations.files import PROGRAMS
 from deploys.operations.install import program
 
+SERVE_UNIT = ("python3", "-I", "-B", f"{PROGRAMS}/serve-unit")
+
+_MEASURED_TOKENS = 64
 _HOUR_S = 3600  # for what served before: it may be far larger than what is wanted now
 
 
@@ -24,19 +27,38 @@ def unit_server() -> None:
     program("serve-unit", "engine_unit/serve_unit.py")
 
 
-def question(port: int, name: str, purpose: str, key: str) -> dict[str, Any]:
+def question(port: int, name: str, purpose: str, key: str | None) -> dict[str, Any]:
     """A request that shows that the model computes: one word, or one embedding.
 
     Args:
         port: On loopback.
         name: Of the model, as the API knows it.
         purpose: The catalogue's: chat, completion or embedding.
-        key: Of the API.
+        key: Of the API; None where it asks for none.
     """
     path, asked = ("embeddings", {"input": "Paris"})
     if purpose != "embedding":
         path, asked = "completions", {"prompt": "The capital of France is", "max_tokens": 1}
     return {"url": f"http://127.0.0.1:{port}/v1/{path}", "body": {"model": name} | asked, "key": key}
+
+
+def speed(port: int, name: str, purpose: str, key: str | None, least: float | None) -> dict[str, Any] | None:
+    """A request by which the speed of one answer is measured; None where no speed is asked for, or there is none.
+
+    Args:
+        port: On loopback.
+        name: Of the model, as the API knows it.
+        purpose: The catalogue's. Embeddings are no answers of tokens.
+        key: Of the API; None where it asks for none.
+        least: Tokens per second, the prompt's time included.
+    """
+    if least is None or purpose == "embedding":
+        return None
+    # Any model goes on with it, whether it was made for chats or not, so that there is something to measure.
+    asked = {"prompt": "One, two, three, four, five, six,", "max_tokens": _MEASURED_TOKENS, "temperature": 0}
+    return {"url": f"http://127.0.0.1:{port}/v1/completions", "body": {"model": name} | asked, "key": key} | {
+        "least": least
+    }
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,9 @@ class EngineUnit:
         written: The files that the unit is made of, with its settings and keys: what comes back.
         files: What the process read besides when it started.
         patience_s: How long a start may take.
+        speed: By what its speed is measured, and how fast it has to be; None: that is left to chance.
+        guards: Units that start, end and go with it, with their endings.
+        traces: Files that it leaves, and that go with it.
     """
 
     unit: str
@@ -60,16 +85,23 @@ class EngineUnit:
     written: tuple[str, ...]
     files: tuple[str, ...]
     patience_s: int
+    speed: dict[str, Any] | None = None
+    guards: tuple[str, ...] = ()
+    traces: tuple[str, ...] = ()
+
+    def told(self) -> dict[str, Any]:
+        """What serve-unit is told. What there is none of is left out: a request of before it was known is the same."""
+        left_out = {"files", *(name for name in ("speed", "guards", "traces") if not getattr(self, name))}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def request(self) -> str:
-        """What serve-unit is told, letter for letter as it keeps it."""
-        told = {name: value for name, value in asdict(self).items() if name != "files"}
-        return json.dumps(told, indent=1, sort_keys=True) + "\n"
+        """The same, letter for letter as serve-unit keeps it."""
+        return json.dumps(self.told(), indent=1, sort_keys=True) + "\n"
 
 
 @operation()
 def serving_model(engine: EngineUnit, after: Sequence[Any] = ()) -> Iterator[PyinfraCommand]:
-    """Have an engine's unit enabled, started from its present files, ready, and its model answering.
+    """Have an engine's unit enabled, started from its present files, ready, and its model answering, fast enough.
 
     What does not come up so ends the run, and what was proven to serve last comes back: the same unit with the files
     that it had, or the unit of another engine behind the same door. A restart is due when one of the files is younger
@@ -89,7 +121,7 @@ def serving_model(engine: EngineUnit, after: Sequence[Any] = ()) -> Iterator[Pyi
         host.noop(f"{engine.unit} serves {engine.serves}")
         return
     yield StringCommand(
-        *("python3 -I -B", f"{PROGRAMS}/serve-unit", *(["--restart"] if restart else [])),
+        *(*SERVE_UNIT, *(["--restart"] if restart else [])),
         _stdin=text,
         _timeout=2 * engine.patience_s + _HOUR_S,
     )

@@ -2,16 +2,25 @@
 """Let a unit serve from its present files; if it does not, put back what was proven to serve before.
 
 Usage: serve-unit [--restart] < REQUEST
+       serve-unit rivals|keep < REQUEST
+       serve-unit end|back|remove UNIT
+       serve-unit known
 
 REQUEST is JSON: `unit` (with .service), `serves` (the model's name), `url` (answers 2xx when it is ready; null for a
 unit without a door of its own), `question` (null, or `url`, `body` and `key` of a request that the model must answer),
-`written` (the files that it is made of) and `patience_s` (how long its start may take).
+`written` (the files that it is made of) and `patience_s` (how long its start may take). Where there are some, it has
+`speed` (a question, and `least`: tokens per second of one answer), `guards` (units that run with this one) and `traces`
+(files that it leaves, and that go with it).
 
-The unit is restarted where --restart says so, and where it does not run. When it is ready and has answered, copies of
-its files become what is proven: FOLDER/UNIT/files, beside the request. When it does not, the copies of before are put
-back and served again, and the program ends with 1. Another unit that was proven behind the same door - another engine -
-gives way before the start, comes back when that fails, and is removed when it succeeds. Nothing else on the machine is
-touched. The folder is root's alone: among the files are keys.
+The unit is restarted where --restart says so, and where it does not run. When it is ready, has answered, and was as
+fast as it has to be, copies of its files become what is proven: FOLDER/UNIT/files, beside the request. When it does
+not, the copies of before are put back and served again, and the program ends with 1. Another unit that was proven
+behind the same door - another engine - gives way before the start, comes back when that fails, and is removed when it
+succeeds. Nothing else on the machine is touched. The folder is root's alone: among the files are keys.
+
+The other orders are for programs that prove units in a way of their own, and share their doors: `known` names the units
+that are proven, `rivals` those behind the request's door, `keep` makes its files what is proven, `end` lets a unit give
+way, `back` lets it serve again and says how that went, `remove` takes it away with its files.
 """
 
 from __future__ import annotations
@@ -26,12 +35,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 PROVEN = Path("/var/lib/boxwright/proven")
 CRASHES = 3  # restarts by systemd after which nobody waits any longer
 LEAST_FOR_AN_ANSWER_S = 60
+MEASURED = 3  # answers at most: the first ones of an engine that has just started may be slow, and the best one counts
+FEW_TOKENS = 8  # an answer of fewer says nothing about speed
 LOG_LINES = 20
 
 
@@ -124,12 +137,12 @@ def serve(request: dict[str, Any], *, restart: bool) -> None:
     before = (rivals[0] if rivals else own).request()
     changed = not own.fits(request)
     for rival in rivals:
-        _ended(rival.folder.name)
+        _ended(rival.request() or {"unit": rival.folder.name})
     try:
         bring_up(request, restart=restart or bool(rivals))
     except FailedError as failure:
         complain(failure)
-        raise FailedError(_gone_back(request, before) if changed else _nothing_else(request)) from None
+        raise FailedError(_gone_back(request, before) if changed or rivals else _nothing_else(request)) from None
     for rival in rivals:
         _removed(rival)
     if changed:
@@ -138,14 +151,23 @@ def serve(request: dict[str, Any], *, restart: bool) -> None:
 
 def _rivals(request: dict[str, Any]) -> list[Proof]:
     """Other units that were proven behind the same door."""
-    if request["url"] is None or not PROVEN.is_dir():
+    if request["url"] is None:
         return []
-    found = [Proof(folder.name) for folder in sorted(PROVEN.iterdir()) if not folder.name.startswith(".")]
     return [
         proof
-        for proof in found
-        if proof.folder.name != request["unit"] and (proof.request() or {}).get("url") == request["url"]
+        for proof in _all_proofs()
+        if proof.folder.name != request["unit"] and _door((proof.request() or {}).get("url")) == _door(request["url"])
     ]
+
+
+def _all_proofs() -> list[Proof]:
+    folders = sorted(PROVEN.iterdir()) if PROVEN.is_dir() else []
+    return [Proof(folder.name) for folder in folders if folder.is_dir() and not folder.name.startswith(".")]
+
+
+def _door(url: str | None) -> str:
+    """Address and port that a unit listens at; empty for one that has none."""
+    return urlsplit(url or "").netloc
 
 
 def bring_up(request: dict[str, Any], *, restart: bool) -> None:
@@ -156,6 +178,9 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
     """
     unit, end = request["unit"], time.monotonic() + request["patience_s"]
     systemctl("daemon-reload")
+    for guard in request.get("guards", ()):
+        systemctl("enable", "--quiet", guard)
+        systemctl("reload-or-restart", guard)
     systemctl("enable", "--quiet", unit)
     systemctl("reset-failed", unit, check=False)  # what crashed before is not what is started now
     if restart or shown(unit, "ActiveState") != "active":
@@ -166,13 +191,52 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
             why = "ends as soon as it is started" if crashed else f"was not ready within {request['patience_s']} s"
             raise FailedError(f"{unit} {why}", journal(unit))
         time.sleep(0.5)
-    question = request["question"]
-    if question:
+    question, speed = request["question"], request.get("speed")
+    try:
+        if question:
+            ask(question["url"], question["body"], _key(question), max(LEAST_FOR_AN_ANSWER_S, end - time.monotonic()))
+        rate = measured(speed) if speed else None
+    except (OSError, ValueError) as error:
+        raise FailedError(f"{unit} is ready, and its model does not answer: {error}", journal(unit)) from None
+    if speed and rate is not None:
+        if rate < speed["least"]:
+            wanted = f"the profile asks for {speed['least']:g} (least_tokens_per_s)"
+            raise FailedError(f"{unit} gives {rate:.1f} tokens/s at best, and {wanted}", journal(unit))
+        say(f"{unit}: {request['serves']}, {rate:.1f} tokens/s")
+
+
+def _key(question: dict[str, Any]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {question['key']}"} if question["key"] else {}
+
+
+def measured(speed: dict[str, Any]) -> float:
+    """Tokens per second of one answer, its prompt included: the best of some, or the first that is fast enough.
+
+    Raises:
+        OSError: It is not answered, or not well, or takes twice as long as it may.
+        ValueError: The answer does not tell of how many tokens it is, or they are too few to tell a speed.
+    """
+    least, most = speed["least"], speed["body"]["max_tokens"]
+    patience_s, best = max(LEAST_FOR_AN_ANSWER_S, 2 * most / least), 0.0
+    for _ in range(MEASURED):
+        begun = time.monotonic()
         try:
-            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {question['key']}"}
-            ask(question["url"], question["body"], headers, max(LEAST_FOR_AN_ANSWER_S, end - time.monotonic()))
-        except OSError as error:
-            raise FailedError(f"{unit} is ready, and its model does not answer: {error}", journal(unit)) from None
+            answer = ask(speed["url"], speed["body"], _key(speed), patience_s)
+        except TimeoutError:
+            raise OSError(
+                f"not {most} tokens within {patience_s:.0f} s, at least {least:g} tokens/s are asked for"
+            ) from None
+        seconds = time.monotonic() - begun
+        try:
+            tokens = int(json.loads(answer)["usage"]["completion_tokens"])
+        except (KeyError, TypeError):
+            raise ValueError("it does not tell of how many tokens its answer is") from None
+        if tokens < FEW_TOKENS:
+            raise ValueError(f"an answer of {tokens} tokens is too short to tell its speed")
+        best = max(best, tokens / max(seconds, 1e-9))
+        if best >= least:
+            break
+    return best
 
 
 def is_ready(request: dict[str, Any]) -> bool:
@@ -188,18 +252,19 @@ def is_ready(request: dict[str, Any]) -> bool:
     return True
 
 
-def ask(url: str, body: Any, headers: dict[str, str], timeout: float) -> None:
+def ask(url: str, body: Any, headers: dict[str, str], timeout: float) -> bytes:
     """Ask on the machine itself; proxies are for the outside.
 
     Raises:
         OSError: It is not answered, or not well.
     """
     data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"} | headers
     request = urllib.request.Request(url, data, headers)  # noqa: S310 - loopback, by our own deploys
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=timeout) as answer:
-            answer.read()
+            return bytes(answer.read())
     except urllib.error.HTTPError as error:
         told = error.read(500).decode(errors="replace")
         raise OSError(f"{error.code} {told or error.reason}") from None
@@ -214,8 +279,13 @@ def _gone_back(request: dict[str, Any], before: dict[str, Any] | None) -> str:
     if before is None:
         return "Nothing was proven to serve here before, so there is nothing to go back to."
     if before["unit"] != request["unit"]:
-        _ended(request["unit"])
-        _removed_files(request["written"])
+        _ended(request)
+        _removed_files(request)
+    return _served_again(before)
+
+
+def _served_again(before: dict[str, Any]) -> str:
+    """Let a unit serve from the files that were proven; say how that went."""
     Proof(before["unit"]).put_back(before)
     try:
         bring_up(before, restart=True)
@@ -225,21 +295,22 @@ def _gone_back(request: dict[str, Any], before: dict[str, Any] | None) -> str:
     return f"{before['unit']} serves {before['serves']} again, with the files that it had."
 
 
-def _ended(unit: str) -> None:
-    systemctl("disable", "--now", "--quiet", unit, check=False)
-    systemctl("reset-failed", unit, check=False)  # one that was killed with requests in flight counts as failed
+def _ended(told: dict[str, Any]) -> None:
+    systemctl("disable", "--now", "--quiet", told["unit"], *told.get("guards", ()), check=False)
+    # One that was killed with requests in flight counts as failed.
+    systemctl("reset-failed", told["unit"], check=False)
 
 
 def _removed(rival: Proof) -> None:
     """The files of a unit that gave way: it would start beside its successor, and listen nowhere."""
     told = rival.request() or {}
-    _removed_files(told.get("written", []))
+    _removed_files(told)
     rival.forget()
     say(f"{rival.folder.name} served {told.get('serves')} before, and was removed")
 
 
-def _removed_files(paths: list[str]) -> None:
-    for path in map(Path, paths):
+def _removed_files(told: dict[str, Any]) -> None:
+    for path in map(Path, (*told.get("written", ()), *told.get("traces", ()))):
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # of a folder that is not empty: units have neighbours
             path.parent.rmdir()
@@ -283,15 +354,54 @@ def complain(failure: FailedError | OSError) -> None:
     print(*([log] if log else []), f"serve-unit: {failure}", sep="\n", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def main(arguments: list[str]) -> int:
-    """Do what the request on standard input says; one at a time."""
+def _known(unit: str) -> dict[str, Any]:
+    """What was asked for when a unit was proven.
+
+    Raises:
+        FailedError: It never was.
+    """
+    told = Proof(unit).request()
+    if told is None:
+        raise FailedError(f"nothing is proven of {unit}")
+    return told
+
+
+def obey(order: str, unit: str) -> None:
+    """Do what another program orders, which proves units in a way of its own.
+
+    Raises:
+        FailedError: It cannot be done.
+    """
+    if order == "known":
+        for proof in _all_proofs():
+            say(proof.folder.name)
+    elif order == "rivals":
+        for rival in _rivals(json.load(sys.stdin)):
+            say(rival.folder.name)
+    elif order == "keep":
+        request = json.load(sys.stdin)
+        Proof(request["unit"]).keep(request)
+    elif order == "end":
+        _ended(_known(unit))
+    elif order == "back":
+        say(_served_again(_known(unit)))
+    elif order == "remove":
+        _removed(Proof(unit))
+    else:
+        raise FailedError(f"there is no order {order}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what was ordered; one at a time."""
     os.umask(0o077)
-    request = json.load(sys.stdin)
     PROVEN.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (PROVEN / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            serve(request, restart="--restart" in arguments)
+            if arguments and arguments[0] != "--restart":
+                obey(arguments[0], "".join(arguments[1:2]))
+            else:
+                serve(json.load(sys.stdin), restart="--restart" in arguments)
         except (FailedError, OSError) as error:
             complain(error)
             return 1

@@ -155,7 +155,7 @@ json.dump(told, sys.stdout)
 )
 def test_numa_placement(host: Host, target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
     assert_that_it_runs(host, target)
-    if target.profile.stack.engine == "tensorrt_llm":
+    if target.profile.stack.contained:
         raise UnprovenError("it runs in a container, and the unit's own process is Docker's client")
     policy = target.profile.stack.numa
     told = shell.python(_PLACEMENT, f"{target.profile.stack.unit}.service")

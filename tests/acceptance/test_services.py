@@ -10,7 +10,6 @@ from boxwright.verification.plugin import Evidence
 
 PLATFORM_UNITS = ("boxwright-firewall", "nginx", "prometheus", "prometheus-node-exporter", "ssh")
 CHAT_PAGE_UNITS = {"open_webui": "open-webui"}
-IN_CONTAINERS = ("tensorrt_llm",)
 PROPERTIES = "Id,ActiveState,SubState,UnitFileState,User,NRestarts"
 
 Units = dict[str, dict[str, str]]
@@ -117,7 +116,7 @@ def test_the_stack_is_not_root(
 ) -> None:
     users = {name: units[name]["User"] for name in stack_units}
     for service in target.profile.stack.services:
-        if service.engine in IN_CONTAINERS:  # the unit is Docker's client; the engine has an account in its container
+        if service.contained:  # the unit is Docker's client; the engine has an account in its container
             told = host.check_output("docker inspect --format '{{.Config.User}}' %s", service.unit)
             users[service.unit] = told.partition(":")[0]
     as_root = [name for name, user in users.items() if user in ("", "root", "0")]

@@ -66,6 +66,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         time.sleep(float(body.get("seconds", 0)))
+        if self.path == "/v1/completions":
+            tokens = min(int(body["max_tokens"]), 64)
+            usage = {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": 1 + tokens}
+            choices = [{"index": 0, "text": " SIMULATED" * tokens, "finish_reason": "length"}]
+            time.sleep(0.05)  # what it would compute in
+            self.reply(200, {"model": self.told.model.name, "choices": choices, "usage": usage})
+            return
         message = {"role": "assistant", "content": "Paris, says the SIMULATED trtllm-serve"}
         usage = {"prompt_tokens": 1, "completion_tokens": 6, "total_tokens": 7}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]

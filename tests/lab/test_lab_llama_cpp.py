@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -149,6 +150,28 @@ def test_what_does_not_serve_gives_way_to_the_model_that_did(boxes: Boxes) -> No
     assert "serves gemma-3-270m again" in output
     assert boxes.on(twin, "stat -c '%a %U' /var/lib/boxwright/proven").split() == ["700", "root"]
     boxes.on(twin, "rm -r /srv/models/broken /srv/models/gemma")
+
+
+def test_a_start_that_is_too_slow_gives_way_to_what_was_fast_enough(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()])
+    started = "systemctl show --property=ActiveEnterTimestampMonotonic --value llama-server"
+    before = boxes.on(twin, started)
+    holds = [llama_cpp_service(least_tokens_per_s=0.5)]
+    assert boxes.changes("llama_cpp", llama_cpp_services=holds) == 1
+    assert boxes.changes("llama_cpp", llama_cpp_services=holds) == 0
+    assert boxes.on(twin, started) == before  # measured as it runs
+    proven = json.loads(boxes.on(twin, "cat /var/lib/boxwright/proven/llama-server.service/request.json"))
+    assert proven["speed"]["least"] == 0.5
+
+    output = refused(boxes, least_tokens_per_s=1e6, environment={"LAB_WORD": "another"})
+    told = re.search(r"llama-server.service gives ([0-9.]+) tokens/s at best, and the profile asks for 1e\+06", output)
+    assert told, output[-2000:]
+    assert float(told[1]) > 0.5
+    assert "serves smollm2-135m-instruct again, with the files that it had." in output
+    assert "LAB_WORD" not in boxes.on(twin, "cat /etc/systemd/system/llama-server.service")
+    assert "Paris" in capital_of_france(boxes, 8000)
+    assert boxes.changes("llama_cpp", llama_cpp_services=holds) == 0
 
 
 def test_another_engine_behind_the_same_door_takes_over_or_gives_it_back(boxes: Boxes) -> None:

@@ -51,6 +51,9 @@ def service(image: str, **changes: Any) -> dict[str, Any]:
         "options": options(),
         "model_path": "/srv/models/m/bf16",
         "model_place": model_place(weights),
+        "model_name": MODEL.id,
+        "purpose": MODEL.purpose,
+        "least_tokens_per_s": None,
         "cards": [],  # the twin has none that computes
         "memory_nodes": [],
         "port": 8000,
@@ -125,7 +128,14 @@ def test_requests_in_flight_end_before_it_stops(boxes: Boxes) -> None:
     assert boxes.on(twin, "docker ps --all --quiet") == ""
 
 
-def test_a_container_that_dies_comes_back_and_a_wrong_flag_is_told(boxes: Boxes) -> None:
+def refused(boxes: Boxes, wanted: dict[str, Any]) -> str:
+    process = boxes.deploy("tensorrt_llm", tensorrt_llm_services=[wanted])
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0, output[-2000:]
+    return str(output)
+
+
+def test_a_container_that_dies_comes_back_and_a_wrong_flag_gives_way_to_what_served(boxes: Boxes) -> None:
     (twin,) = boxes.twins
     assert boxes.changes("tensorrt_llm") == 1
     boxes.on(twin, "docker kill tensorrt-llm >/dev/null")
@@ -133,22 +143,33 @@ def test_a_container_that_dies_comes_back_and_a_wrong_flag_is_told(boxes: Boxes)
     while status(boxes, twin, "/health") != "200":
         assert time.monotonic() - ended < 60
         time.sleep(0.5)
-    image = boxes.data["image"]
-    wrong = service(image)
-    process = boxes.deploy(
-        "tensorrt_llm", tensorrt_llm_services=[wrong | {"command": [*wrong["command"], "--swap_space"]}]
-    )
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode != 0
-    assert "tensorrt-llm.service does not answer" in output
-    assert "--swap_space" in output
+    request = "/etc/tensorrt-llm/container.json"
+    before = boxes.on(twin, f"cat {request}")
+    wrong = service(boxes.data["image"])
+    output = refused(boxes, wrong | {"command": [*wrong["command"], "--swap_space"]})
+    assert "tensorrt-llm.service ends as soon as it is started" in output
+    assert "unrecognized arguments: --swap_space" in output
+    assert f"tensorrt-llm.service serves {wrong['model_name']} again, with the files that it had." in output
+    assert boxes.on(twin, f"cat {request}") == before
+    assert status(boxes, twin, "/v1/models", "www-data") == "200"
+    assert status(boxes, twin, "/v1/models", "person") == "000"
+    assert boxes.changes("tensorrt_llm") == 0
+
+
+def test_one_that_is_too_slow_gives_way_to_what_served(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    quick = service(boxes.data["image"], least_tokens_per_s=5.0)
+    assert boxes.changes("tensorrt_llm", tensorrt_llm_services=[quick]) == 1
+    output = refused(boxes, quick | {"least_tokens_per_s": 1e6, "environment": {"OTHER": "1"}})
+    assert "tokens/s at best, and the profile asks for 1e+06 (least_tokens_per_s)" in output
+    assert f"tensorrt-llm.service serves {quick['model_name']} again" in output
+    assert "OTHER" not in boxes.on(twin, "cat /etc/tensorrt-llm/container.json")
+    assert boxes.changes("tensorrt_llm", tensorrt_llm_services=[quick]) == 0
+    assert boxes.changes("tensorrt_llm") == 1
 
 
 def test_an_image_that_is_not_there_is_told(boxes: Boxes) -> None:
-    process = boxes.deploy("tensorrt_llm", tensorrt_llm_services=[service(f"sha256:{'0' * 64}")])
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode != 0
-    assert "load it first" in output
+    assert "load it first" in refused(boxes, service(f"sha256:{'0' * 64}"))
 
 
 def test_what_is_wanted_no_more_goes(boxes: Boxes) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import json
 import stat
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from deploys.facts import services
 from deploys.facts.services import ProvenUnit
-from deploys.operations.engines import EngineUnit, question
+from deploys.operations.engines import EngineUnit, question, speed
 from deploys.operations.files import TEMPLATES
 
 
@@ -101,12 +107,130 @@ def test_a_broken_proof_proves_nothing(program: ModuleType, engine: EngineUnit) 
 
 def test_what_stands_behind_the_same_door_is_a_rival(program: ModuleType, engine: EngineUnit) -> None:
     own = request_of(engine)
-    for name, url in (("b.service", own["url"]), ("c.service", "http://127.0.0.1:2/"), ("d.service", None)):
+    urls = {"b.service": "http://127.0.0.1:1/api/version", "c.service": "http://127.0.0.1:2/", "d.service": None}
+    for name, url in urls.items():
         program.Proof(name).keep(own | {"unit": name, "url": url})
     (program.PROVEN / ".e.service.new").mkdir()  # of a run that was killed
     program.Proof(engine.unit).keep(own)
     assert [rival.folder.name for rival in program._rivals(own)] == ["b.service"]
     assert program._rivals(own | {"url": None}) == []
+
+
+def test_other_programs_prove_units_through_it(
+    program: ModuleType, engine: EngineUnit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ordered: list[tuple[str, ...]] = []
+    monkeypatch.setattr(program, "systemctl", lambda *words, **_: ordered.append(words))
+    other = EngineUnit(
+        **{
+            **vars(engine),
+            "unit": "b.service",
+            "guards": ("b-guard.service",),
+            "traces": (f"{engine.written[0]}.prom",),
+        }
+    )
+    trace = Path(other.traces[0])
+    trace.touch()
+
+    def order(*words: str, told: EngineUnit | None = None) -> tuple[int, str]:
+        monkeypatch.setattr(program.sys, "stdin", io.StringIO(told.request() if told else ""))
+        code = program.main(words)
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    assert order("rivals", told=engine) == (0, "")
+    assert order("keep", told=other) == (0, "")
+    assert order("known") == (0, "b.service\n")
+    assert order("rivals", told=engine) == (0, "b.service\n")
+    assert order("end", "b.service")[0] == 0
+    assert ordered[0] == ("disable", "--now", "--quiet", "b.service", "b-guard.service")
+    assert order("remove", "b.service") == (0, "b.service served a model before, and was removed\n")
+    assert not [path for path in (*map(Path, other.written), trace) if path.exists()]
+    assert order("known") == (0, "")
+    assert order("back", "b.service") == (1, "serve-unit: nothing is proven of b.service\n")
+    assert order("rivalz") == (1, "serve-unit: there is no order rivalz\n")
+
+
+def test_a_request_says_nothing_of_what_there_is_none_of(engine: EngineUnit) -> None:
+    """What was proven before speeds were measured is proven still."""
+    assert set(engine.told()) == {"unit", "serves", "url", "question", "written", "patience_s"}
+    asked = speed(1, "m", "chat", "k", 5.0)
+    assert EngineUnit(**{**vars(engine), "speed": asked}).told()["speed"] == asked
+
+
+class Engine(BaseHTTPRequestHandler):
+    """Answers completions of so many tokens after so long; what it was asked is kept."""
+
+    answers: list[tuple[float, Any]]
+    asked: list[tuple[str | None, Any]]
+
+    def do_POST(self) -> None:
+        self.asked.append(
+            (self.headers["Authorization"], json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        )
+        seconds, usage = self.answers.pop(0)
+        time.sleep(seconds)
+        data = json.dumps({"usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def engine_port() -> Iterator[int]:
+    Engine.answers, Engine.asked = [], []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
+    threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_best_of_some_answers_is_its_speed(program: ModuleType, engine_port: int) -> None:
+    asked = speed(engine_port, "m", "chat", "k", 50.0)
+    Engine.answers = [(1.0, {"completion_tokens": 10}), (0.1, {"completion_tokens": 64})]
+    assert 50 < program.measured(asked) < 640
+    (authorization, body), _ = Engine.asked
+    assert authorization == "Bearer k"
+    assert (body["model"], body["max_tokens"], body["temperature"]) == ("m", 64, 0)
+    Engine.answers = [(0.4, {"completion_tokens": 10})] * 3
+    assert 10 < program.measured(asked) < 25
+    assert not Engine.answers
+    Engine.answers, Engine.asked = [(0.0, {"completion_tokens": 64})], []
+    program.measured(speed(engine_port, "m", "chat", None, 50.0))
+    assert Engine.asked[0][0] is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "message"),
+    [
+        (None, "does not tell of how many tokens"),
+        ({}, "does not tell"),
+        ({"completion_tokens": 3}, "3 tokens is too short"),
+    ],
+)
+def test_what_tells_no_speed_is_no_speed(program: ModuleType, engine_port: int, usage: Any, message: str) -> None:
+    Engine.answers = [(0.0, usage)]
+    with pytest.raises(ValueError, match=message):
+        program.measured(speed(engine_port, "m", "completion", "k", 1.0))
+
+
+def test_nobody_waits_for_an_engine_that_is_far_too_slow(
+    program: ModuleType, engine_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "LEAST_FOR_AN_ANSWER_S", 0.2)
+    Engine.answers = [(1.0, {"completion_tokens": 64})]
+    with pytest.raises(OSError, match="not 64 tokens within 0 s, at least 1000 tokens/s are asked for"):
+        program.measured(speed(engine_port, "m", "chat", "k", 1000.0))
+
+
+def test_embeddings_and_whatever_nobody_asks_for_have_no_speed() -> None:
+    assert speed(1, "m", "embedding", "k", 5.0) is None
+    assert speed(1, "m", "chat", "k", None) is None
 
 
 def test_a_model_is_asked_for_what_it_was_made_for() -> None:
