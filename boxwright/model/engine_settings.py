@@ -65,6 +65,7 @@ class EngineTable(Frozen):
     engine: Identifier
     default_version: ReleaseName  # the one that Boxwright installs where a profile names none
     cpu_version: ReleaseName | None = None  # the one for a machine without cards; None: the same
+    older_versions: tuple[ReleaseName, ...] = ()  # newest first: for cards that the default has nothing for any more
     source: str
     assignment: Literal["equals", "space"] = "equals"  # how a flag and its value are written: --x=1, or --x 1
     releases: Annotated[tuple[Release, ...], Field(min_length=1)]

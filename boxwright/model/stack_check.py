@@ -17,6 +17,7 @@ from boxwright.model.kt_check import check_ktransformers
 from boxwright.model.ktransformers import method_name
 from boxwright.model.ollama_check import check_ollama
 from boxwright.model.profile import Profile
+from boxwright.model.releases import kinds_of_cards, usual_release
 from boxwright.model.setting import Value
 from boxwright.model.stack import EngineName, Service
 from boxwright.model.tensorrt_llm import check_fp8, check_tensorrt_llm
@@ -35,7 +36,7 @@ TABLES: dict[EngineName, str] = {
     "tensorrt_llm": "tensorrt_llm",
 }
 
-_BFLOAT16 = "8.0"  # vLLM 0.33, platforms/cuda.py: check_if_supports_dtype
+BFLOAT16 = "8.0"  # vLLM 0.33, platforms/cuda.py: check_if_supports_dtype
 _NATIVE_FP8 = "8.9"  # the same file: supports_fp8; below it, FP8 weights are turned into 16 bits as they are used
 _KINDS_OF_BUILDS = {"FP8": "fp8", "AWQ": "awq", "GPTQ": "gptq", "NVFP4": "modelopt_fp4", "MXFP4": "mxfp4"}
 
@@ -103,20 +104,13 @@ def _cases(profile: Profile, tables: TableOf, accelerators: AcceleratorCatalogue
         name = TABLES.get(service.engine)
         table = tables(name) if name else None
         place = f"profile {profile.name}, stack" + (f".further.{number - 1}" if number else "")
-        cards = _cards(profile, service, accelerators)
+        cards = kinds_of_cards(profile, [service], accelerators)
         usual = ""
         if table:
             built = service.engine == "llama_cpp" and profile.builds_llama_cpp
             without_cards = table.cpu_version if not (built or profile.cards_of(service)) else None
-            usual = without_cards or table.default_version
+            usual = without_cards or usual_release(profile, service.engine, table, accelerators)
         yield _Case(place, service, profile, cards, table, service.engine_version or usual)
-
-
-def _cards(profile: Profile, service: Service, accelerators: AcceleratorCatalogue) -> tuple[Accelerator, ...]:
-    every = [group.pci_id for group in profile.hardware.accelerators for _ in range(group.count)]
-    used = dict.fromkeys(every[card] for card in profile.cards_of(service))
-    found = (accelerators.find(pci_id) for pci_id in used)
-    return tuple(known[0] for known in found if known)
 
 
 def _weights(service: Service, models: ModelCatalogue) -> Weights | None:
@@ -182,9 +176,9 @@ def _check_precision(case: _Case, card: Accelerator, has: str, weights: Weights 
     if case.service.engine != "vllm" or table is None:
         return
     cache = str(settings.get("--kv-cache-dtype", ""))
-    if _less(has, _BFLOAT16) and "bfloat16" in (settings.get("--dtype"), cache):
+    if _less(has, BFLOAT16) and "bfloat16" in (settings.get("--dtype"), cache):
         raise case.refused(
-            f"{card.name} has no bfloat16: it needs compute capability {_BFLOAT16}, and the card has {has}",
+            f"{card.name} has no bfloat16: it needs compute capability {BFLOAT16}, and the card has {has}",
             "Set engine_settings.dtype to half.",
         )
     if _less(has, _NATIVE_FP8) and cache.startswith("fp8"):

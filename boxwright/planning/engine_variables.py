@@ -7,12 +7,15 @@ from typing import Literal
 from boxwright.model.catalogues import load_engine
 from boxwright.model.deploy_variables import VllmService, VllmVariables
 from boxwright.model.fleet import Fleet
+from boxwright.model.releases import kinds_of_cards, usual_release
 from boxwright.model.site import Host, Mirrors
-from boxwright.model.stack import Parallelism, Service
+from boxwright.model.stack import EngineSetting, Parallelism, Service
+from boxwright.model.stack_check import BFLOAT16
+from boxwright.model.versions import release_key
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.addresses import between_nodes
 from boxwright.planning.sized_stack import size
-from boxwright.serving.vllm import Node, vllm_environment, vllm_own_settings, vllm_settings
+from boxwright.serving.vllm import Node, as_of, vllm_environment, vllm_own_settings, vllm_settings
 from boxwright.vault import HostSecrets
 
 # How long a start may take: this much, and the weights at the speed of a slow NVMe disk.
@@ -46,11 +49,10 @@ def _flavour(fleet: Fleet) -> Literal["cuda", "cpu"]:
 
 def vllm_version(fleet: Fleet, service: Service) -> str:
     """The release of vLLM that serves."""
-    return service.engine_version or VLLM_RELEASES[_flavour(fleet)]
-
-
-# The releases that have a locked list of packages under deploys/vllm.
-VLLM_RELEASES = {"cuda": "0.33.0", "cpu": "0.32.0"}
+    table = load_engine("vllm")
+    if _flavour(fleet) == "cpu":
+        return service.engine_version or table.cpu_version or table.default_version
+    return service.engine_version or usual_release(fleet.profile, "vllm", table, fleet.accelerators)
 
 
 def parallelism(fleet: Fleet, service: Service) -> Parallelism:
@@ -67,11 +69,13 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
     head = between_nodes(box[0])
     node = Node(rank=[one.name for one in box].index(host.name), count=len(box), head_address=head)
     directory = profile.stack.models_directory
-    flags, variables = vllm_own_settings(load_engine("vllm"), vllm_version(fleet, service), service)
+    table, version = load_engine("vllm"), vllm_version(fleet, service)
+    flags, variables = vllm_own_settings(table, version, service)
+    ours = vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node)
     gguf = weights.path(directory) if weights.build.format == "gguf" else None
     return VllmService(
         unit=service.unit,
-        settings=vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node) | flags,
+        settings=_precision(fleet, service) | as_of(table, version, ours) | flags,
         environment=vllm_environment(
             service.unit, profile.hardware, profile.cards_of(service), p2p="none" not in ways_between_cards(fleet)
         )
@@ -88,6 +92,14 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         peers=peers(fleet, host),
         patience_s=patience_s(weights),
     )
+
+
+def _precision(fleet: Fleet, service: Service) -> dict[str, EngineSetting]:
+    """Most weights are published in bfloat16, which older cards do not compute with; float16 is near to it."""
+    known = kinds_of_cards(fleet.profile, [service], fleet.accelerators)
+    has = [one.architecture.compute_capability for one in known if one.architecture]
+    old = any(one and release_key(one) < release_key(BFLOAT16) for one in has)
+    return {"dtype": "half"} if old else {}
 
 
 def patience_s(weights: Weights) -> int:

@@ -56,6 +56,28 @@ def vllm_settings(
     return flags | _parallel(spread, node)
 
 
+# What Boxwright would like of a release, and can do without where it does not have it yet.
+_DISPENSABLE = frozenset(
+    {
+        "disable-access-log-for-endpoints",
+        "disable-fastapi-docs",
+        "fail-on-environ-validation",
+        "numa-bind",
+        "shutdown-timeout",
+        "sse-keep-alive-interval",
+    }
+)
+
+
+def as_of(table: EngineTable, version: str, flags: dict[str, EngineSetting]) -> dict[str, EngineSetting]:
+    """The flags without those that an older release does not have, and can do without."""
+    return {
+        name: value
+        for name, value in flags.items()
+        if name not in _DISPENSABLE or table.find(f"--{name}", version) is not None
+    }
+
+
 def vllm_own_settings(
     table: EngineTable, version: str, service: Service
 ) -> tuple[dict[str, EngineSetting], dict[str, str]]:

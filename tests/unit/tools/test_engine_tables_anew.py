@@ -20,7 +20,7 @@ from boxwright.model.setting import Setting, Value
 from boxwright.model.stack import Parallelism, Service
 from boxwright.model.weights import weights_of
 from boxwright.serving.llama_cpp import llama_cpp_settings, placement
-from boxwright.serving.vllm import Node, vllm_settings
+from boxwright.serving.vllm import Node, as_of, vllm_settings
 from boxwright.sizing.offload import GIB
 from tools.engine_settings import artefacts, files, readers
 
@@ -88,6 +88,16 @@ def test_what_boxwright_tells_vllm_is_taken_by_its_release(name: str) -> None:
     told = [vllm_settings(profile.stack, model, profile.hardware, spread, node) for node in nodes]
     commands = [["/srv/models/m", *arguments(table, version, settings)] for settings in told]
     assert readers.refused("vllm", artefacts.wheel("vllm", release, cache()), commands) == []
+
+
+def test_what_boxwright_tells_an_older_vllm_for_older_cards_is_taken_by_it() -> None:
+    profile, table, model = load_profile("1xv100"), load_engine("vllm"), load_models().find("smollm2")
+    assert model is not None
+    for version in table.older_versions:
+        release = next(release for release in table.releases if release.version == version)
+        told = vllm_settings(profile.stack, model, profile.hardware, Parallelism(), Node(0, 1, "192.0.2.7"))
+        command = ["/srv/models/m", *arguments(table, version, {"dtype": "half"} | as_of(table, version, told))]
+        assert readers.refused("vllm", artefacts.wheel("vllm", release, cache()), [command]) == []
 
 
 @pytest.mark.parametrize("version", load_engine("llama_cpp").versions)

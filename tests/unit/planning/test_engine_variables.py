@@ -1,0 +1,60 @@
+"""Fleets projected onto the deploy of vLLM: old cards get a release, and flags, that they can do with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from boxwright.model.catalogues import load_accelerators, load_engine, load_models, load_profile, make_fleet
+from boxwright.model.deploy_variables import VllmVariables
+from boxwright.model.engine_settings import arguments
+from boxwright.model.profile import Profile
+from boxwright.model.site import Host, Mirrors, Site
+from boxwright.planning.engine_variables import vllm_variables
+from boxwright.vault import HostSecrets
+
+MIRRORS = Mirrors(debian="http://mirror.example/debian", python_index="https://mirror.example/simple")
+SECRETS = HostSecrets(
+    api_password=SecretStr("p"),
+    api_key=SecretStr("a"),
+    engine_key=SecretStr("e"),
+    webui_admin_password=SecretStr("w"),
+    webui_secret_key=SecretStr("s"),
+)
+
+
+def variables(name: str, **stack: Any) -> VllmVariables:
+    profile = load_profile(name)
+    wanted = Profile.model_validate(profile.model_dump() | {"stack": profile.stack.model_dump() | stack})
+    hosts = (Host(name="box-1", address="192.0.2.7"),)
+    made = vllm_variables(
+        make_fleet(wanted, Site(name="s", hosts=hosts), load_models(), load_accelerators()), hosts[0], SECRETS, MIRRORS
+    )
+    assert made
+    return made
+
+
+def test_a_v100_gets_the_last_release_for_it_in_float16_and_no_flag_that_it_does_not_have() -> None:
+    made = variables("1xv100", engine="vllm", build="bf16", least_tokens_per_s=20)
+    (service,) = made.services
+    assert (made.flavour, made.version) == ("cuda", "0.19.1")
+    assert (service.settings["dtype"], service.settings["shutdown-timeout"]) == ("half", 60)
+    assert "sse-keep-alive-interval" not in service.settings  # since 0.32
+    assert service.least_tokens_per_s == 20
+    words = arguments(
+        load_engine("vllm"), made.version, {f"--{name}": value for name, value in service.settings.items()}
+    )
+    assert "--dtype=half" in words
+
+
+def test_what_the_profile_says_of_its_numbers_goes_before() -> None:
+    made = variables("1xv100", engine="vllm", build="bf16", engine_settings={"dtype": "float32"})
+    assert made.services[0].settings["dtype"] == "float32"
+
+
+def test_newer_cards_get_the_default_and_numbers_as_the_weights_have_them() -> None:
+    made = variables("4x4090")
+    assert made.version == load_engine("vllm").default_version
+    assert "dtype" not in made.services[0].settings
+    assert made.services[0].settings["sse-keep-alive-interval"] == 15
