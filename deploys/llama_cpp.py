@@ -172,6 +172,8 @@ for service in data.llama_cpp_services:
             numa_policy=service["numa_policy"],
             numa_nodes=service["numa_nodes"],
             placed_anew=service["placed_anew"],
+            unit=service["unit"],
+            mig=service["mig"],
         ),
         dest=unit_path,
     )

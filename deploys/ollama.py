@@ -121,6 +121,7 @@ for service in data.ollama_services:
             purpose=service["purpose"],
             patience_s=service["patience_s"],
             cards=service["cards"],
+            mig=service["mig"],
         ),
         f"{drop_ins}/boxwright.conf": rendered(
             "ollama/settings.conf.j2",

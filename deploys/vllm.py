@@ -13,6 +13,8 @@ from deploys.operations.engines import EngineUnit, question, serving_model, spee
 from deploys.operations.files import rendered, written_file
 from deploys.operations.install import converted_model, folders
 from deploys.operations.python import python_3_11, python_packages
+from deploys.operations.ray import ray_node
+from deploys.operations.services import no_other_units
 
 data = host.data
 USER = "vllm"
@@ -28,6 +30,10 @@ if not pinned.exists():
         f"no locked list of packages for vLLM {data.vllm_flavour}-{data.vllm_version}; there are: {known}"
     )
 
+# What a node of a box has besides where Ray starts vLLM's processes: the few packages that vLLM's own list lacks.
+ray = data.vllm_ray
+lists = [pinned, *([LISTS / f"requirements-ray-{ray['release']}.lock"] if ray else [])]
+
 folders()
 python_3_11(
     mirror=data.vllm_debian_mirror,
@@ -37,8 +43,8 @@ python_3_11(
 VERSION = python_packages(
     title=f"vLLM {data.vllm_version}",
     destination=DESTINATION,
-    release=f"{data.vllm_flavour}-{data.vllm_version}",
-    requirements=pinned.read_text(),
+    release=f"{data.vllm_flavour}-{data.vllm_version}" + (f"-ray-{ray['release']}" if ray else ""),
+    requirements="".join(one.read_text() for one in lists),
     index=data.vllm_python_index,
     wheels=data.vllm_wheels,
     also=ALSO.get(data.vllm_flavour),
@@ -54,6 +60,22 @@ server.user(  # noqa: S604 - `shell` is the account's
     ensure_home=False,
     shell="/usr/sbin/nologin",
 )
+no_other_units(
+    name="Have no other unit of vLLM",
+    pattern="vllm*.service",
+    wanted=[f"{service['unit']}.service" for service in data.vllm_services],
+)
+if ray:
+    ray_node(
+        node=ray,
+        units=[service["unit"] for service in data.vllm_services],
+        user=USER,
+        environment_directory=f"{DESTINATION}/{VERSION}",
+        models_directory=data.vllm_models_directory,
+        cards=data.vllm_flavour != "cpu",
+        secret=data.vllm_api_key,
+    )
+no_other_units(name="Have no other unit of Ray", pattern="ray.service", wanted=["ray.service"] if ray else [])
 for service in data.vllm_services:
     unit_name = service["unit"]
     settings_folder, unit_path = f"/etc/{unit_name}", f"/etc/systemd/system/{unit_name}.service"
@@ -100,7 +122,10 @@ for service in data.vllm_services:
             cards=data.vllm_flavour != "cpu",
             numa_policy=service["numa_policy"],
             numa_nodes=service["numa_nodes"],
+            node_address=service["node_address"],
             peers=service["peers"],
+            ray=f"{ray['head_address']}:{ray['port']}" if ray else "",
+            mig=service["mig"],
         ),
         dest=unit_path,
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from boxwright.model.base import Frozen, Identifier
+from boxwright.model.mig import MigKind, MigProfileName
 
 PciId = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")]  # vendor:device, or subsystem vendor:device
 Flavour = Literal["open", "closed"]
@@ -105,6 +106,24 @@ class Fabric(Sourced):
     p2p: Literal["nvlink", "xgmi", "pcie", "none"] | None = None
 
 
+class MigProfile(MigKind):
+    """A kind of slice, and its name."""
+
+    name: MigProfileName
+
+
+class Mig(Sourced):
+    """The kinds of slices that the card can be cut into (NVIDIA's MIG), by NVIDIA's names for them."""
+
+    parts: Annotated[int, Field(ge=1, le=8)] = 8  # that the card's memory is divided into
+    profiles: tuple[MigProfile, ...]
+
+    @property
+    def kinds(self) -> dict[str, MigKind]:
+        """Each kind by its name."""
+        return {one.name: one for one in self.profiles}
+
+
 class EngineRange(Sourced):
     """The releases of an engine that run on the card. `supported: false` when none does."""
 
@@ -127,6 +146,7 @@ class Variant(Sourced):
     power: Power | None = None
     pcie: Pcie | None = None
     fabric: Fabric | None = None  # where it differs from the accelerator's
+    mig: Mig | None = None  # None: it is not cut, or nobody says how
 
 
 class Accelerator(Frozen):
@@ -189,7 +209,15 @@ class AcceleratorCatalogue(Frozen):
             groups = (one.architecture, one.driver, one.cuda, one.fabric, *one.engines)
             found += [group.source for group in groups if group]
             for board in one.variants:
-                groups_of_board = (board, board.memory, board.throughput, board.power, board.pcie, board.fabric)
+                groups_of_board = (
+                    board,
+                    board.memory,
+                    board.throughput,
+                    board.power,
+                    board.pcie,
+                    board.fabric,
+                    board.mig,
+                )
                 found += [group.source for group in groups_of_board if group]
         return found
 

@@ -10,6 +10,7 @@ from boxwright.model.base import AbsolutePath, Frozen, HttpUrl, Port, Sha256
 from boxwright.model.catalogue import Purpose
 from boxwright.model.images import PinnedImage
 from boxwright.model.llama_cpp import ProgramBuild
+from boxwright.model.mig import MigPlace
 from boxwright.model.ollama import OllamaArchive
 from boxwright.model.stack import EngineSetting
 from boxwright.model.variables import Variables
@@ -46,6 +47,7 @@ class LlamaCppService(Frozen):
     purpose: Purpose
     least_tokens_per_s: LeastSpeed
     cards: bool  # whether it computes on some
+    mig: MigPlace | None  # the slice of a card that it computes on; None: whole cards, or none
     cores: Annotated[int, Field(ge=1)]  # physical ones that it may use
     numa_policy: Literal["default", "bind", "interleave"]
     numa_nodes: tuple[int, ...]
@@ -80,12 +82,26 @@ class VllmService(Frozen):
     purpose: Purpose
     least_tokens_per_s: LeastSpeed
     converted_from: AbsolutePath | None  # a GGUF file that model_path is made of
+    mig: MigPlace | None  # the slice of a card that it computes on; None: whole cards, or none
     numa_policy: Literal["default", "bind", "interleave"]
     numa_nodes: tuple[int, ...]
     port: Port
     answers: bool  # whether this node serves clients; others lend it their cards
+    node_address: str | None  # its own, between the nodes; None: it serves alone
     peers: tuple[str, ...]  # addresses of the other nodes
     patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
+
+
+class RayNode(Frozen):
+    """A node of a box whose processes Ray starts."""
+
+    release: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)+$")]
+    leads: bool  # it keeps the list of nodes, and has vLLM itself; others have Ray alone
+    head_address: str  # of the node that leads
+    port: Port  # of the node that leads, where the others join
+    address: str  # its own, between the nodes
+    peers: tuple[str, ...]  # addresses of the other nodes
+    environment: dict[str, str]  # of the processes that Ray starts here
 
 
 class VllmVariables(Variables):
@@ -94,7 +110,9 @@ class VllmVariables(Variables):
     unit = "vllm"
     flavour: Literal["cuda", "cpu"]
     version: str
-    services: tuple[VllmService, ...]
+    services: tuple[VllmService, ...]  # none: of a node that Ray alone stands on
+    models_directory: AbsolutePath
+    ray: RayNode | None  # None: vLLM's processes are started by vLLM itself
     api_key: SecretStr
     python_index: HttpUrl
     wheels: tuple[str, ...]  # pages, or folders of the controller, with wheels that the index does not have
@@ -124,6 +142,7 @@ class OllamaService(Frozen):
     placement: Literal["cards", "memory", "both"]  # where the model has to lie
     least_tokens_per_s: LeastSpeed
     cards: bool  # whether it has any
+    mig: MigPlace | None  # the slice of a card that it computes on; None: whole cards, or none
     numa_policy: Literal["default", "bind", "interleave"]
     numa_nodes: tuple[int, ...]
     port: Port

@@ -74,25 +74,47 @@ class Profile(Frozen):
     @model_validator(mode="after")
     def _stack_is_on_this_machine(self) -> Profile:
         services = self.stack.services
-        if self.hardware.accelerator_count and len(services) > 1 and any(one.accelerators is None for one in services):
-            raise ValueError("stack: of several services, each says its accelerators; one on the CPU has none: []")
+        silent = any(one.accelerators is None and one.mig_slice is None for one in services)
+        if self.hardware.accelerator_count and len(services) > 1 and silent:
+            raise ValueError(
+                "stack: of several services, each says its accelerators, or its mig_slice; one on the CPU has none: []"
+            )
+        if self.nodes > 1 and any(one.mig_slice for one in services):
+            raise ValueError("stack: slices of cards (mig_slice) do not serve together with other machines")
+        if self.nvidia_driver is None and any(one.mig_slice for one in services):
+            raise ValueError("stack: slices of cards (mig_slice) are made by the nvidia_driver, which is not there")
+        self._check_nodes()
         places = ("stack", *(f"stack.further.{number}" for number in range(len(services) - 1)))
         for place, service in zip(places, services, strict=True):
             self._check_place(place, service)
         return self
 
+    def _check_nodes(self) -> None:
+        spanning = [one for one in self.stack.services if one.engine == "vllm"]
+        if self.nodes > 1 and spanning and self.rdma is None:
+            raise ValueError(
+                "nodes: vLLM's processes reach each other over an interface that role rdma finds by the network "
+                "between the nodes. Add `rdma: {}`; nodes without RDMA adapters talk over sockets"
+            )
+        if self.nodes == 1 and any(one.executor == "ray" for one in spanning):
+            raise ValueError("stack.executor: Ray joins several machines, and nodes is 1")
+
     def _check_place(self, place: str, service: Service) -> None:
         nodes = sorted(node for node in service.numa.nodes if node >= self.hardware.numa_nodes)
         if nodes:
             raise ValueError(f"{place}.numa.nodes: the machine has no node {', '.join(map(str, nodes))}")
-        beyond = sorted(card for card in service.accelerators or () if card >= self.hardware.accelerator_count)
+        named = "mig_slice" if service.mig_slice else "accelerators"
+        whole = self.cards_of(service) if service.mig_slice or service.accelerators else ()
+        beyond = sorted(card for card in whole if card >= self.hardware.accelerator_count)
         if beyond:
-            raise ValueError(f"{place}.accelerators: the machine has no card {', '.join(map(str, beyond))}")
-        spread, cards = service.parallelism, len(self.cards_of(service)) * self.nodes
-        if spread and spread.cards != cards:
+            raise ValueError(f"{place}.{named}: the machine has no card {', '.join(map(str, beyond))}")
+        # Without cards, the processors of a machine count as one device.
+        spread, devices = service.parallelism, (len(self.cards_of(service)) or 1) * self.nodes
+        if spread and spread.cards != devices:
+            kind = "cards" if self.cards_of(service) else "machines"
             raise ValueError(
                 f"{place}.parallelism: tensor {spread.tensor} x pipeline {spread.pipeline} x data {spread.data} "
-                f"is {spread.cards} cards, and the service has {cards}"
+                f"is {spread.cards} {kind}, and the service has {devices}"
             )
 
     @property
@@ -103,6 +125,15 @@ class Profile(Frozen):
         return bool(services) and (wanted == "source" or (wanted is None and any(map(self.cards_of, services))))
 
     def cards_of(self, service: Service) -> tuple[int, ...]:
-        """The cards of each node that a service uses, by their numbers in PCI order."""
+        """The cards of each node that a service uses, by their numbers in PCI order; a slice counts as its card."""
         everything = tuple(range(self.hardware.accelerator_count))
+        if service.mig_slice:
+            return (service.mig_slice.card,)
         return everything if service.accelerators is None else service.accelerators
+
+    def device_memory_gib(self, service: Service) -> tuple[float, ...]:
+        """The memory of each device of a node that a service has: of its cards, or of its slice of one."""
+        if service.mig_slice:
+            return (service.mig_slice.memory_gib,)
+        memory = [group.memory_gib for group in self.hardware.accelerators for _ in range(group.count)]
+        return tuple(memory[card] for card in self.cards_of(service))

@@ -9,8 +9,11 @@ from pydantic import Field, model_validator
 from boxwright.model.base import AbsolutePath, Frozen, Identifier, Port
 from boxwright.model.chat_page import ChatPage
 from boxwright.model.images import PinnedImage
+from boxwright.model.mig import MigSlice
 
 EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
+# The engines that take a slice of a card for a card, and see no other.
+_ON_SLICES: frozenset[EngineName] = frozenset({"llama_cpp", "ollama", "vllm"})
 # The engines that Boxwright installs so far.
 DEPLOYABLE: frozenset[EngineName] = frozenset({"ktransformers", "llama_cpp", "ollama", "tensorrt_llm", "vllm"})
 
@@ -23,6 +26,7 @@ _UNITS: dict[EngineName, str] = {
     "tensorrt_llm": "tensorrt-llm",
 }
 
+Executor = Literal["mp", "ray"]  # by the names of vLLM's --distributed-executor-backend
 EngineSetting = bool | int | float | str | tuple[str | int | float, ...]
 
 
@@ -70,7 +74,9 @@ class Service(Frozen):
     context_tokens: Annotated[int, Field(ge=512)] = 4096  # per request
     parallel_requests: Annotated[int, Field(ge=1, le=1024)] = 2  # at once, of each copy of the model
     accelerators: tuple[Annotated[int, Field(ge=0, le=63)], ...] | None = None  # None: all of the machine's
+    mig_slice: MigSlice | None = None  # in place of whole cards, a slice of one
     parallelism: Parallelism | None = None  # None: chosen for the cards and their links
+    executor: Executor = "mp"  # how vLLM's processes on several nodes are started: its own way (mp), or Ray's
     numa: NumaPolicy = NumaPolicy()
     engine_port: Port = 8000  # on loopback
     least_tokens_per_s: Annotated[float, Field(gt=0)] | None = None  # of one answer; slower, and a start has failed
@@ -109,6 +115,29 @@ class Service(Frozen):
     def _cards_are_named_once(self) -> Service:
         if self.accelerators is not None and len(set(self.accelerators)) != len(self.accelerators):
             raise ValueError("accelerators: a card is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _slice_is_one_device(self) -> Service:
+        if self.mig_slice is None:
+            return self
+        if self.engine not in _ON_SLICES:
+            raise ValueError(
+                f"mig_slice: {self.engine} is not given slices of cards; {', '.join(sorted(_ON_SLICES))} are"
+            )
+        if self.accelerators is not None:
+            raise ValueError("a service has whole cards (accelerators) or a slice of one (mig_slice), not both")
+        if self.parallelism and self.parallelism.cards > 1:
+            raise ValueError(
+                f"parallelism: {self.parallelism.cards} devices, and mig_slice is one. A model is not spread over "
+                "slices: they cannot reach each other (NCCL and CUDA's peer-to-peer do not work on them)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _executor_is_of_vllm(self) -> Service:
+        if self.executor != "mp" and self.engine != "vllm":
+            raise ValueError(f"executor: {self.engine} starts its processes by itself; vllm alone does by Ray")
         return self
 
     @model_validator(mode="after")
@@ -160,6 +189,11 @@ class Stack(Service, ChatPage):
         shared = sorted({card for card in cards if cards.count(card) > 1})
         if shared:
             raise ValueError(f"two services are given card {shared[0]}")
+        cut = sorted({one.mig_slice.card for one in self.services if one.mig_slice} & set(cards))
+        if cut:
+            raise ValueError(f"card {cut[0]} is given to one service whole, and to another in slices")
+        if len({one.executor for one in self.services if one.engine == "vllm"}) > 1:
+            raise ValueError("executor: two services of vllm name two, and the nodes of a box are joined one way")
         for engine in sorted({one.engine for one in self.services}):
             if len({one.engine_version for one in self.services if one.engine == engine}) > 1:
                 raise ValueError(f"engine_version: two services of {engine} name two, and a box has one of it")

@@ -15,6 +15,7 @@ from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.engine_settings import EngineTable
 from boxwright.model.kt_check import check_ktransformers
 from boxwright.model.ktransformers import method_name
+from boxwright.model.mig_layout import check_mig
 from boxwright.model.ollama_check import check_ollama
 from boxwright.model.profile import Profile
 from boxwright.model.releases import kinds_of_cards, usual_release
@@ -74,6 +75,7 @@ def check_stack(profile: Profile, tables: TableOf, accelerators: AcceleratorCata
     Raises:
         BadInputError: A service could not run.
     """
+    check_mig(profile, accelerators)
     for case in _cases(profile, tables, accelerators):
         for card in case.cards:
             _check_engine(case, card)

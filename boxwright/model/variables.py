@@ -16,6 +16,7 @@ from boxwright.model.drivers import (
     CudaToolkitPolicy,
     NvidiaDriverPolicy,
 )
+from boxwright.model.mig import MigCard
 from boxwright.model.platform import (
     BasePolicy,
     ContainerRuntimePolicy,
@@ -91,6 +92,7 @@ class NvidiaDriverVariables(NvidiaDriverPolicy, Variables):
     """Role `nvidia_driver`."""
 
     unit = "nvidia_driver"
+    mig: tuple[MigCard, ...] = ()  # cards that are cut into slices
     repository: PackageRepository | None  # None: the vendor's own for the distribution
     proxy: HttpUrl | None  # to fetch the key; apt has its own setting
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from boxwright.model.catalogues import load_engine
-from boxwright.model.deploy_variables import VllmService, VllmVariables
+from boxwright.model.deploy_variables import RayNode, VllmService, VllmVariables
 from boxwright.model.fleet import Fleet
+from boxwright.model.mig_layout import mig_place
 from boxwright.model.releases import kinds_of_cards, usual_release
 from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import EngineSetting, Parallelism, Service
@@ -33,13 +34,34 @@ def vllm_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirr
     return VllmVariables(
         flavour=_flavour(fleet),
         version=vllm_version(fleet, services[0]),
-        services=tuple(_vllm_service(fleet, host, one) for one in services),
+        services=tuple(_vllm_service(fleet, host, one) for one in services if _stands_on(fleet, host, one)),
+        models_directory=fleet.profile.stack.models_directory,
+        ray=_ray_node(fleet, host, services[0]) if services[0].executor == "ray" else None,
         api_key=secrets.engine_key,
         python_index=mirrors.python_index,
         wheels=mirrors.wheels or (),
         debian_mirror=mirrors.debian,
         debian_check_valid_until=mirrors.check_valid_until is not False,
         proxy=fleet.site.proxy,
+    )
+
+
+def _stands_on(fleet: Fleet, host: Host, service: Service) -> bool:
+    """Whether a node has a unit of vLLM; where Ray starts its processes, the head alone does."""
+    return service.executor == "mp" or fleet.leads(host)
+
+
+def _ray_node(fleet: Fleet, host: Host, service: Service) -> RayNode:
+    node = node_of(fleet, host)
+    p2p = "none" not in ways_between_cards(fleet)
+    return RayNode(
+        release=RAY_RELEASE,
+        leads=node.answers,
+        head_address=node.head_address,
+        port=RAY_PORT,
+        address=node.address,
+        peers=peers(fleet, host),
+        environment=vllm_environment("ray", fleet.profile.hardware, fleet.profile.cards_of(service), node, p2p=p2p),
     )
 
 
@@ -55,6 +77,10 @@ def vllm_version(fleet: Fleet, service: Service) -> str:
     return service.engine_version or usual_release(fleet.profile, "vllm", table, fleet.accelerators)
 
 
+RAY_RELEASE = "2.60.0"
+RAY_PORT = 6379  # Ray's own choice
+
+
 def parallelism(fleet: Fleet, service: Service) -> Parallelism:
     """How a service's model is spread: as the profile says, or as sizing chooses; without cards, a copy a machine."""
     if service.parallelism:
@@ -65,9 +91,7 @@ def parallelism(fleet: Fleet, service: Service) -> Parallelism:
 
 def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
     profile, weights = fleet.profile, weights_of(service, fleet.catalogue)
-    box = fleet.box_of(host)
-    head = between_nodes(box[0])
-    node = Node(rank=[one.name for one in box].index(host.name), count=len(box), head_address=head)
+    node = node_of(fleet, host)
     directory = profile.stack.models_directory
     table, version = load_engine("vllm"), vllm_version(fleet, service)
     flags, variables = vllm_own_settings(table, version, service)
@@ -77,7 +101,11 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         unit=service.unit,
         settings=_precision(fleet, service) | as_of(table, version, ours) | flags,
         environment=vllm_environment(
-            service.unit, profile.hardware, profile.cards_of(service), p2p="none" not in ways_between_cards(fleet)
+            service.unit,
+            profile.hardware,
+            None if service.mig_slice else profile.cards_of(service),
+            node,
+            p2p="none" not in ways_between_cards(fleet),
         )
         | variables,
         model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
@@ -85,10 +113,12 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         purpose=weights.model.purpose,
         least_tokens_per_s=service.least_tokens_per_s,
         converted_from=gguf,
+        mig=mig_place(profile, service),
         numa_policy=service.numa.policy,
         numa_nodes=service.numa.nodes,
         port=service.engine_port,
         answers=node.answers,
+        node_address=node.address if node.count > 1 else None,
         peers=peers(fleet, host),
         patience_s=patience_s(weights),
     )
@@ -100,6 +130,17 @@ def _precision(fleet: Fleet, service: Service) -> dict[str, EngineSetting]:
     has = [one.architecture.compute_capability for one in known if one.architecture]
     old = any(one and release_key(one) < release_key(BFLOAT16) for one in has)
     return {"dtype": "half"} if old else {}
+
+
+def node_of(fleet: Fleet, host: Host) -> Node:
+    """Which of the machines of its box a host is."""
+    box = fleet.box_of(host)
+    return Node(
+        rank=[one.name for one in box].index(host.name),
+        count=len(box),
+        head_address=between_nodes(box[0]),
+        address=between_nodes(host),
+    )
 
 
 def patience_s(weights: Weights) -> int:

@@ -11,6 +11,7 @@ from boxwright.model.deploy_variables import LlamaCppService, LlamaCppVariables
 from boxwright.model.engine_settings import EngineTable
 from boxwright.model.fleet import Fleet
 from boxwright.model.llama_cpp import ProgramBuild, ProgramSource
+from boxwright.model.mig_layout import mig_place
 from boxwright.model.setting import Value
 from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
@@ -200,9 +201,8 @@ class _Instance:
 
     @property
     def placed(self) -> Offload | None:
-        groups = self.fleet.profile.hardware.accelerators
-        memory = [int(group.memory_gib * GIB) for group in groups for _ in range(group.count)]
-        return placement(self.service, self.weights, tuple(memory[card] for card in self.cards), self.own)
+        memory = tuple(int(gib * GIB) for gib in self.fleet.profile.device_memory_gib(self.service))
+        return placement(self.service, self.weights, memory, self.own)
 
     def settings(self) -> dict[str, Value]:
         """By name: what follows from the box, and what the profile says instead or besides."""
@@ -228,12 +228,14 @@ class _Instance:
         return LlamaCppService(
             unit=service.unit,
             arguments=words,
-            environment=card_environment(self.cards, hardware.accelerator_count) | variables,
+            environment=({} if service.mig_slice else card_environment(self.cards, hardware.accelerator_count))
+            | variables,
             model_path=self.weights.path(directory),
             model_name=self.weights.model.id,
             purpose=self.weights.model.purpose,
             least_tokens_per_s=service.least_tokens_per_s,
             cards=bool(self.cards),
+            mig=mig_place(fleet.profile, service),
             cores=max(1, hardware.cpu.cores * bound // hardware.numa_nodes),
             numa_policy=service.numa.policy,
             numa_nodes=service.numa.nodes,

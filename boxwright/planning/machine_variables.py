@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from boxwright.model.fleet import Fleet
+from boxwright.model.mig_layout import sliced_cards
 from boxwright.model.site import Host
 from boxwright.model.variables import (
     AmdRocmVariables,
@@ -35,7 +36,12 @@ def machine_variables(fleet: Fleet, host: Host) -> Iterator[Variables]:
         )
     yield KernelVariables(**profile.kernel.model_dump())
     if profile.nvidia_driver:
-        yield NvidiaDriverVariables(**profile.nvidia_driver.model_dump(), repository=repositories.nvidia, proxy=proxy)
+        yield NvidiaDriverVariables(
+            **profile.nvidia_driver.model_dump(),
+            mig=sliced_cards(profile, fleet.accelerators),
+            repository=repositories.nvidia,
+            proxy=proxy,
+        )
     if profile.cuda_toolkit:
         yield CudaToolkitVariables(**profile.cuda_toolkit.model_dump(), repository=repositories.nvidia, proxy=proxy)
     if profile.amd_rocm:

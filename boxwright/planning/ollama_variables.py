@@ -5,6 +5,7 @@ from __future__ import annotations
 from boxwright.model.catalogues import load_engine
 from boxwright.model.deploy_variables import OllamaService, OllamaVariables, RegisteredFile
 from boxwright.model.fleet import Fleet
+from boxwright.model.mig_layout import mig_place
 from boxwright.model.stack import Service
 from boxwright.model.weights import weights_of
 from boxwright.planning.engine_variables import patience_s
@@ -36,7 +37,8 @@ def _service(fleet: Fleet, service: Service) -> OllamaService:
     directory, cards = profile.stack.models_directory, profile.cards_of(service)
     store = f"{directory}/{_STORES}/{service.unit}"
     folder = weights.folder(directory)
-    visible = cards if len(cards) < profile.hardware.accelerator_count else None
+    some = len(cards) < profile.hardware.accelerator_count and not service.mig_slice
+    visible = cards if some else None
     return OllamaService(
         unit=service.unit,
         environment=ollama_environment(table, release, service, store, visible),
@@ -52,6 +54,7 @@ def _service(fleet: Fleet, service: Service) -> OllamaService:
         placement=placement(service, cards),
         least_tokens_per_s=service.least_tokens_per_s,
         cards=bool(cards),
+        mig=mig_place(profile, service),
         numa_policy=service.numa.policy,
         numa_nodes=service.numa.nodes,
         port=service.engine_port,

@@ -16,7 +16,7 @@ from boxwright.model.stack_check import TABLES
 from boxwright.model.weights import Weights, weights_of
 from boxwright.serving.llama_cpp import own_settings, placement
 from boxwright.sizing.fit import Wish, nearest
-from boxwright.sizing.machine import Machine, machine_of
+from boxwright.sizing.machine import Machine, machine_of, slice_alone
 from boxwright.sizing.service import Sized, size_service
 
 Place = Callable[[str], str]
@@ -51,17 +51,15 @@ def size_stack(
 
 def _offloaded(service: Service, profile: Profile, models: ModelCatalogue) -> Iterator[SizedSetting]:
     """Where llama.cpp lays a model that need not lie on cards altogether."""
-    cards = profile.cards_of(service)
-    if service.engine != "llama_cpp" or not cards:
+    if service.engine != "llama_cpp" or not profile.cards_of(service):
         return
-    groups = profile.hardware.accelerators
-    memory = [int(group.memory_gib * GIB) for group in groups for _ in range(group.count)]
+    memory = tuple(int(gib * GIB) for gib in profile.device_memory_gib(service))
     try:
         weights = weights_of(service, models)
     except ValueError:
         return
     own = own_settings(load_engine("llama_cpp"), service)
-    placed = placement(service, weights, tuple(memory[card] for card in cards), own)
+    placed = placement(service, weights, memory, own)
     layers = weights.model.architecture.layers
     if placed:
         on_cards = "all layers" if placed.gpu_layers > layers else f"{placed.gpu_layers} of {layers} layers"
@@ -88,6 +86,8 @@ def size(
 def machine_for(service: Service, profile: Profile, accelerators: AcceleratorCatalogue) -> Machine:
     """The box as one of its services has it: with its own cards alone."""
     machine = machine_of(profile.name, profile.hardware, profile.nodes, accelerators)
+    if service.mig_slice:
+        return slice_alone(machine, service.mig_slice)
     cards = profile.cards_of(service)
     return replace(machine, cards=len(cards), card=machine.card if cards else None)
 

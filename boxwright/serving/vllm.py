@@ -24,6 +24,7 @@ class Node:
     rank: int  # 0 is the head: it alone answers requests
     count: int
     head_address: str
+    address: str = ""  # its own, between the nodes
 
     @property
     def answers(self) -> bool:
@@ -53,7 +54,7 @@ def vllm_settings(
         flags["numa-bind"] = True
     if model.reasoning_parser:
         flags["reasoning-parser"] = model.reasoning_parser
-    return flags | _parallel(spread, node)
+    return flags | _sizes(spread) | (_by_ray(spread, node) if service.executor == "ray" else _by_itself(spread, node))
 
 
 # What Boxwright would like of a release, and can do without where it does not have it yet.
@@ -92,7 +93,7 @@ def vllm_own_settings(
     return flags, environment(table, version, variables)
 
 
-def _parallel(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
+def _sizes(spread: Parallelism) -> dict[str, EngineSetting]:
     flags: dict[str, EngineSetting] = {}
     if spread.tensor > 1:
         flags["tensor-parallel-size"] = spread.tensor
@@ -102,11 +103,17 @@ def _parallel(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
         flags["data-parallel-size"] = spread.data
     if spread.expert:
         flags["enable-expert-parallel"] = True
+    return flags
+
+
+def _by_itself(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
+    """Each node has processes of vLLM that know their rank, and the others' head."""
     if node.count == 1:
-        return flags
+        return {}
+    flags: dict[str, EngineSetting]
     if spread.data >= node.count:  # whole copies on each node: only requests cross the network
         local = spread.data // node.count
-        flags |= {
+        flags = {
             "data-parallel-size-local": local,
             "data-parallel-address": node.head_address,
             "data-parallel-rpc-port": DATA_PORT,
@@ -114,7 +121,7 @@ def _parallel(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
         if not node.answers:
             flags |= {"headless": True, "data-parallel-start-rank": local * node.rank}
         return flags
-    flags |= {
+    flags = {
         "nnodes": node.count,
         "node-rank": node.rank,
         "master-addr": node.head_address,
@@ -123,8 +130,29 @@ def _parallel(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
     return flags if node.answers else flags | {"headless": True}
 
 
-def vllm_environment(unit: str, hardware: Hardware, cards: tuple[int, ...], *, p2p: bool) -> dict[str, str]:
-    """Environment variables: nothing is fetched and nothing is told to anyone; what the box needs beside."""
+def _by_ray(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
+    """The head alone has vLLM, which has Ray start its processes on every node."""
+    if spread.data >= node.count:
+        return {
+            "data-parallel-backend": "ray",
+            "data-parallel-size-local": spread.data // node.count,
+            "data-parallel-address": node.head_address,
+        }
+    return {"distributed-executor-backend": "ray"}
+
+
+def vllm_environment(
+    unit: str, hardware: Hardware, cards: tuple[int, ...] | None, node: Node | None = None, *, p2p: bool
+) -> dict[str, str]:
+    """Environment variables: nothing is fetched and nothing is told to anyone; what the box needs beside.
+
+    Args:
+        unit: Of systemd, without `.service`.
+        hardware: The machine.
+        cards: Which it may see; None: a slice of one, whose id is found when the unit starts.
+        node: Which of several machines it is; None: it serves alone.
+        p2p: Whether cards reach each other over PCIe or a fabric.
+    """
     state = f"/var/lib/{unit}"
     variables = {
         "HF_HUB_OFFLINE": "1",
@@ -134,10 +162,12 @@ def vllm_environment(unit: str, hardware: Hardware, cards: tuple[int, ...], *, p
         "TRITON_CACHE_DIR": f"{state}/triton",
         "HOME": state,
     }
+    if node and node.count > 1:
+        variables["VLLM_HOST_IP"] = node.address  # else each node asks its own routes, and may find another network
     if not hardware.accelerators:
         gib = min(_CPU_CACHE_MOST_GIB, max(1, int(hardware.memory_gib * _CPU_CACHE_SHARE)))
         return variables | {"VLLM_CPU_KVCACHE_SPACE": str(gib)}
-    if len(cards) < hardware.accelerator_count:
+    if cards is not None and len(cards) < hardware.accelerator_count:
         variables |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, cards))}
     if not p2p:
         variables["NCCL_P2P_DISABLE"] = "1"  # some drivers offer it where the cards have none, and then hang

@@ -16,7 +16,7 @@ from boxwright.model.catalogue import Model, ModelCatalogue
 from boxwright.model.catalogues import load_profile
 from boxwright.sizing.config_json import model_of
 from boxwright.sizing.gguf_header import gguf_model_of
-from boxwright.sizing.machine import Machine, cards_alone, machine_of
+from boxwright.sizing.machine import Machine, cards_alone, machine_of, slice_alone
 
 _TAG = re.compile(r"^(?P<family>[a-z0-9.-]+):(?P<size>[0-9.]+b)$")
 _LARGEST = "671b"
@@ -42,7 +42,9 @@ def machine_meant(profile: str, gpu: str, count: int, box: str, catalogue: Accel
         return machine_of(looked_at.host, hardware_of(looked_at, catalogue), 1, catalogue)
     if profile:
         known = load_profile(profile)
-        return machine_of(known.name, known.hardware, known.nodes, catalogue)
+        machine = machine_of(known.name, known.hardware, known.nodes, catalogue)
+        own = known.stack.mig_slice
+        return slice_alone(machine, own) if own else machine
     if count < 1:
         raise BadInputError(f"--count {count}: a machine has at least one card", hint="For example --count 8.")
     boards = {_plain(variant.name): (one, variant) for one in catalogue.accelerators for variant in one.variants}

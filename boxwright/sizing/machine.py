@@ -6,11 +6,12 @@ stands below as a constant with its reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from boxwright.model.accelerators import Accelerator, AcceleratorCatalogue, Variant
 from boxwright.model.catalogue import GIB
 from boxwright.model.hardware import Dimms, Hardware
+from boxwright.model.mig import MigSlice
 
 # Transfers a second of a memory module, in millions, where nothing else is known: the usual ones of servers.
 _MEGATRANSFERS = {"DDR4": 3200, "DDR5": 4800}
@@ -119,6 +120,27 @@ def machine_of(name: str, hardware: Hardware, nodes: int, catalogue: Accelerator
             disk_bytes=int(hardware.disk_gib * GIB),
         ),
     )
+
+
+def slice_alone(machine: Machine, mig_slice: MigSlice) -> Machine:
+    """The same machine with one slice of a card in place of its cards: as a service on that slice sees it.
+
+    Its share of the memory's bandwidth is that of the memory; of the compute units it has so many sevenths.
+    """
+    card = machine.card
+    if card is None:
+        return machine
+    memory = int(mig_slice.memory_gib * GIB)
+    of_memory, of_compute = min(1.0, memory / card.memory_bytes), mig_slice.compute_slices / 7
+    part = replace(
+        card,
+        name=f"{mig_slice.profile} of a {card.name}",
+        memory_bytes=memory,
+        bandwidth=card.bandwidth and card.bandwidth * of_memory,
+        flops_16=card.flops_16 and card.flops_16 * of_compute,
+        flops_8=card.flops_8 and card.flops_8 * of_compute,
+    )
+    return replace(machine, card=part, cards=1)
 
 
 def cards_alone(accelerator: Accelerator, variant: Variant, count: int) -> Machine:

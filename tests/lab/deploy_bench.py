@@ -144,6 +144,7 @@ def llama_cpp_service(**changes: Any) -> dict[str, Any]:
         "numa_policy": "default",
         "numa_nodes": [],
         "placed_anew": [],
+        "mig": None,
         "port": 8000,
         "patience_s": 120,
     } | changes

@@ -147,6 +147,7 @@ def of_roles() -> Iterator[Text]:
 def of_deploys() -> Iterator[Text]:
     """The units of deploys with all that their templates can say: what profiles say is started in other tests."""
     llama = {
+        "unit": "llama-server",
         "program": "/opt/boxwright/llama-cpp/1/bin/llama-server",
         "user": "llama-server",
         "words": ["--model", "/srv/models/m/m.gguf", "--alias", "a model of 100 %", "--override-tensor", "exps=CPU"],
@@ -166,8 +167,10 @@ def of_deploys() -> Iterator[Text]:
         numa = {"numa_policy": policy, "numa_nodes": nodes}
         for cards in (True, False):
             root = "" if cards else "/opt/boxwright/llama-cpp/1"
-            yield _unit("llama_cpp/llama-server.service.j2", **llama, **numa, cards=cards, root=root)
-            yield _unit("vllm/vllm.service.j2", **vllm, **numa, cards=cards, peers=["192.0.2.8"] if cards else [])
+            yield _unit("llama_cpp/llama-server.service.j2", **llama, **numa, cards=cards, root=root, mig=None)
+            peers = ["192.0.2.8"] if cards else []
+            lone = {"node_address": "192.0.2.7" if cards else None, "ray": ""}
+            yield _unit("vllm/vllm.service.j2", **vllm, **numa, cards=cards, peers=peers, **lone, mig=None)
     yield from _of_ollama()
     yield _unit(
         "ktransformers/ktransformers.service.j2",
@@ -210,6 +213,7 @@ def _of_ollama() -> Iterator[Text]:
             purpose="chat",
             patience_s=300,
             cards=cards,
+            mig=None,
         )
     yield _unit("engine_guard/guard.nft.j2", engine="Ollama", table=table, port=8001)
     yield _unit("engine_guard/guard.service.j2", unit=unit, table=table, rules=f"/etc/{unit}/guard.nft")

@@ -28,6 +28,8 @@ def unit(**changes: object) -> str:
         "numa_policy": "default",
         "numa_nodes": [],
         "placed_anew": [],
+        "unit": "llama-server",
+        "mig": None,
     }
     return rendered("llama_cpp/llama-server.service.j2", **{**values, **changes})
 
@@ -56,6 +58,16 @@ def test_an_engine_with_cards_sees_them_and_no_other_device() -> None:
     assert "\nReadOnlyPaths=/srv/models\n" in text
     for absent in ("RootDirectory", "PrivateDevices", "MemoryDenyWriteExecute", "SystemCallFilter"):
         assert absent not in text
+
+
+def test_an_engine_on_a_slice_finds_it_at_each_start_and_waits_for_it_to_be_made() -> None:
+    text = unit(
+        root="", program="/opt/built/bin/llama-server", cards=True, mig={"card": 1, "profile": "3g.40gb", "number": 0}
+    )
+    assert "\nRequires=boxwright-mig.service\nAfter=boxwright-mig.service\n" in text
+    assert "mig-slices environment llama-server 1 3g.40gb 0\n" in text
+    assert "\nEnvironmentFile=-/run/boxwright/mig/llama-server.env\n" in text
+    assert text.rstrip().endswith("[Install]\nWantedBy=multi-user.target")
 
 
 def test_weights_leave_the_page_cache_before_nodes_are_read_for() -> None:

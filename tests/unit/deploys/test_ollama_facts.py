@@ -92,6 +92,7 @@ def test_the_unit_does_not_start_without_its_guard_and_runs_the_current_version(
         purpose="chat",
         patience_s=300,
         cards=False,
+        mig=None,
     )
     assert "nft list table inet boxwright_ollama_helper >" in text
     assert "ExecStart=/opt/boxwright/ollama/current/bin/ollama serve\n" in text

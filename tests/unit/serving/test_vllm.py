@@ -51,3 +51,24 @@ def test_some_of_the_cards_are_named_and_all_are_not() -> None:
     everything = vllm_environment("vllm-b", eight, tuple(range(8)), p2p=True)
     assert {"CUDA_VISIBLE_DEVICES", "NCCL_P2P_DISABLE"}.isdisjoint(everything)
     assert everything["HOME"] == "/var/lib/vllm-b"
+
+
+def test_a_node_is_known_by_its_own_address_and_a_lone_machine_by_none() -> None:
+    node = Node(1, 2, "192.0.2.7", "192.0.2.8")
+    assert vllm_environment("vllm", FLAGSHIP, tuple(range(8)), node, p2p=True)["VLLM_HOST_IP"] == "192.0.2.8"
+    assert "VLLM_HOST_IP" not in vllm_environment("vllm", FLAGSHIP, tuple(range(8)), Node(0, 1, "", ""), p2p=True)
+
+
+def test_by_ray_the_head_is_told_no_ranks() -> None:
+    assert MODEL
+    by_ray = SERVICE.model_copy(update={"executor": "ray"})
+    pipeline = vllm_settings(by_ray, MODEL, FLAGSHIP, Parallelism(tensor=8, pipeline=2), HEAD)
+    assert (pipeline["distributed-executor-backend"], pipeline["pipeline-parallel-size"]) == ("ray", 2)
+    copies = vllm_settings(by_ray, MODEL, FLAGSHIP, Parallelism(tensor=8, data=2), HEAD)
+    assert (copies["data-parallel-backend"], copies["data-parallel-size-local"]) == ("ray", 1)
+    for told_by_ray in (pipeline, copies):
+        assert {"nnodes", "node-rank", "master-addr", "headless"}.isdisjoint(told_by_ray)
+
+
+def test_a_slice_is_found_when_the_unit_starts_and_not_named_before() -> None:
+    assert "CUDA_VISIBLE_DEVICES" not in vllm_environment("vllm", FLAGSHIP, None, p2p=True)
