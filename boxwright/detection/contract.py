@@ -10,7 +10,7 @@ from typing import Literal
 from boxwright.detection.closest import KIB_PER_GIB
 from boxwright.detection.findings import channels_populated
 from boxwright.detection.machine import AcceleratorFound, Machine, Unknown
-from boxwright.model.contract import ContractCheck, Waiver
+from boxwright.model.contract import ContractCheck, ProfileWaiver
 from boxwright.model.hardware import Accelerator, Hardware
 
 # "refused": the stack would fail. "warning": it would serve, but not as promised. "unproven": nothing here tells.
@@ -42,13 +42,13 @@ class Result:
 _NOT_SHOWN_BY_A_TWIN = {"disk.size", "nics.count"}
 
 
-def judge(machine: Machine, wanted: Hardware, waivers: Sequence[Waiver] = ()) -> tuple[Result, ...]:
+def judge(machine: Machine, wanted: Hardware, waivers: Sequence[ProfileWaiver] = ()) -> tuple[Result, ...]:
     """Every check that this contract has, in the order of the machine's parts.
 
     Args:
         machine: What was found. What a twin cannot show is unproven, never a failure.
         wanted: The contract.
-        waivers: Those of the site; one that covers this host and a failed check turns its verdict.
+        waivers: Those of site and profile; one that covers this host and a failed check turns its verdict.
     """
     results = []
     for result in _results(machine, wanted):

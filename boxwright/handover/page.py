@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import segno
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from ruamel.yaml import YAML
 
 from boxwright.handover.advice import advice_for
 from boxwright.handover.facts import BoxFacts, Offer
@@ -24,8 +22,8 @@ from boxwright.handover.requests import (
     curl_request,
     python_request,
 )
+from boxwright.translation import LANGUAGES, words
 
-LANGUAGES = ("en", "zh")
 _TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "handover"
 # What Jinja would take for its own in whoever carries the page on, such as Ansible.
 _BRACES = {"{{": "{&#123;", "{%": "&#123;%", "{#": "&#123;#"}
@@ -43,7 +41,7 @@ def pages(box: BoxFacts, fingerprint: str = "") -> dict[str, str]:
 
 
 def _page(language: str, box: BoxFacts, fingerprint: str) -> str:
-    words = _words(language)
+    sentences = _words(language)
     style = Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8").strip())  # noqa: S704  a file of ours
     text = (
         _environment()
@@ -51,9 +49,9 @@ def _page(language: str, box: BoxFacts, fingerprint: str) -> str:
         .render(
             language=language,
             others={name: _words(name)["language"] for name in LANGUAGES if name != language},
-            words=words,
+            words=sentences,
             box=box,
-            codes=_codes(box, words),
+            codes=_codes(box, sentences),
             style=style,
             policy=f"default-src 'none'; style-src 'sha256-{_digest(style)}'; base-uri 'none'; form-action 'none'",
             fingerprint=fingerprint,
@@ -80,12 +78,12 @@ def _shown(box: BoxFacts, offer: Offer) -> dict[str, Any]:
     }
 
 
-def _codes(box: BoxFacts, words: dict[str, str]) -> list[tuple[str, str, Markup]]:
+def _codes(box: BoxFacts, sentences: dict[str, str]) -> list[tuple[str, str, Markup]]:
     """What a telephone is shown: what it leads to, the address, and the code as a drawing."""
     places = [
-        (words["code_certificate"], box.authority_url),
-        (words["code_chat"], box.chat_url),
-        (words["code_api"], "" if box.chat_url else box.api_url),
+        (sentences["code_certificate"], box.authority_url),
+        (sentences["code_chat"], box.chat_url),
+        (sentences["code_api"], "" if box.chat_url else box.api_url),
     ]
     return [(label, url, _drawing(url)) for label, url in places if url]
 
@@ -100,14 +98,8 @@ def _digest(style: str) -> str:
     return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
 
 
-@cache
 def _words(language: str) -> dict[str, str]:
-    """The sentences of a language: trusted, they are ours; what is put into them is escaped."""
-    path = _TEMPLATES / f"words.{language}.yml"
-    loaded: dict[str, str] = YAML(typ="safe").load(path)
-    # A line of YAML that is folded leaves a space, and Chinese has none behind its punctuation.
-    whole = {name: re.sub(r"(?<=[\u3000-\u303f\uff00-\uffef]) ", "", text.strip()) for name, text in loaded.items()}
-    return {name: Markup(text) for name, text in whole.items()}  # noqa: S704
+    return words(_TEMPLATES, language)
 
 
 @cache

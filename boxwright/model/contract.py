@@ -1,12 +1,13 @@
-"""What a machine is held to before anything is installed on it, and who may set one of these aside."""
+"""What a machine is held to before anything is installed on it, and who may set a check aside."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from boxwright.model.base import Frozen, HostName
+from boxwright.model.checks import known_check
 
 ContractCheck = Literal[
     "accelerators.kind",
@@ -27,14 +28,30 @@ ContractCheck = Literal[
 ]
 
 
-class Waiver(Frozen):
-    """A check that a named person sets aside for a reason. It is shown wherever the check would be."""
+def _known(name: str) -> str:
+    return known_check(name, get_args(ContractCheck))
 
-    check: ContractCheck
-    by: Annotated[str, Field(min_length=2)]
+
+class ProfileWaiver(Frozen):
+    """A check, of the contract or of `verify`, that a named person sets aside for every box of a kind, for a reason.
+
+    It is shown wherever the check would be.
+    """
+
+    check: Annotated[str, AfterValidator(_known)]
+    by: Annotated[str, Field(min_length=2, pattern=r"^[^:]+$")]
     reason: Annotated[str, Field(min_length=5)]
+
+    def covers(self, check: str, host: str) -> bool:  # noqa: ARG002  the host matters to a site's alone
+        """Whether this waiver is for a check of a host."""
+        return self.check == check
+
+
+class Waiver(ProfileWaiver):
+    """The same for boxes of a site."""
+
     hosts: tuple[HostName, ...] = ()  # none: every host of the site
 
     def covers(self, check: str, host: str) -> bool:
         """Whether this waiver is for a check of a host."""
-        return self.check == check and (not self.hosts or host in self.hosts)
+        return super().covers(check, host) and (not self.hosts or host in self.hosts)

@@ -10,6 +10,7 @@ from boxwright.errors import did_you_mean
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.base import Frozen, HostName
 from boxwright.model.catalogue import Model, ModelCatalogue
+from boxwright.model.contract import ProfileWaiver
 from boxwright.model.ollama import DEFAULT_RELEASE, OllamaArchive, archive_of
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
@@ -116,6 +117,11 @@ class Fleet(Frozen):
                 f"twins run; Ubuntu alone does. Set packaging to dkms"
             )
         return self
+
+    @property
+    def waivers(self) -> tuple[ProfileWaiver, ...]:
+        """What is set aside on these boxes, by their owner and by whoever made their profile."""
+        return (*self.site.waivers, *self.profile.waivers)
 
     @property
     def model(self) -> Model:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from boxwright.model.base import Frozen, Identifier
+from boxwright.model.contract import ProfileWaiver
 from boxwright.model.drivers import (
     AmdRocmPolicy,
     AscendPolicy,
@@ -52,6 +53,7 @@ class Profile(Frozen):
     firewall: FirewallPolicy = FirewallPolicy()
     gateway: GatewayPolicy = GatewayPolicy()
     monitoring: MonitoringPolicy = MonitoringPolicy()
+    waivers: tuple[ProfileWaiver, ...] = ()
 
     @property
     def folders(self) -> dict[str, str]:

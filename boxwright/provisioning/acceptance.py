@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from boxwright import places
 from boxwright.detection.contract import Result, Verdict
 from boxwright.errors import Exit
-from boxwright.handover.page import LANGUAGES
+from boxwright.model.checks import VERIFICATION_CHECKS
 from boxwright.model.contract import ContractCheck
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
@@ -15,10 +15,11 @@ from boxwright.model.stack import FurtherService
 from boxwright.model.weights import weights_of
 from boxwright.planning.addresses import chat_page_url, engine_url, head_url, public_url
 from boxwright.provisioning.target import Target
+from boxwright.translation import LANGUAGES
 from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob, VerifyService
 from boxwright.verification.check import Severity
 
-_PROMISE: dict[ContractCheck, str] = {
+PROMISES: dict[ContractCheck, str] = {
     "accelerators.kind": "The cards are of the profile's kind and of no other",
     "accelerators.count": "All cards are on the bus",
     "accelerators.numa_nodes": "The cards are spread evenly over the NUMA nodes",
@@ -35,6 +36,7 @@ _PROMISE: dict[ContractCheck, str] = {
     "disk.size": "There is room for the models",
     "nics.count": "The network ports are as many as the profile says",
 }
+EXAMINED = "The machine can be looked at and held against its contract"
 _OUTCOME: dict[Verdict, CheckOutcome] = {
     "ok": CheckOutcome.PASS,
     "refused": CheckOutcome.FAIL,
@@ -78,8 +80,15 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         twin=fleet.site.twin is not None,
         without_stack=fleet.without_stack,
         profile=fleet.profile,
+        waivers=_waivers(fleet, host),
         secrets=target.secrets[host.name],
     )
+
+
+def _waivers(fleet: Fleet, host: Host) -> dict[str, str]:
+    """What is set aside of this host's verification; the contract's own are told by the contract."""
+    named = {one.check: f"{one.by}: {one.reason}" for one in fleet.waivers if one.covers(one.check, host.name)}
+    return {check: words for check, words in named.items() if check in VERIFICATION_CHECKS}
 
 
 def _further(fleet: Fleet, service: FurtherService) -> VerifyService:
@@ -100,7 +109,7 @@ def contract_checks(host: str, results: Sequence[Result]) -> list[Check]:
         evidence = f"{result.found}; wanted {result.wanted}"
         check = Check(
             id=f"contract.{result.check}",
-            title=_PROMISE[result.check],
+            title=PROMISES[result.check],
             severity=Severity.CRITICAL if result.verdict == "refused" else Severity.MAJOR,
             remedy=result.remedy or "Compare ./invoke detect with the profile.",
             host=host,
@@ -111,6 +120,19 @@ def contract_checks(host: str, results: Sequence[Result]) -> list[Check]:
         if before is None or _WORST_LAST.index(check.outcome) > _WORST_LAST.index(before.outcome):
             checks[check.id] = check
     return list(checks.values())
+
+
+def not_examined(host: str, reason: str) -> Check:
+    """The contract of a machine that nobody could look at, as a failed check."""
+    return Check(
+        id="contract.examined",
+        title=EXAMINED,
+        severity=Severity.CRITICAL,
+        remedy="Look at the host with ./invoke detect, and repair what it names.",
+        host=host,
+        outcome=CheckOutcome.FAIL,
+        evidence=reason,
+    )
 
 
 def exit_code(checks: Collection[Check]) -> Exit:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from boxwright.detection.collect import detect
 from boxwright.detection.contract import Result, judge
+from boxwright.detection.machine import Machine
 from boxwright.errors import BoxwrightError, UnreachableError
 from boxwright.model.catalogues import load_accelerators
 from boxwright.model.site import Host
@@ -26,6 +27,7 @@ class Examination:
 
     contracts: Contracts
     failures: Mapping[str, BoxwrightError]
+    machines: Mapping[str, Machine] = field(default_factory=dict)
 
 
 _AT_ONCE = 16  # each is one ssh session that mostly waits
@@ -35,17 +37,18 @@ def examine(target: Target) -> Examination:
     """Look at every host at once."""
     catalogue, fleet = load_accelerators(), target.fleet
 
-    def results(host: Host) -> tuple[Result, ...] | BoxwrightError:
+    def look(host: Host) -> Machine | BoxwrightError:
         try:
-            machine = detect(target.endpoint(host), catalogue)
+            return detect(target.endpoint(host), catalogue)
         except BoxwrightError as error:
             return error
-        return judge(machine, fleet.profile.hardware, fleet.site.waivers)
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="contract") as pool:
-        found = dict(zip((host.name for host in fleet.hosts), pool.map(results, fleet.hosts), strict=True))
+        found = dict(zip((host.name for host in fleet.hosts), pool.map(look, fleet.hosts), strict=True))
+    machines = {host: one for host, one in found.items() if isinstance(one, Machine)}
     return Examination(
-        contracts={host: one for host, one in found.items() if not isinstance(one, BoxwrightError)},
+        contracts={host: judge(machine, fleet.profile.hardware, fleet.waivers) for host, machine in machines.items()},
+        machines=machines,
         failures={
             host: one
             for host, one in found.items()

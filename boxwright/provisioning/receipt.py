@@ -33,7 +33,7 @@ def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
         "site": fleet.site.name,
         "stages": list(stages),
         "all_stages": [stage.name for stage in stages_for(fleet, host, stages_of(fleet))],
-        "waivers": [waiver.model_dump(mode="json") for waiver in fleet.site.waivers],
+        "waivers": [waiver.model_dump(mode="json") for waiver in fleet.waivers],
     }
 
 

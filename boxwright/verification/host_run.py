@@ -157,7 +157,7 @@ class HostRun:
         for planned in missing:
             while_running = planned.id == self._running
             evidence = f"ended in the middle: {reason}" if while_running else f"did not run: {reason}"
-            waiver = self._job.waivers.get(planned.id)
+            waiver = self._host.waivers.get(planned.id)
             self._finish(
                 Check(
                     **planned.model_dump(),

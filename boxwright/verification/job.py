@@ -61,6 +61,7 @@ class VerifyHost(Frozen):
         twin: Whether the host is a throw-away twin.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
+        waivers: Accepted failures: the id of a check, and `name: reason` of who accepts it.
     """
 
     name: HostName
@@ -85,6 +86,7 @@ class VerifyHost(Frozen):
     twin: bool = False
     without_stack: str = ""
     profile: Profile
+    waivers: dict[str, Waiver] = Field(default_factory=dict)
     secrets: HostSecrets
 
     @property
@@ -161,14 +163,12 @@ class VerifyJob(Frozen):
     Attributes:
         hosts: The hosts; each is checked by a process of its own.
         run_logs: The directory of the controller's run logs, in which no secret may be found.
-        waivers: Accepted failures: the id of a check, and `name: reason` of who accepts it.
         report: Where the checks are written as JSON when all is done.
         check_timeout_s: How long one check may take before it counts as failed.
     """
 
     hosts: Annotated[tuple[VerifyHost, ...], Field(min_length=1)]
     run_logs: Path
-    waivers: dict[str, Waiver] = Field(default_factory=dict)
     report: Path | None = None
     check_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 120
 

@@ -52,7 +52,7 @@ class Recorder:
                 raise pytest.UsageError(f"two checks have the id {planned.id}")
             plan[planned.id] = item.stash[_PLANNED] = planned
         self._tell(Line(planned=tuple(plan.values())))
-        for unknown in sorted(self._job.waivers.keys() - plan.keys()):
+        for unknown in sorted(self._host.waivers.keys() - plan.keys()):
             about = _about_suite("waiver", unknown, "Every waiver is for a check that the host has")
             self._finish(about, [f"a waiver names {unknown}, and there is no such check"], [], 0)
 
@@ -117,7 +117,7 @@ class Recorder:
         """Tell how a check ended, with every known secret taken out of the words."""
         evidence = "; ".join(trouble or ([unproven] if unproven else seen))
         outcome = CheckOutcome.FAIL if trouble else CheckOutcome.UNPROVEN if unproven else CheckOutcome.PASS
-        waiver = self._job.waivers.get(planned.id)
+        waiver = self._host.waivers.get(planned.id)
         if trouble and waiver:
             outcome, evidence = CheckOutcome.WAIVED, f"waived by {waiver} ({evidence})"
         for secret in self._secrets:

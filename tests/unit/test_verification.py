@@ -26,7 +26,7 @@ PASSWORD = "the-api-password-3141"
 MARK = '@pytest.mark.check(id="{id}", title="T", severity="major", remedy="R"{more})'
 
 
-def make_host(name: str = "box1", *, chat_url: str | None = None) -> VerifyHost:
+def make_host(name: str = "box1", *, chat_url: str | None = None, waivers: dict[str, str] | None = None) -> VerifyHost:
     hardware = Hardware.model_validate(HARDWARE)
     profile = Profile(name="lab", summary="s", hardware=hardware, stack=Stack(model="m", engine="llama_cpp"))
     return VerifyHost(
@@ -39,6 +39,7 @@ def make_host(name: str = "box1", *, chat_url: str | None = None) -> VerifyHost:
         engine_url="http://127.0.0.1:8080",
         model_alias="m",
         profile=profile,
+        waivers=waivers or {},
         secrets=HostSecrets(
             api_password=SecretStr(PASSWORD),
             api_key=SecretStr("the-api-key-2718"),
@@ -219,7 +220,7 @@ def test_a_process_deaf_to_deadlines_is_ended(suite: Suite, monkeypatch: pytest.
 def test_a_waiver_keeps_the_evidence_and_names_its_person(suite: Suite) -> None:
     suite.add("a.fail", 'assert False, "the fan is loud"')
     suite.add("a.pass", 'evidence("seen")')
-    checks = suite.run(waivers={"a.fail": "Ada: the box stands in a cellar", "a.pass": "Ada: in case"})
+    checks = suite.run(make_host(waivers={"a.fail": "Ada: the box stands in a cellar", "a.pass": "Ada: in case"}))
     assert checks["a.fail"].outcome is CheckOutcome.WAIVED
     assert checks["a.fail"].evidence == "waived by Ada: the box stands in a cellar (the fan is loud)"
     assert checks["a.pass"].outcome is CheckOutcome.PASS
@@ -227,13 +228,13 @@ def test_a_waiver_keeps_the_evidence_and_names_its_person(suite: Suite) -> None:
 
 def test_a_waiver_of_nothing_is_a_failure(suite: Suite) -> None:
     suite.add("a.pass", 'evidence("seen")')
-    checks = suite.run(waivers={"a.pas": "Ada: a slip of the pen"})
+    checks = suite.run(make_host(waivers={"a.pas": "Ada: a slip of the pen"}))
     assert checks["waiver.a.pas"].outcome is CheckOutcome.FAIL
 
 
 def test_a_waiver_needs_a_name_and_a_reason() -> None:
     with pytest.raises(ValidationError):
-        VerifyJob(hosts=(make_host(),), run_logs=Path("/tmp"), waivers={"a.b": "because"})
+        make_host(waivers={"a.b": "because"})
 
 
 def test_secrets_are_taken_out_of_evidence(suite: Suite) -> None:

@@ -9,7 +9,7 @@ from targets import target
 
 from boxwright.detection.contract import Result, Verdict
 from boxwright.errors import Exit
-from boxwright.model.contract import ContractCheck
+from boxwright.model.contract import ContractCheck, Waiver
 from boxwright.provisioning.acceptance import contract_checks, exit_code, verify_job
 from boxwright.verification import Check, CheckOutcome
 from boxwright.verification.check import Severity
@@ -91,3 +91,16 @@ def test_a_box_whose_engine_has_no_deploy_says_so() -> None:
     assert bare.without_stack == (
         "deepseek-r1-distill-llama-70b/bf16 is not fetched: no digests of its files are pinned (./invoke models.pin)"
     )
+
+
+def test_a_host_is_verified_with_the_waivers_that_cover_it() -> None:
+    why = {"by": "Ada", "reason": "because it is"}
+    waivers = (
+        Waiver(check="engine.stream", **why),
+        Waiver(check="platform.journal", hosts=("box-2",), **why),
+        Waiver(check="memory.size", **why),  # of the contract, which tells it itself
+        Waiver(check="bench.throughput", **why),
+    )
+    first, second = verify_job(target("box-1", "box-2", waivers=waivers), {"box-1", "box-2"}).hosts
+    assert first.waivers == {"engine.stream": "Ada: because it is"}
+    assert set(second.waivers) == {"engine.stream", "platform.journal"}
