@@ -10,8 +10,8 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import files, server
 
 from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
-from deploys.operations.files import rendered, written_file
-from deploys.operations.install import converted_model, folders
+from deploys.operations.files import PROGRAMS, rendered, written_file
+from deploys.operations.install import converted_model, folders, program
 from deploys.operations.python import python_3_11, python_packages
 from deploys.operations.ray import ray_node
 from deploys.operations.services import no_other_units
@@ -19,6 +19,7 @@ from deploys.operations.services import no_other_units
 data = host.data
 USER = "vllm"
 DESTINATION = "/opt/boxwright/vllm"
+LIFELINE_PORT = 29540  # of the head, where the other nodes tell that they are there
 LISTS = Path(__file__).resolve().parent / "vllm"
 # Builds for a processor are published under another name than the one by which vLLM asks for its own version.
 ALSO = {"cpu": {"vllm": f"{data.vllm_version}+cpu"}}
@@ -51,6 +52,8 @@ VERSION = python_packages(
     proxy=data.vllm_proxy,
 )
 unit_server()
+if any(service["peers"] for service in data.vllm_services):
+    program("run-node", "vllm/run_node.py")
 server.user(  # noqa: S604 - `shell` is the account's
     name="Make the user vllm",
     user=USER,
@@ -123,6 +126,10 @@ for service in data.vllm_services:
             numa_policy=service["numa_policy"],
             numa_nodes=service["numa_nodes"],
             node_address=service["node_address"],
+            rank=0 if service["answers"] else 1,
+            head_address=service["head_address"],
+            runner=f"{PROGRAMS}/run-node",
+            lifeline_port=LIFELINE_PORT,
             peers=service["peers"],
             ray=f"{ray['head_address']}:{ray['port']}" if ray else "",
             mig=service["mig"],

@@ -88,6 +88,7 @@ class VllmService(Frozen):
     port: Port
     answers: bool  # whether this node serves clients; others lend it their cards
     node_address: str | None  # its own, between the nodes; None: it serves alone
+    head_address: str | None  # of the node that answers
     peers: tuple[str, ...]  # addresses of the other nodes
     patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
 

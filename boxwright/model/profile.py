@@ -98,8 +98,11 @@ class Profile(Frozen):
                 "nodes: vLLM's processes reach each other over an interface that role rdma finds by the network "
                 "between the nodes. Add `rdma: {}`; nodes without RDMA adapters talk over sockets"
             )
-        if self.nodes == 1 and any(one.executor == "ray" for one in spanning):
+        by_ray = [one for one in spanning if one.executor == "ray"]
+        if self.nodes == 1 and by_ray:
             raise ValueError("stack.executor: Ray joins several machines, and nodes is 1")
+        if not all(self.cards_of(one) for one in by_ray):
+            raise ValueError("stack.executor: by Ray, vLLM computes on cards alone, and a service has none. Take mp")
 
     def _check_place(self, place: str, service: Service) -> None:
         nodes = sorted(node for node in service.numa.nodes if node >= self.hardware.numa_nodes)

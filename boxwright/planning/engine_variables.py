@@ -119,6 +119,7 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         port=service.engine_port,
         answers=node.answers,
         node_address=node.address if node.count > 1 else None,
+        head_address=node.head_address if node.count > 1 else None,
         peers=peers(fleet, host),
         patience_s=patience_s(weights),
     )

@@ -49,7 +49,7 @@ def vllm_settings(
         "sse-keep-alive-interval": 15,  # seconds; a proxy between closes what is silent for long
     }
     if not hardware.accelerators:
-        flags |= {"dtype": "bfloat16", "enforce-eager": True}  # compiling needs a compiler, which no box is given
+        flags |= {"dtype": "bfloat16"} | _without_compiler(spread)
     if hardware.accelerators and hardware.numa_nodes > 1:
         flags["numa-bind"] = True
     if model.reasoning_parser:
@@ -91,6 +91,15 @@ def vllm_own_settings(
     flags = {name.removeprefix("--"): value for name, value in named.items() if name.startswith("--")}
     variables = {name: value for name, value in named.items() if not name.startswith("--")}
     return flags, environment(table, version, variables)
+
+
+def _without_compiler(spread: Parallelism) -> dict[str, EngineSetting]:
+    """On processors kernels are made by a compiler, which no box is given."""
+    if spread.pipeline == 1:
+        return {"enforce-eager": True}
+    # What a pipeline passes on is laid out when the model is warmed up, which vLLM's CPU backend leaves out where it is
+    # to be eager: the first request would end it. So it is warmed up, by a backend that compiles nothing.
+    return {"compilation-config": '{"mode": 2, "backend": "eager"}'}
 
 
 def _sizes(spread: Parallelism) -> dict[str, EngineSetting]:

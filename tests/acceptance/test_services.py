@@ -21,7 +21,10 @@ def stack_units(target: VerifyHost) -> tuple[str, ...]:
     if target.without_stack:
         return ()
     page = () if stack.chat_page == "none" or not target.leads else (CHAT_PAGE_UNITS[stack.chat_page],)
-    return (*(service.unit for service in stack.services), *page)
+    # Where Ray starts vLLM's processes, every node has Ray, and the head alone has vLLM.
+    engines = [one.unit for one in stack.services if target.leads or one.executor == "mp"]
+    ray = ("ray",) if any(one.executor == "ray" for one in stack.services) else ()
+    return (*engines, *ray, *page)
 
 
 @pytest.fixture(scope="module")

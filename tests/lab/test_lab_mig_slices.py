@@ -68,7 +68,7 @@ def test_cards_are_cut_at_boot_and_engines_see_their_slice_alone(bench: Bench) -
     put(bench, json.dumps([card, card]), STATE)
     bench.copy(SIMULATED, "/usr/local/bin/nvidia-smi")
     bench.on(twin, "chmod 755 /usr/local/bin/nvidia-smi")
-    bench.run(mig=PAIR).well(changed=4)  # three files, and a unit that is enabled
+    bench.run(mig=PAIR).well(changed=3)  # folders, files, and a unit that is enabled
     assert cards(bench)[0]["instances"] == []  # no module is loaded here: the next boot cuts
     for number, profile in enumerate(("4g.40gb", "3g.40gb")):
         unit = f"engine-{number}"

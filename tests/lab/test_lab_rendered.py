@@ -169,7 +169,14 @@ def of_deploys() -> Iterator[Text]:
             root = "" if cards else "/opt/boxwright/llama-cpp/1"
             yield _unit("llama_cpp/llama-server.service.j2", **llama, **numa, cards=cards, root=root, mig=None)
             peers = ["192.0.2.8"] if cards else []
-            lone = {"node_address": "192.0.2.7" if cards else None, "ray": ""}
+            lone = {
+                "head_address": "192.0.2.7",
+                "rank": 0,
+                "runner": "/usr/local/lib/boxwright/run-node",
+                "lifeline_port": 29540,
+                "node_address": "192.0.2.7" if cards else None,
+                "ray": "",
+            }
             yield _unit("vllm/vllm.service.j2", **vllm, **numa, cards=cards, peers=peers, **lone, mig=None)
     yield from _of_ollama()
     yield _unit(

@@ -58,6 +58,7 @@ def service(**changes: Any) -> dict[str, Any]:
         "port": 8000,
         "answers": True,
         "node_address": None,
+        "head_address": None,
         "peers": [],
         "patience_s": 300,
     } | changes

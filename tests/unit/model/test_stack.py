@@ -69,3 +69,37 @@ def test_what_cannot_be_is_refused(tmp_path: Path, stack: str, message: str) -> 
         profile(tmp_path, stack)
     assert message in str(refused.value)
     assert "four.yml" in str(refused.value)
+
+
+NODES = FOUR_CARDS.replace("hardware:", "nodes: 2\nrdma: {}\nhardware:", 1)
+
+
+def of_nodes(tmp_path: Path, stack: str, machine: str = NODES) -> Profile:
+    path = tmp_path / "four.yml"
+    path.write_text(machine + "".join(f"  {line}\n" for line in stack.strip().splitlines()))
+    return load(path, Profile)
+
+
+def test_ray_joins_machines_with_cards(tmp_path: Path) -> None:
+    assert of_nodes(tmp_path, "executor: ray").stack.executor == "ray"
+    with pytest.raises(BadInputError, match="Ray joins several machines, and nodes is 1"):
+        of_nodes(tmp_path, "executor: ray", FOUR_CARDS)
+    with pytest.raises(BadInputError, match="vLLM computes on cards alone"):
+        of_nodes(tmp_path, "executor: ray\naccelerators: []")
+    with pytest.raises(BadInputError, match="vllm alone does by Ray"):
+        of_nodes(tmp_path, "executor: ray", NODES.replace("engine: vllm", "engine: llama_cpp"))
+    further = "{name: e, model: m, engine: vllm, engine_port: 8001, accelerators: [3]}"
+    with pytest.raises(BadInputError, match="two services of vllm name two"):
+        of_nodes(tmp_path, f"executor: ray\naccelerators: [0]\nfurther: [{further}]")
+
+
+def test_nodes_that_vllm_spans_need_the_role_that_finds_their_interface(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="over an interface that role rdma finds"):
+        of_nodes(tmp_path, "", NODES.replace("rdma: {}\n", ""))
+
+
+def test_machines_without_cards_count_as_one_device_each(tmp_path: Path) -> None:
+    bare = NODES.split("  accelerators:")[0] + "stack:\n  model: smollm2\n  engine: vllm\n"
+    assert of_nodes(tmp_path, "parallelism: {pipeline: 2}", bare).stack.parallelism
+    with pytest.raises(BadInputError, match="data 1 is 4 machines, and the service has 2"):
+        of_nodes(tmp_path, "parallelism: {pipeline: 4}", bare)

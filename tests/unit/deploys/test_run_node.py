@@ -1,0 +1,91 @@
+"""The program that keeps a command on all nodes of a box or on none: real processes, on addresses of loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[3] / "templates/vllm/run_node.py"
+HEAD, OTHER = "127.0.0.1", "127.0.0.2"
+START = Callable[[str, str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[START]:
+    """Start the program as a node, with a command that leaves a file and stays."""
+    with socket.create_server((HEAD, 0)) as free:
+        port = str(free.getsockname()[1])
+    running: list[subprocess.Popen[str]] = []
+
+    def started(own: str, command: str) -> subprocess.Popen[str]:
+        rank, peer = ("0", OTHER) if own == HEAD else ("1", HEAD)
+        words = [sys.executable, str(PROGRAM), rank, HEAD, port, peer, own, "/bin/sh", "-c", command]
+        running.append(subprocess.Popen(words, cwd=tmp_path, text=True, start_new_session=True))
+        return running[-1]
+
+    yield started
+    for process in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a command outlives a node that was killed
+        process.wait()
+
+
+def appears(path: Path, within_s: float = 10) -> bool:
+    end = time.monotonic() + within_s
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return path.exists()
+
+
+def test_nothing_starts_before_all_nodes_are_there(start: START, tmp_path: Path) -> None:
+    start(OTHER, "touch other; exec sleep 60")
+    assert not appears(tmp_path / "other", 1.5)
+    start(HEAD, "touch head; exec sleep 60")
+    assert appears(tmp_path / "head")
+    assert appears(tmp_path / "other")
+
+
+@pytest.mark.parametrize(("killed", "left"), [(OTHER, HEAD), (HEAD, OTHER)])
+def test_when_one_is_killed_the_other_ends_its_command(start: START, tmp_path: Path, killed: str, left: str) -> None:
+    nodes = {
+        own: start(own, f"trap 'touch ended-{own}; exit' TERM; touch up-{own}; sleep 60 & wait")
+        for own in (HEAD, OTHER)
+    }
+    assert appears(tmp_path / f"up-{left}")
+    assert appears(tmp_path / f"up-{killed}")
+    nodes[killed].kill()
+    assert nodes[left].wait(10) == 1
+    assert (tmp_path / f"ended-{left}").exists()
+
+
+def test_when_a_command_ends_its_status_is_told_and_the_other_node_ends(start: START) -> None:
+    head, other = start(HEAD, "exec sleep 60"), start(OTHER, "exit 7")
+    assert other.wait(10) == 7
+    assert head.wait(10) == 1
+
+
+def test_a_node_that_is_stopped_lets_its_command_end_by_itself(start: START, tmp_path: Path) -> None:
+    head = start(HEAD, "trap 'sleep 1; touch finished; exit' TERM; touch up; sleep 60 & wait")
+    other = start(OTHER, "exec sleep 60")
+    assert appears(tmp_path / "up")
+    head.send_signal(signal.SIGTERM)
+    assert head.wait(10) == 0
+    assert (tmp_path / "finished").exists()
+    assert other.wait(10) == 1
+
+
+def test_strangers_are_not_let_in(start: START) -> None:
+    head = start(HEAD, "touch head; exec sleep 60")
+    time.sleep(0.5)
+    port = int(head.args[4])  # type: ignore[index]
+    with socket.create_connection((HEAD, port), source_address=("127.0.0.3", 0), timeout=5) as stranger:
+        assert stranger.recv(3) == b""
