@@ -39,11 +39,14 @@ _HELP = {
     "page": "also serve a page of it, behind the gateway under /try/",
     "seconds": "how long the page stays at most",
     "keep": "leave the packages on the box for the next trial",
+    "to": "folder for the certificates; without it, the site's in the state directory",
+    "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
+    "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
     "fast": "leave out the tests that boot twins",
     "on_demand": "only the tests that take long and are left out otherwise",
     "only": "a pytest expression, as for pytest -k",
 }
-_POSITIONAL = {"topic"}
+_POSITIONAL = {"topic", "file"}
 
 
 def _verb(function):
@@ -91,6 +94,22 @@ def verify(console, profile, site="lab", host="", count=0, distribution=""):
     from boxwright.provisioning import verbs
 
     return verbs.verify(console, _choice(profile, site, host, count, distribution))
+
+
+@_verb
+def report_write(console, profile, site="lab", host="", count=0, distribution="", to=""):
+    """Verify provisioned hosts and certify each: signed JSON, pages, PDFs and JUnit. Exit 6: a box fails."""
+    from boxwright.provisioning import certifying
+
+    return certifying.report(console, _choice(profile, site, host, count, distribution), to)
+
+
+@_verb
+def report_check(console, file, signer=""):
+    """Say whether a certificate is what was signed, and by which key. Exit 1: it is not."""
+    from boxwright.reports import verbs
+
+    return verbs.check(console, file, signer)
 
 
 @_verb
@@ -290,5 +309,8 @@ models = Collection("models", pin=models_pin, switch=models_switch, remove=model
 models.add_task(models_try, name="try")
 models.add_task(models_list, name="list", default=True)
 namespace.add_collection(models)
+report = Collection("report", check=report_check)
+report.add_task(report_write, name="write", default=True)
+namespace.add_collection(report)
 namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh))
 namespace.add_collection(Collection("secrets", show=secrets_show))

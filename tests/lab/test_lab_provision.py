@@ -147,6 +147,42 @@ def test_detect_knows_the_machine_again(boxwright: Boxwright, twin_site: str) ->
 
 
 @pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
+def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_path: Path) -> None:
+    words = ("report", "--profile", "lab", "--to", str(tmp_path), "--site")
+    good = boxwright(*words, twin_site)
+    assert good.code == Exit.OK, good.text[-3000:]
+    (told,) = good.kind("certificate")
+    assert (told["verdict"], told["host"]) == ("passed", "test-trixie-1")
+    for kind in ("json", "html (en)", "html (zh)"):
+        checked = boxwright("report.check", told["files"][kind], "--signer", told["signing_key"])
+        assert checked.code == Exit.OK, checked.text
+    certificate = json.loads(Path(told["files"]["json"]).read_text())
+    assert certificate["twin"]
+    assert len(certificate["checks"]) == len(good.kind("check")) > 30
+    assert certificate["receipt"]["versions"]["nginx"]
+    assert {gap["what"] for gap in certificate["unproven"]} >= {"bench", "burnin"}
+
+    on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=60")
+    bad = boxwright(*words, twin_site)
+    assert bad.code == Exit.VERIFY_FAILED
+    page = Path(told["files"]["html (en)"]).read_text()
+    assert "vm.swappiness is 60, not 10" in page[: page.index('<section class="page">')]
+
+    waived = tmp_path / "site.yml"
+    waiver = "waivers: [{check: platform.sysctls, by: Ada, reason: the test meddles with it}]\n"
+    waived.write_text(Path(twin_site).read_text() + waiver)
+    accepted = boxwright(*words, str(waived))
+    assert accepted.code == Exit.OK, accepted.text[-3000:]
+    assert accepted.kind("certificate")[0]["verdict"] == "passed_with_waivers"
+    (line,) = (check for check in accepted.kind("check") if check["id"] == "platform.sysctls")
+    assert (line["result"], line["evidence"]) == (
+        "waived",
+        "waived by Ada: the test meddles with it (vm.swappiness is 60, not 10)",
+    )
+    on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=10")
+
+
+@pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
 def test_another_model_takes_over_or_what_served_goes_on(boxwright: Boxwright, twin_site: str, tmp_path: Path) -> None:
     add_models(Path(twin_site), tmp_path)
     words, place = ("--profile", "lab", "--site", twin_site), Path(boxwright.environment["BOXWRIGHT_STATE"])

@@ -1,0 +1,122 @@
+"""What `report` does: looks at each box, verifies it, and writes its signed certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from boxwright import places
+from boxwright.console import Console
+from boxwright.errors import BoxwrightError, Exit
+from boxwright.model.site import Host
+from boxwright.provisioning import contract
+from boxwright.provisioning.acceptance import PROMISES, not_examined
+from boxwright.provisioning.receipt import PATH
+from boxwright.provisioning.run import redactor
+from boxwright.provisioning.target import Choice, Target, prepare
+from boxwright.provisioning.verbs import chosen, verify_hosts
+from boxwright.reporting.run_log import now, operator
+from boxwright.reports.certificate import Certificate, Receipt
+from boxwright.reports.certify import Known, certify
+from boxwright.reports.files import write_files
+from boxwright.reports.runs import newest_measurements
+from boxwright.reports.signing import SigningKey
+from boxwright.transport.ssh import run
+from boxwright.verification import Check
+
+_SHOWN = {
+    "passed": "passed",
+    "passed_with_waivers": "passed, with waivers",
+    "failed": "FAILED",
+}
+
+
+def report(console: Console, choice: Choice, to: str = "") -> Exit:
+    """Certify every host of a target as it is now. A box that fails is certified as failed.
+
+    Args:
+        console: Told what happens.
+        choice: The hosts.
+        to: A folder, in which each host gets its own; empty: the site's, in the state directory.
+
+    Raises:
+        BadInputError: A name, a file or an argument is wrong, or the key that signs is none.
+    """
+    fleet = chosen(console, choice)
+    key = signing_key(console)
+    target = prepare(fleet, console.info, boot=False)
+    examination = contract.examine(target)
+    for error in examination.failures.values():
+        console.error(error)
+    names = [host.name for host in target.fleet.hosts]
+    checks = verify_hosts(console, target, names, examination.contracts)
+    for name in names:
+        if name not in examination.contracts:
+            failure = examination.failures.get(name)
+            checks.append(not_examined(name, failure.message if failure else "no answer over ssh"))
+    folder = Path(to).expanduser() if to else places.state() / "sites" / target.fleet.site.name
+    verdicts = []
+    for host in target.fleet.hosts:
+        certificate = _certificate(target, host, examination, [one for one in checks if one.host == host.name], key)
+        files = write_files(folder / host.name, certificate, key)
+        _show(console, certificate, {kind: str(path) for kind, path in files.items()})
+        verdicts.append(certificate.verdict)
+    return Exit.VERIFY_FAILED if "failed" in verdicts else Exit.OK
+
+
+def signing_key(console: Console) -> SigningKey:
+    """The key that this controller signs certificates by; a word on one that was just made.
+
+    Raises:
+        BadInputError: What is there is no such key, or others may read it.
+    """
+    folder = places.state() / "signing"
+    is_new = not (folder / "ed25519").exists()
+    key = SigningKey.kept_in(folder)
+    if is_new:
+        console.warning(
+            f"a key that signs certificates was made: {folder / 'ed25519'}. Keep a copy of it where you keep such "
+            f"things, and tell your customers its fingerprint by another way than by a certificate: "
+            f"{key.public.fingerprint}"
+        )
+    return key
+
+
+def _certificate(
+    target: Target, host: Host, examination: contract.Examination, checks: Sequence[Check], key: SigningKey
+) -> Certificate:
+    fleet = target.fleet
+    known = Known(
+        machine=examination.machines.get(host.name),
+        contract=examination.contracts.get(host.name, ()),
+        promises={str(name): promise for name, promise in PROMISES.items()},
+        checks=checks,
+        receipt=_receipt(target, host),
+        measurements=newest_measurements(fleet.site.name, fleet.profile.name, host.name),
+    )
+    certificate = certify(fleet, host, known, issued_at=now(), issued_by=operator(), signing_key=key.public.fingerprint)
+    # What a box tells of itself goes to a customer: no known secret may be in it.
+    return Certificate.model_validate_json(redactor(target)(certificate.model_dump_json()))
+
+
+def _receipt(target: Target, host: Host) -> Receipt | None:
+    """What the box says of its provisioning; that it says nothing is told by the check record.receipt."""
+    try:
+        answer = run(target.endpoint(host), f"cat {PATH}")
+        return Receipt.model_validate_json(answer.stdout)
+    except (BoxwrightError, ValidationError):
+        return None
+
+
+def _show(console: Console, certificate: Certificate, files: dict[str, str]) -> None:
+    told = {"host": certificate.host, "verdict": certificate.verdict, "serial": certificate.serial}
+    console.data("certificate", {**told, "signing_key": certificate.signing_key, "files": files})
+    words = f"{certificate.host}: {_SHOWN[certificate.verdict]}. Signed by {certificate.signing_key}"
+    if certificate.verdict == "failed":
+        console.warning(words)
+    else:
+        console.success(words)
+    if not console.json:
+        console.table("", ["Certificate", "File"], list(files.items()), kind="file")
