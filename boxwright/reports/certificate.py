@@ -11,7 +11,6 @@ from boxwright.model.base import Frozen, HostName, Identifier
 from boxwright.reports.measurements import Gap, Measurements, Series, Time
 from boxwright.verification.check import Check, CheckOutcome
 
-FORMAT = "boxwright-certificate/1"
 Verdict = Literal["passed", "passed_with_waivers", "failed"]
 # As a machine is held against its contract; see `detection.contract.Verdict`.
 ContractVerdict = Literal["ok", "refused", "warning", "waived", "unproven"]

@@ -36,11 +36,6 @@ def chinese_font() -> str:
     return _registered(UnicodeCIDFont(_BY_READER))
 
 
-def embedded() -> bool:
-    """Whether Chinese letters are put into the file, so that it looks the same to every reader."""
-    return chinese_font() == _EMBEDDED
-
-
 def _registered(font: TTFont | UnicodeCIDFont) -> str:
     """Make a font known, in bold, too: it has one weight."""
     pdfmetrics.registerFont(font)

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from boxwright.reports.certificate import from_json
-from boxwright.reports.plot import HEIGHT, WIDTH, plot
+from boxwright.reports.plot import HEIGHT, LEGEND, WIDTH, plot
 from boxwright.reports.signing import NAMESPACE
 from boxwright.reports.view import TEMPLATES, View, breach, figure
 from boxwright.translation import LANGUAGES, words
@@ -48,6 +48,7 @@ def page(signed: bytes, signature: str, language: str) -> str:
             plot=plot,
             breach=breach,
             figure=figure,
+            legend=LEGEND,
             field=(f"{WIDTH:g}", f"{HEIGHT:g}"),
         )
     )

@@ -210,9 +210,11 @@ class _Writer:
                 *((term(name), value) for name, value in measured.conditions.items()),
             ]
         )
+        yield Spacer(0, 4 * mm)
         rows = [self._series(measured, series) for series in measured.series]
         columns = ["measurement", "measured", "predicted", "held_to", "result"]
         yield self._table(columns, rows, (0.32, 0.22, 0.14, 0.16, 0.16))
+        yield Spacer(0, 4 * mm)
         for series in measured.series:
             if lines := plot(series):
                 picture = drawing(series, lines, self.view, _WIDTH, self.font)

@@ -6,7 +6,7 @@ from reportlab.graphics.shapes import Circle, Drawing, Group, Line, PolyLine, St
 from reportlab.lib import colors
 
 from boxwright.reports.measurements import Series
-from boxwright.reports.plot import HEIGHT, WIDTH, Place, Plot
+from boxwright.reports.plot import HEIGHT, LEGEND, WIDTH, Place, Plot
 from boxwright.reports.view import View, figure
 
 _BLUE, _RED, _SOFT, _LINE = (colors.HexColor(tone) for tone in ("#0550ae", "#c4162a", "#57606a", "#d0d7de"))
@@ -50,7 +50,10 @@ def drawing(series: Series, lines: Plot, view: View, width: float, chinese_font:
             text(lines.right - 4, height + below, said, "end")
     if lines.predicted:
         group.add(PolyLine(_flat(lines.predicted), strokeColor=_SOFT, strokeDashArray=[2, 4], strokeWidth=1.5))
-        text(lines.left + 6, lines.predicted[0][1] - 6, str(view.words["predicted"]), "start")
+        line((lines.left, LEGEND), (lines.left + 24, LEGEND), _BLUE)
+        text(lines.left + 30, LEGEND + 4, str(view.words["measured"]), "start")
+        line((lines.left + 120, LEGEND), (lines.left + 144, LEGEND), _SOFT, [2, 4])
+        text(lines.left + 150, LEGEND + 4, str(view.words["predicted"]), "start")
     group.add(PolyLine(_flat(lines.measured), strokeColor=_BLUE, strokeWidth=2))
     if len(lines.measured) <= _MOST_DOTS:
         for x, y in lines.measured:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from boxwright.reports.measurements import Series
 
-WIDTH, HEIGHT = 640.0, 240.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 16.0, 12.0, 44.0
+WIDTH, HEIGHT = 640.0, 250.0
+LEGEND = 10.0  # the height of the line that tells what was measured from what was predicted
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 16.0, 28.0, 44.0
 _MOST_X_TICKS = 8
 
 Place = tuple[float, float]

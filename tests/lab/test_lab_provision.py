@@ -162,24 +162,25 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     assert certificate["receipt"]["versions"]["nginx"]
     assert {gap["what"] for gap in certificate["unproven"]} >= {"bench", "burnin"}
 
-    on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=60")
-    bad = boxwright(*words, twin_site)
-    assert bad.code == Exit.VERIFY_FAILED
-    page = Path(told["files"]["html (en)"]).read_text()
-    assert "vm.swappiness is 60, not 10" in page[: page.index('<section class="page">')]
-
-    waived = tmp_path / "site.yml"
-    waiver = "waivers: [{check: platform.sysctls, by: Ada, reason: the test meddles with it}]\n"
-    waived.write_text(Path(twin_site).read_text() + waiver)
-    accepted = boxwright(*words, str(waived))
-    assert accepted.code == Exit.OK, accepted.text[-3000:]
-    assert accepted.kind("certificate")[0]["verdict"] == "passed_with_waivers"
-    (line,) = (check for check in accepted.kind("check") if check["id"] == "platform.sysctls")
-    assert (line["result"], line["evidence"]) == (
-        "waived",
-        "waived by Ada: the test meddles with it (vm.swappiness is 60, not 10)",
+    on_twin(
+        boxwright, twin_site, "sysctl -qw vm.swappiness=60; ssh-keygen -qN '' -f /etc/meddled; chmod 644 /etc/meddled"
     )
-    on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=10")
+    meddled = tmp_path / "site.yml"
+    waiver = "waivers: [{check: secrets.private_keys, by: Ada, reason: the test meddles with it}]\n"
+    meddled.write_text(Path(twin_site).read_text() + waiver)
+    bad = boxwright(*words, str(meddled))
+    assert bad.code == Exit.VERIFY_FAILED
+    results = {check["id"]: (check["result"], check["evidence"]) for check in bad.kind("check")}
+    assert results["platform.sysctls"] == ("fail", "vm.swappiness is 60, not 10")
+    result, evidence = results["secrets.private_keys"]
+    assert result == "waived"
+    assert evidence.startswith("waived by Ada: the test meddles with it (")
+    assert "/etc/meddled" in evidence
+    page = Path(told["files"]["html (en)"]).read_text()
+    first, _, rest = page.partition('<section class="page">')
+    assert "vm.swappiness is 60, not 10" in first
+    assert "the test meddles with it" in rest
+    on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=10; rm /etc/meddled /etc/meddled.pub")
 
 
 @pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])

@@ -15,6 +15,7 @@ from verb_command import boxwright
 from boxwright.errors import BadInputError, Exit
 from boxwright.model.catalogues import ROOT
 from boxwright.provisioning.acceptance import EXAMINED, PROMISES
+from boxwright.reports import fonts
 from boxwright.reports.certificate import Certificate, to_json
 from boxwright.reports.examination import examine
 from boxwright.reports.files import write_files
@@ -68,7 +69,7 @@ def test_the_page_is_whole_and_fetches_nothing(files: dict[str, Path], language:
     assert "clumps of &lt;b&gt;9&lt;/b&gt; &amp; more" in text
     (svg,) = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     drawn = ElementTree.fromstring(svg)  # noqa: S314  our own; well-formed
-    (line,) = (one for one in drawn if one.get("class") == "measured")
+    (line,) = (one for one in drawn if one.get("class") == "measured" and one.tag == "polyline")
     assert len(line.attrib["points"].split()) == 4
     for said in (
         "SN-0042",
@@ -148,6 +149,20 @@ def test_pdfs_have_pages_and_are_the_same_each_time(files: dict[str, Path], key:
         assert again[f"pdf ({language})"].read_bytes() == data
     with pytest.raises(BadInputError, match="for reading"):
         examine(files["pdf (en)"])
+
+
+def test_without_a_chinese_font_here_a_pdf_names_one_that_readers_bring(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = files["json"].read_bytes()
+    monkeypatch.setattr(fonts, "_FILES", ())
+    fonts.chinese_font.cache_clear()
+    try:
+        data = pdf(signed, "zh")
+    finally:
+        fonts.chinese_font.cache_clear()
+    assert b"/STSong-Light" in data
+    assert b"/FontFile2" not in data
 
 
 def test_junit_counts_what_ci_servers_count() -> None:
