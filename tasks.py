@@ -19,6 +19,10 @@ _HELP = {
     "distribution": "for twins: debian-12 or debian-13",
     "gpu": "cards alone instead of a profile, such as V100-32GB; --count says how many",
     "context": "tokens of context of each request",
+    "concurrency": "requests at a time, such as 1,2,4; else 1, 2 and so on up to what the engine works on at once",
+    "answer": "tokens of an answer at most",
+    "by": "one way to the engine: gateway, or engine past it; else both",
+    "timeout": "seconds for which a request may be silent",
     "users": "people that it shall serve: one of ten waits for an answer at a time",
     "people_per_request": "people with an account for each that waits for an answer just then",
     "box": "what `./invoke detect --json` found on a machine, in a file",
@@ -118,6 +122,22 @@ def handover(console, profile, site="lab", host="", count=0):
     from boxwright.provisioning import handing_over
 
     return handing_over.handover(console, _choice(profile, site, host, count))
+
+
+@_verb
+def bench(console, profile, site="lab", host="", concurrency="", context="", answer=64, by="", timeout=120.0):
+    """Measure how fast provisioned boxes answer, by the gateway and past it. Exit 6: slower than promised."""
+    from boxwright.bench import verbs
+
+    return verbs.bench(
+        console,
+        _choice(profile, site, host),
+        concurrency=concurrency,
+        context=context,
+        answer=answer,
+        by=by,
+        timeout=timeout,
+    )
 
 
 @_verb
@@ -304,7 +324,7 @@ def lint(console):
     return Exit.OK if all(result.ok for result in run_all(ROOT, show)) else Exit.ERROR
 
 
-namespace = Collection(plan, provision, verify, handover, detect, fit, profiles, docs, doctor, test, lint)
+namespace = Collection(plan, provision, verify, bench, handover, detect, fit, profiles, docs, doctor, test, lint)
 models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
 models.add_task(models_try, name="try")
 models.add_task(models_list, name="list", default=True)

@@ -36,7 +36,7 @@ def handover(console: Console, choice: Choice) -> Exit:
         )
     target = prepare(fleet, console.info, boot=False)
     for host in filter(target.fleet.leads, target.fleet.hosts):
-        console.handover(_handover(target, host, {}, _authority(target, host)))
+        console.handover(_handover(target, host, {}, authority_of(target, host)))
     return Exit.OK
 
 
@@ -46,7 +46,7 @@ def hand_over(console: Console, target: Target, outcomes: Sequence[HostOutcome])
         host = next((host for host in target.fleet.hosts if host.name == one.host), None)
         if host and one.finished and target.fleet.leads(host):
             try:
-                authority = _authority(target, host)
+                authority = authority_of(target, host)
             except BoxwrightError as error:  # the box is finished all the same
                 console.error(error)
                 authority = ""
@@ -84,7 +84,7 @@ def fingerprint(pem: str) -> str:
     return ":".join(digest[place : place + 2] for place in range(0, len(digest), 2))
 
 
-def _authority(target: Target, host: Host) -> str:
+def authority_of(target: Target, host: Host) -> str:
     """The certificate of the box's own authority, over ssh; empty where the box was given one of another.
 
     Raises:

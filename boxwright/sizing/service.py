@@ -72,12 +72,9 @@ def size_service(service: Service, weights: Weights, machine: Machine, own: Mapp
         None where nothing is counted here: without cards, by an engine that counts for itself, of a model that
         keeps no cache, of weights of unknown size, or with settings that make all figures others.
     """
-    size = _loaded_bytes(service, weights, own)
-    if machine.card is None or service.engine not in _ON_CARDS or size is None or weights.model.purpose == "embedding":
+    case = case_of(service, weights, machine, own)
+    if case is None:
         return None
-    if own.keys() & _NOT_COUNTED - ({"--quantization"} if own.get("--quantization") == "fp8" else set()):
-        return None
-    case = _Case(service, weights, machine, own, size)
     context = case.context()
     fit = case.fit(context)
     problem, remedy = case.refusal(fit)
@@ -91,6 +88,16 @@ def size_service(service: Service, weights: Weights, machine: Machine, own: Mapp
     return Sized(sized, fit.spread, tuple(case.settings(sized, fit)), problem, remedy)
 
 
+def case_of(service: Service, weights: Weights, machine: Machine, own: Mapping[str, Value]) -> Case | None:
+    """A service whose model lies on cards altogether; None where nothing is counted here, as for `size_service`."""
+    size = _loaded_bytes(service, weights, own)
+    if machine.card is None or service.engine not in _ON_CARDS or size is None or weights.model.purpose == "embedding":
+        return None
+    if own.keys() & _NOT_COUNTED - ({"--quantization"} if own.get("--quantization") == "fp8" else set()):
+        return None
+    return Case(service, weights, machine, own, size)
+
+
 def _loaded_bytes(service: Service, weights: Weights, own: Mapping[str, Value]) -> int | None:
     """Bytes of the weights as the cards get them."""
     if weights.build.format == "gguf" and service.engine != "ollama":
@@ -101,8 +108,16 @@ def _loaded_bytes(service: Service, weights: Weights, own: Mapping[str, Value]) 
 
 
 @dataclass(frozen=True)
-class _Case:
-    """A service on its cards."""
+class Case:
+    """A service on its cards.
+
+    Attributes:
+        service: As the profile has it.
+        weights: What it serves.
+        machine: Its cards, and what is around them.
+        own: Settings of the profile, by the engine's spelling.
+        size: Bytes of the weights as the cards get them.
+    """
 
     service: Service
     weights: Weights
@@ -137,17 +152,20 @@ class _Case:
             machine = replace(machine, card=replace(machine.card, memory_bytes=larger))
         if service.engine == "ollama":
             return on_cards_by_llama_cpp(base, machine, CACHE_BYTES.get(str(self.own.get("OLLAMA_KV_CACHE_TYPE")), 2.0))
-        eight_bits = self.weights.build.quantization == "FP8" or self.own.get("--quantization") == "fp8"
-        load = Load(context, self.size, cache_number_bytes=self._cache_bytes(), eight_bits=eight_bits)
         batched = self.own.get("--max-num-batched-tokens", BATCHED_TOKENS)
         return best_spread(
             base,
             ways or self._ways(),
             machine,
-            load,
+            self.load(context),
             utilisation=self._utilisation(),
             batched_tokens=int(batched) if isinstance(batched, int) else BATCHED_TOKENS,
         )
+
+    def load(self, context: int) -> Load:
+        """What the cards are asked to do."""
+        eight_bits = self.weights.build.quantization == "FP8" or self.own.get("--quantization") == "fp8"
+        return Load(context, self.size, cache_number_bytes=self._cache_bytes(), eight_bits=eight_bits)
 
     def _ways(self) -> list[Parallelism]:
         if self.service.parallelism:

@@ -183,6 +183,21 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=10; rm /etc/meddled /etc/meddled.pub")
 
 
+def test_bench_measures_the_engine_by_both_ways(boxwright: Boxwright, twin_site: str) -> None:
+    wanted = ("--concurrency", "1,2", "--context", "256", "--answer", "16")
+    ran = boxwright("bench", "--profile", "lab", "--site", twin_site, *wanted)
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    rows = ran.kind("bench")
+    assert [(row["route"], row["at_once"], row["failed"]) for row in rows] == [
+        (route, at_once, "none") for route in ("gateway", "engine") for at_once in ("1", "2")
+    ]
+    (written,) = ran.kind("measurements")
+    series = {one["name"]: one for one in json.loads(Path(written["file"]).read_text())["series"]}
+    for route in ("gateway", "engine"):
+        assert all(point["value"] > 1 for point in series[f"{route}.256.throughput"]["points"])
+        assert 0 < series[f"{route}.256.first_p50"]["points"][0]["value"] < 60
+
+
 @pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
 def test_another_model_takes_over_or_what_served_goes_on(boxwright: Boxwright, twin_site: str, tmp_path: Path) -> None:
     add_models(Path(twin_site), tmp_path)

@@ -1,0 +1,126 @@
+"""The load generator against a server of the test's own, whose speed is known."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from boxwright.bench.figures import figures
+from boxwright.bench.job import Job
+from boxwright.bench.sweep import run_job, words_for
+from boxwright.errors import BoxwrightError
+
+FIRST_S, GAP_S, PIECES = 0.3, 0.1, 5
+
+
+class Server(ThreadingHTTPServer):
+    """Streams an answer of known speed; or what its `mood` says."""
+
+    mood = ""
+    asked: list[dict[str, Any]]
+    keys: set[str]
+    running = most = 0
+    lock = threading.Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append(body)
+            self.server.keys.add(self.headers["Authorization"])
+            self.server.running += 1
+            self.server.most = max(self.server.most, self.server.running)
+        try:
+            self._answer(body)
+        finally:
+            with self.server.lock:
+                self.server.running -= 1
+
+    def _answer(self, body: dict[str, Any]) -> None:
+        if self.server.mood == "too many":
+            self.send_response(429)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self._say({"choices": [{"delta": {"role": "assistant"}}]})  # no word yet
+        time.sleep(5 if self.server.mood == "silent" else FIRST_S)
+        for number in range(PIECES):
+            self._say({"choices": [{"delta": {"content": "word "}}]})
+            time.sleep(GAP_S if number < PIECES - 1 else 0)
+        words = len(body["messages"][0]["content"].split())
+        self._say({"choices": [], "usage": {"prompt_tokens": 2 * words, "completion_tokens": PIECES}})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _say(self, piece: dict[str, Any]) -> None:
+        self.wfile.write(b"data: " + json.dumps(piece).encode() + b"\n\n")
+        self.wfile.flush()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as made:
+        made.asked, made.keys = [], set()
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.shutdown()
+
+
+def job(server: Server, **changes: Any) -> Job:
+    said = {"words": 10, "answer_tokens": PIECES, "concurrency": 2, "requests": 5, "timeout_s": 2.0} | changes
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    return Job(url=url, key=SecretStr("the-key"), model="a-model", **said)
+
+
+def test_times_are_those_of_the_server(server: Server) -> None:
+    answered = run_job(job(server, engine_settings={"ignore_eos": True}))
+    found = figures(answered)
+    assert (found.requests, found.failed) == (5, 0)
+    assert found.first_s
+    assert found.gap_s
+    assert FIRST_S <= found.first_s.p50 < FIRST_S + 0.5  # a busy machine is late, and never early
+    assert GAP_S * 0.8 <= found.gap_s.p50 < GAP_S + 0.2
+    assert found.prompt_tokens == 20
+    assert all(one.tokens == PIECES and len(one.gaps_s) == PIECES - 1 for one in answered)
+    assert server.most == 2
+    assert server.keys == {"Bearer the-key"}
+    assert len({body["messages"][0]["content"] for body in server.asked}) == 5
+    assert all(body["ignore_eos"] and body["stream"] for body in server.asked)
+
+
+def test_what_is_turned_away_and_what_is_silent_has_failed(server: Server) -> None:
+    server.mood = "too many"
+    assert {one.error for one in run_job(job(server))} == {"HTTP 429"}
+    server.mood = "silent"
+    silent = run_job(job(server, requests=2, timeout_s=1.0))
+    assert all(one.timed_out and one.error for one in silent)
+
+
+def test_a_server_that_is_not_there(server: Server) -> None:
+    nowhere = job(server).model_copy(update={"url": "http://127.0.0.1:9/v1"})
+    assert all(one.error and not one.timed_out for one in run_job(nowhere))
+    with pytest.raises(BoxwrightError, match="no answer that could be measured"):
+        words_for(nowhere, 512)
+
+
+def test_questions_fill_the_context(server: Server) -> None:
+    assert words_for(job(server), 512 + PIECES) == 256  # two tokens a word
