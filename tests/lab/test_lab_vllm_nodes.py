@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -115,3 +116,48 @@ def test_when_the_head_is_stopped_the_other_node_serves_nothing_and_waits(pair: 
     time.sleep(30)
     assert "VLLM" not in pair.on(other, "ps -eo args")
     assert "waiting for the head" in pair.on(other, "journalctl -u vllm -o cat --no-pager -n 20")
+
+
+# Where a task runs on each node of a cluster; a client without its token is not let in.
+ASK_RAY = """
+import socket, ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as At
+ray.init(address="{head}:6379", log_to_driver=False)
+host = ray.remote(num_cpus=0)(socket.gethostname)
+alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+print(sorted(ray.get([host.options(scheduling_strategy=At(node, soft=False)).remote() for node in alive])))
+"""
+
+
+def asked_of_ray(pair: Pair, *, token: bool) -> str:
+    """What a client of Ray prints on the head, as the user that engines have."""
+    head = pair.twins[0]
+    pair.on(head, "cat > /run/ask-ray.py; chmod 644 /run/ask-ray.py", ASK_RAY.format(head=head.address))
+    known = "RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$CREDENTIALS_DIRECTORY/token" if token else ""
+    ask = f"{known} exec timeout 80 /opt/boxwright/vllm/current/bin/python /run/ask-ray.py"
+    unit = (
+        "systemd-run --quiet --pipe --wait --property=User=vllm --property=ReadWritePaths=/run/ray --setenv=HOME=/tmp "
+        f"--property=LoadCredential=token:/etc/ray/token /bin/sh -c {shlex.quote(f'{ask} 2>&1 | tail -1')}"
+    )
+    return pair.on(head, unit).strip()
+
+
+def test_by_ray_a_task_runs_on_every_node_and_strangers_start_none(pair: Pair) -> None:
+    # vLLM itself answers by Ray on cards alone: "current platform cpu does not support ray".
+    together = []
+    for node in pair.nodes():
+        environment = vllm_environment("ray", HARDWARE, (), node, p2p=True) | {"GLOO_SOCKET_IFNAME": "eth0"}
+        others = [one.address for one in pair.nodes() if one.rank != node.rank]
+        ray = {"release": "2.60.0", "port": 6379, "leads": node.answers, "head_address": node.head_address}
+        ray |= {"address": node.address, "peers": others, "environment": environment}
+        together.append({"vllm_services": [], "vllm_ray": ray})
+    for code, text in pair.together(together):
+        assert code == 0, text[-4000:]
+    assert asked_of_ray(pair, token=True) == "['head', 'other']"
+    assert "['head', 'other']" not in asked_of_ray(pair, token=False)
+    head, other = pair.twins
+    pair.on(head, "systemctl restart ray")  # the other node loses it, ends, and joins the new one
+    end = time.monotonic() + 240
+    while asked_of_ray(pair, token=True) != "['head', 'other']":
+        assert time.monotonic() < end, pair.on(other, "journalctl -u ray -o cat --no-pager -n 20")
+        time.sleep(5)

@@ -6,10 +6,12 @@ import pytest
 from pydantic import SecretStr
 
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
+from boxwright.model.deploy_variables import VllmVariables
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Host, Networks, Site
+from boxwright.model.site import Host, Mirrors, Networks, Site
 from boxwright.model.variables import FirewallVariables, GatewayVariables, MonitoringVariables, Variables
 from boxwright.planning.addresses import public_url, server_names
+from boxwright.planning.engine_variables import vllm_variables
 from boxwright.planning.stages import WORKLOAD, stages_for
 from boxwright.planning.variables import role_variables
 from boxwright.vault import SECRET_NAMES, HostSecrets
@@ -69,3 +71,35 @@ def test_the_chat_page_stands_on_heads_alone(fleet: Fleet) -> None:
     went = [[stage.name for stage in stages_for(fleet, host, WORKLOAD)] for host in fleet.hosts[:2]]
     assert "open_webui" in went[0]
     assert went[1] == [name for name in went[0] if name != "open_webui"]
+
+
+def vllm_of(fleet: Fleet, place: int) -> VllmVariables:
+    mirrors = Mirrors(debian="http://mirror.example/debian", python_index="http://mirror.example/simple")
+    found = vllm_variables(fleet, fleet.hosts[place], SECRETS, mirrors)
+    assert found
+    return found
+
+
+def test_each_node_is_told_its_own_address_and_the_heads(fleet: Fleet) -> None:
+    (head,), (other,) = (vllm_of(fleet, place).services for place in (2, 3))
+    assert (head.node_address, head.head_address, head.peers) == ("198.51.100.3", "198.51.100.3", ("198.51.100.4",))
+    assert (other.node_address, other.head_address, other.peers) == ("198.51.100.4", "198.51.100.3", ("198.51.100.3",))
+    assert (head.answers, other.answers) == (True, False)
+    assert other.environment["VLLM_HOST_IP"] == "198.51.100.4"
+
+
+def test_by_ray_every_node_has_ray_and_the_head_alone_has_vllm(fleet: Fleet) -> None:
+    stack = fleet.profile.stack.model_copy(update={"executor": "ray"})
+    by_ray = fleet.model_copy(update={"profile": fleet.profile.model_copy(update={"stack": stack})})
+    head, other = vllm_of(by_ray, 0), vllm_of(by_ray, 1)
+    assert [len(one.services) for one in (head, other)] == [1, 0]
+    assert head.ray
+    assert other.ray
+    assert (head.ray.leads, other.ray.leads) == (True, False)
+    assert (other.ray.address, other.ray.head_address, other.ray.peers) == (
+        "198.51.100.2",
+        "198.51.100.1",
+        ("198.51.100.1",),
+    )
+    assert other.ray.environment["VLLM_HOST_IP"] == "198.51.100.2"
+    assert vllm_of(fleet, 0).ray is None
