@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ class StepFigures:
         requests: That were sent.
         failed: Of those, that got no whole answer; those for want of time among them.
         timed_out: Of those, for want of time.
+        why: What most of those that failed say; empty where none did.
         prompt_tokens: Of a question, on average.
         tokens_per_s: Of all answers together, from the first question to the last answer.
         each_tokens_per_s: Of one answer, behind its first word: the median.
@@ -47,6 +49,7 @@ class StepFigures:
     requests: int
     failed: int
     timed_out: int
+    why: str
     prompt_tokens: float
     tokens_per_s: float
     each_tokens_per_s: float | None
@@ -65,6 +68,7 @@ def figures(answered: Sequence[Answered]) -> StepFigures:
     return StepFigures(
         requests=len(answered),
         failed=len(answered) - len(good),
+        why=next((error for error, _ in Counter(one.error for one in answered if one.error).most_common(1)), ""),
         timed_out=sum(one.timed_out for one in answered),
         prompt_tokens=statistics.fmean(one.prompt_tokens for one in good) if good else 0.0,
         tokens_per_s=sum(one.tokens for one in good) / length if length else 0.0,

@@ -112,7 +112,9 @@ def _ask(client: Any, job: Job, number: int, begun: float) -> Answered:
                     else:
                         gaps.append(now - last)
                     last = now
-            if first is None:
+            if first is None and not usage.get(
+                "completion_tokens"
+            ):  # a model may say nothing but what shows as nothing
                 return ended("it ended without a word")
             return ended()
     except (Timeout, ReadTimeoutError):

@@ -194,7 +194,7 @@ def _cells(step: Step) -> tuple[str, ...]:
     predicted = "" if step.predicted is None else f"{step.predicted:.1f}"
     first = f"{found.first_s.p50:.2f} / {found.first_s.p95:.2f} s" if found.first_s else ""
     gap = f"{1000 * found.gap_s.p50:.0f} / {1000 * found.gap_s.p95:.0f} ms" if found.gap_s else ""
-    failed = f"{found.failed} of {found.requests}" if found.failed else "none"
+    failed = f"{found.failed} of {found.requests}: {found.why}" if found.failed else "none"
     return (
         step.route, str(step.context), str(step.concurrency), f"{found.tokens_per_s:.1f}", each, predicted, first, gap,
         failed,

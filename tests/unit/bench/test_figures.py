@@ -36,7 +36,7 @@ def test_two_at_once_are_twice_as_much_together() -> None:
 
 def test_what_failed_counts_by_its_number_alone() -> None:
     found = figures([answered(0), answered(0, tokens=500, error="HTTP 429"), answered(0, error="no answer in time")])
-    assert (found.requests, found.failed, found.timed_out) == (3, 2, 1)
+    assert (found.requests, found.failed, found.timed_out, found.why) == (3, 2, 1, "HTTP 429")
     assert found.tokens_per_s == pytest.approx(11 / 1.5)
     assert figures([answered(0, error="HTTP 502")]).first_s is None
 
