@@ -37,6 +37,7 @@ _HELP = {
     "model": "a model: an id or alias of ./invoke models",
     "build": "one build of the model",
     "engine": "llama_cpp, vllm, … where it is to be another than the profile's",
+    "service": "one of the profile's stack.further by its name, instead of the main service",
     "hub": "huggingface, modelscope or ollama; without it, the first that has the build",
     "revision": "branch, tag or commit of the hub's repository; without it, the newest",
     "on": "where a model is tried: cards, cpu, or auto: cards where the profile has some",
@@ -65,10 +66,10 @@ def _verb(function):
     )
 
 
-def _choice(profile, site, host, count=0, distribution=""):
+def _choice(profile, site, host, count=0, distribution="", service=""):
     from boxwright.provisioning.target import Choice
 
-    return Choice(profile=profile, site=site, host=host, count=int(count), distribution=distribution)
+    return Choice(profile=profile, site=site, host=host, count=int(count), distribution=distribution, service=service)
 
 
 def _names(text):
@@ -222,11 +223,12 @@ def models_pin(console, model, build="", site="", hub="", revision=""):
 
 
 @_verb
-def models_switch(console, profile, model, site="lab", host="", build="", engine="", yes=False):
+def models_switch(console, profile, model, site="lab", host="", build="", engine="", service="", yes=False):
     """Serve another model on boxes that run; the old one stays until the new one answers, or comes back."""
     from boxwright.provisioning.switch import served, switch
 
-    return switch(console, _choice(profile, site, host), served(model, build, engine), yes=yes)
+    choice = _choice(profile, site, host, service=service)
+    return switch(console, choice, served(model, build, engine), yes=yes)
 
 
 @_verb

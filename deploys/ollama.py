@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from pyinfra import host
@@ -11,6 +12,7 @@ from pyinfra.operations import files, server
 
 from deploys.facts.files import FileState
 from deploys.facts.ollama import HandInstall
+from deploys.operations.engines import SERVE_UNIT, EngineUnit, unit_server
 from deploys.operations.files import REQUESTS, program_text, rendered, request_text, written_file
 from deploys.operations.install import folders, program
 from deploys.operations.models import PROGRAM as FETCHER
@@ -26,7 +28,7 @@ ARCHIVE = data.ollama_archive
 RELEASE = ARCHIVE["version"]
 VERSION = f"{RELEASE}-{ARCHIVE['sha256'][:12]}"
 PART = f"/var/lib/boxwright/incoming/ollama-{VERSION}.{ARCHIVE['kind']}.part"
-MODULES = ("__main__", "instance", "store")
+MODULES = ("__main__", "doors", "instance", "store")
 
 
 def supplied(archive: dict[str, object]) -> str | None:
@@ -55,6 +57,7 @@ if strangers:
 folders()
 fetcher()
 program("install-ollama", "ollama/install_ollama.py")
+unit_server()
 files.directory(name="Make the folder of what runs Ollama", path=RUNNER, user="root", group="root", mode="755")
 for module in MODULES:
     written_file(
@@ -152,6 +155,25 @@ for service in data.ollama_services:
         written_file(name=f"Write {title} of {unit}", content=text, dest=path)
         for title, (path, text) in zip(titles, texts.items(), strict=True)
     ]
+    asked = {"model": service["names"][0], "input": "Paris"}
+    if service["purpose"] != "embedding":
+        asked = {"model": service["names"][0], "prompt": "Paris", "stream": False, "options": {"num_predict": 1}}
+    door = f"http://127.0.0.1:{service['port']}/api"
+    engine = EngineUnit(  # to other engines, which may want its door or had it before
+        unit=f"{unit}.service",
+        serves=service["names"][0],
+        url=f"{door}/version",
+        question={
+            "url": f"{door}/{'embed' if service['purpose'] == 'embedding' else 'generate'}",
+            "body": asked,
+            "key": None,
+        },
+        written=tuple(texts),
+        files=(),
+        patience_s=service["patience_s"],
+        guards=(f"{guard}.service", f"{measure}.timer"),
+        traces=(f"{METRICS}/boxwright_{unit}.prom",),
+    )
     instances.append(
         {
             "unit": unit,
@@ -173,6 +195,7 @@ for service in data.ollama_services:
             # With them, a run that was killed behind writing one of them is seen by the next.
             "digest": hashlib.sha256("\0".join(texts.values()).encode()).hexdigest(),
             "files": [f"{UNITS}/{unit}.service", f"{drop_ins}/boxwright.conf", f"{DESTINATION}/current"],
+            "proof": json.loads(engine.request()),
         }
     )
 request = {
@@ -180,6 +203,7 @@ request = {
     "version": VERSION,
     "release": RELEASE,
     "user": USER,
+    "doors": list(SERVE_UNIT),
     "instances": instances,
 }
 written_file(

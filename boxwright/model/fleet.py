@@ -45,7 +45,7 @@ class Fleet(Frozen):
     catalogue: ModelCatalogue
     accelerators: AcceleratorCatalogue
     left_out: frozenset[HostName] = frozenset()  # hosts of the site that a run does not touch
-    switched: Switched | None = None  # what `profile` serves by somebody's choice, and not by its file
+    switched: dict[str, Switched] = {}  # what services of `profile` serve by somebody's choice, and not by its file
     sized: tuple[SizedSetting, ...] = ()  # what `profile` got from sizing
 
     @model_validator(mode="after")

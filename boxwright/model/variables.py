@@ -181,7 +181,7 @@ class GatewayService(Frozen):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
     engine_url: HttpUrl
-    engine_key: SecretStr | None  # None: the engine asks for none, and is sent none
+    engine_key: SecretStr | None  # None: the engine is sent none
 
 
 class GatewayVariables(GatewayPolicy, Variables):
@@ -193,7 +193,7 @@ class GatewayVariables(GatewayPolicy, Variables):
     tls_private_key_pem: SecretStr | None
     api_users: tuple[ApiUser, ...]
     engine_url: HttpUrl
-    engine_key: SecretStr | None  # None: the engine asks for none, and is sent none
+    engine_key: SecretStr | None  # None: the engine is sent none
     chat_page_url: HttpUrl | None  # None: the gateway serves the API alone
     about_pages: dict[Annotated[str, Field(pattern=r"^[a-z]{2}$")], str] | None  # HTML by language; None: none
     services: tuple[GatewayService, ...] | None  # None: the main one alone

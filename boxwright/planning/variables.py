@@ -75,13 +75,14 @@ def role_variables(
                 ),
             ),
             engine_url=engine_url(profile.stack),
-            engine_key=_key(profile.stack, secrets),
+            # Sent to engines that ignore it, too: another one may stand behind the door before the gateway is told.
+            engine_key=secrets.engine_key,
             chat_page_url=chat_page_url(fleet),
             about_pages=about_pages(fleet, host),
             head_url=head_url(fleet, host),
             monitored_by=None if leads else between_nodes(fleet.head_of(host)),
             services=tuple(
-                GatewayService(name=one.name, engine_url=engine_url(one), engine_key=_key(one, secrets))
+                GatewayService(name=one.name, engine_url=engine_url(one), engine_key=secrets.engine_key)
                 for one in profile.stack.further
             )
             or None,
@@ -125,11 +126,6 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
 def _metrics_url(service: Service) -> str | None:
     """Where a service's engine shows its metrics to Prometheus; None where it has none."""
     return f"{engine_url(service)}{service.metrics_path}" if service.metrics_path else None
-
-
-def _key(service: Service, secrets: HostSecrets) -> SecretStr | None:
-    """The key that a service's engine asks for; None where it knows none."""
-    return secrets.engine_key if service.knows_keys else None
 
 
 def models_variables(

@@ -17,9 +17,10 @@ from boxwright.model.catalogues import INVENTORIES, ROOT, load_profile
 from boxwright.model.fleet import Fleet
 from boxwright.model.loading import position, read_layer
 from boxwright.model.site import Host
-from boxwright.model.stack import EngineName
-from boxwright.model.switching import Served, Switched
-from boxwright.planning.stages import stages_of
+from boxwright.model.stack import EngineName, Service
+from boxwright.model.switching import MAIN, Served, Switched, service_of
+from boxwright.model.weights import Weights, weights_of
+from boxwright.planning.ollama_variables import packages
 from boxwright.provisioning import acceptance, outcome, switched
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.receipt import PATH
@@ -28,9 +29,8 @@ from boxwright.provisioning.verbs import hold_to_contract, run_stages, show_plan
 from boxwright.reporting.run_log import now, operator
 from boxwright.transport.ssh import check
 
-# What tells or reads which model is served, and which engine serves, and is told when another one does.
-_TOLD_OF_THE_MODEL = ("gateway",)  # by its page about the box
-_TOLD_OF_THE_ENGINE = (*_TOLD_OF_THE_MODEL, "monitoring", "open_webui")
+# What tells or reads which model is served, and which engine serves: told once another one does.
+_TOLD = ("gateway", "monitoring", "open_webui")
 _TELLERS = ("serve-unit: ", "run-ollama: ")
 _AT_ONCE = 16
 
@@ -60,21 +60,19 @@ def switch(console: Console, choice: Choice, wanted: Served, *, yes: bool) -> Ex
         BoxwrightError: A box is not one that runs.
     """
     before, fleet = choose(choice), choose(replace(choice, serves=wanted))
-    _refuse(before, fleet)
+    old, new = (service_of(one.profile, choice.service) for one in (before, fleet))
+    _refuse(fleet)
     if not yes and (console.json or not console.live):
         console.confirm("Switch?")  # refuses here, before anything is contacted
     target = prepare(fleet, console.info, boot=False)
     target, contracts, refused = hold_to_contract(console, target)
     if not target.fleet.hosts:
         return outcome.exit_code(refused)
-    _hold_to_receipts(target, before)
-    _show(console, before, fleet)
-    if fleet.model.purpose != "chat":
-        console.warning(
-            f"{fleet.model.id} was not made for chats ({fleet.model.purpose}): the checks of chats will fail"
-        )
-    engine = fleet.profile.stack.engine
-    only = ("models", engine)
+    _hold_to_receipts(target, old)
+    _show(console, (old, weights_of(old, before.catalogue)), (new, weights_of(new, fleet.catalogue)))
+    _warn_of_purpose(console, before, fleet, choice.service)
+    missing = set(packages(fleet)) - set(packages(before))  # what an engine's archive is unpacked by
+    only = (*(("base",) if missing else ()), "models", new.engine)
     if not yes:
         planned = show_plan(console, target, only)
         if (code := outcome.exit_code(planned)) is not Exit.OK:
@@ -84,14 +82,11 @@ def switch(console: Console, choice: Choice, wanted: Served, *, yes: bool) -> Ex
             return Exit.OK
     outcomes = run_stages(console, target, only, dry_run=False, verb="switch")
     finished = {one.host for one in outcomes if one.finished}
-    _tell_failures(console, outcomes, fleet.weights.name)
+    _tell_failures(console, outcomes, weights_of(new, fleet.catalogue).name)
     if finished:
         _keep(console, choice, fleet, wanted)
     target = target.only(lambda host: host.name in finished)
-    if finished:
-        known = {stage.name for stage in stages_of(fleet)}
-        told = _TOLD_OF_THE_ENGINE if engine != before.profile.stack.engine else _TOLD_OF_THE_MODEL
-        readers = tuple(name for name in told if name in known)
+    if finished and (readers := _readers(target, before)):
         again = run_stages(console, target, readers, dry_run=False, verb="switch")
         outcomes = [*(one for one in outcomes if not one.finished), *again]
     code = outcome.exit_code([*outcomes, *refused])
@@ -101,9 +96,9 @@ def switch(console: Console, choice: Choice, wanted: Served, *, yes: bool) -> Ex
     return code if code is not Exit.OK else acceptance.exit_code(checks)
 
 
-def _refuse(before: Fleet, fleet: Fleet) -> None:
+def _refuse(fleet: Fleet) -> None:
     """What is no switch of a model on a box that runs."""
-    name, engines = fleet.profile.name, (before.profile.stack.engine, fleet.profile.stack.engine)
+    name = fleet.profile.name
     where = f"profile {name}, stack"
     if fleet.without_stack:
         raise BadInputError(fleet.without_stack, where=where)
@@ -113,17 +108,30 @@ def _refuse(before: Fleet, fleet: Fleet) -> None:
             where=where,
             hint="Name the model in the profile, and provision.",
         )
-    if engines[0] != engines[1] and "ollama" in engines:
-        raise BadInputError(
-            f"from {engines[0]} to {engines[1]} more changes than a unit: the gateway's paths and keys, too",
-            where=where,
-            hint="Use a profile with that engine, on a box that is made anew.",
-        )
 
 
-def _hold_to_receipts(target: Target, before: Fleet) -> None:
+def _warn_of_purpose(console: Console, before: Fleet, fleet: Fleet, service: str) -> None:
+    old, new = (weights_of(service_of(one.profile, service), one.catalogue).model for one in (before, fleet))
+    if service == MAIN and new.purpose != "chat":
+        console.warning(f"{new.id} was not made for chats ({new.purpose}): the checks of chats will fail")
+    elif service != MAIN and new.purpose != old.purpose:
+        console.warning(f"{new.id} was made for another purpose ({new.purpose}) than {old.id} ({old.purpose})")
+
+
+def _readers(target: Target, before: Fleet) -> tuple[str, ...]:
+    """Stages that are told of what serves, and are told something else now."""
+    site, left_out = target.fleet.site, target.fleet.left_out
+    earlier = replace(target, fleet=before.model_copy(update={"site": site, "left_out": left_out}))
+    changed: set[str] = set()
+    for host in target.fleet.hosts:
+        now, then = ([*roles, *deploys] for roles, deploys in (one.variables(host) for one in (target, earlier)))
+        changed |= {one.unit for one in now if one not in then}
+    return tuple(name for name in _TOLD if name in changed)
+
+
+def _hold_to_receipts(target: Target, before: Service) -> None:
     """Only boxes that were provisioned as this profile serve something that could come back."""
-    engine, name = before.profile.stack.engine, target.fleet.profile.name
+    engine, name = before.engine, target.fleet.profile.name
 
     def made_as(host: Host) -> str:
         """The profile of a finished box. What one that does not answer is, its run says."""
@@ -145,10 +153,10 @@ def _hold_to_receipts(target: Target, before: Fleet) -> None:
         )
 
 
-def _show(console: Console, before: Fleet, fleet: Fleet) -> None:
+def _show(console: Console, before: tuple[Service, Weights], after: tuple[Service, Weights]) -> None:
     rows = [
-        (when, one.weights.name, one.profile.stack.engine, f"{(one.weights.build.known_bytes or 0) / 1e9:.2f} GB")
-        for when, one in (("now", before), ("then", fleet))
+        (when, weights.name, service.engine, f"{(weights.build.known_bytes or 0) / 1e9:.2f} GB")
+        for when, (service, weights) in (("now", before), ("then", after))
     ]
     console.table("What serves", ["When", "Weights", "Engine", "Size"], rows, kind="switch")
     console.info("The weights are fetched and verified first. Then the engine ends, starts with them, and must answer;")
@@ -169,27 +177,35 @@ def _tell_failures(console: Console, outcomes: Sequence[HostOutcome], wanted: st
 def _keep(console: Console, choice: Choice, fleet: Fleet, wanted: Served) -> None:
     """Have later runs serve the same, and say how the choice becomes the profile's own."""
     site, profile = fleet.site.name, fleet.profile
-    own = _by_its_file(choice)
-    if own is not None and (own.weights.name, own.profile.stack.engine) == (fleet.weights.name, profile.stack.engine):
-        switched.keep(site, profile.name, None)
+    if _by_its_file(choice) == _choice_of(fleet, choice.service):
+        switched.keep(site, profile.name, None, choice.service)
         console.info(f"Profile {profile.name} says the same: nothing besides it is kept.")
         return
-    switched.keep(site, profile.name, Switched(**wanted.model_dump(), by=operator(), at=now()))
+    switched.keep(site, profile.name, Switched(**wanted.model_dump(), by=operator(), at=now()), choice.service)
     path = Path(choice.profile) if choice.profile.endswith(".yml") else INVENTORIES / "profiles" / f"{profile.name}.yml"
-    place = position((read_layer(path),), ("stack", "model")).rpartition(":")[0].removeprefix(f"{ROOT}/")
-    lines = [f"model: {fleet.weights.model.id}"]
+    names = [one.name for one in profile.stack.further]
+    keys = ("stack", "further", names.index(choice.service), "model") if choice.service else ("stack", "model")
+    place = position((read_layer(path),), keys).rpartition(":")[0].removeprefix(f"{ROOT}/")
+    lines = [f"model: {weights_of(service_of(profile, choice.service), fleet.catalogue).model.id}"]
     lines += [f"build: {wanted.build}"] if wanted.build else []
     lines += [f"engine: {wanted.engine}"] if wanted.engine else []
     console.info(
         f"Kept for the boxes of site {site}, so that later runs from here serve it: {switched.file_of(site)}\n"
-        f"For every {profile.name}, set it in the profile ({place}): stack: {{{', '.join(lines)}}}"
+        f"For every {profile.name}, set it in the profile ({place}): "
+        f"{f'service {choice.service}' if choice.service else 'stack'}: {{{', '.join(lines)}}}"
     )
 
 
-def _by_its_file(choice: Choice) -> Fleet | None:
-    """What the profile itself says; None where it cannot be served at all."""
-    stack = load_profile(choice.profile).stack
+def _choice_of(fleet: Fleet, service: str) -> tuple[str, EngineName]:
+    one = service_of(fleet.profile, service)
+    return weights_of(one, fleet.catalogue).name, one.engine
+
+
+def _by_its_file(choice: Choice) -> tuple[str, EngineName] | None:
+    """What the profile itself says of the service; None where it cannot be served at all."""
+    own = service_of(load_profile(choice.profile), choice.service)
     try:
-        return choose(replace(choice, serves=Served(model=stack.model, build=stack.build, engine=stack.engine)))
+        fleet = choose(replace(choice, serves=Served(model=own.model, build=own.build, engine=own.engine)))
     except BadInputError:
         return None
+    return _choice_of(fleet, choice.service)

@@ -32,7 +32,7 @@ from boxwright.model.compatibility import check_drivers, check_stack
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh
-from boxwright.model.switching import Served, serving
+from boxwright.model.switching import MAIN, Served, serving
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp
 from boxwright.planning.open_webui_variables import check_page_wheels
@@ -56,6 +56,7 @@ class Choice:
     count: int = 0  # twins only: this many hosts instead of the site's
     distribution: str = ""  # twins only: instead of the site's
     serves: Served | None = None  # instead of what the profile says, and of what its boxes were switched to before
+    service: str = MAIN  # which of its services: the main one, or one of stack.further by its name
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,14 @@ def choose(choice: Choice) -> Fleet:
     site = single_host(choice.host) if choice.host else load_site(choice.site)
     kept = switched(site.name, profile.name)
     if choice.serves:
-        return _fleet(serving(profile, choice.serves), site, choice)
-    if kept is None:
+        return _fleet(serving(profile, {**kept, choice.service: choice.serves}), site, choice)
+    if not kept:
         return _fleet(profile, site, choice)
     try:
         return _fleet(serving(profile, kept), site, choice).model_copy(update={"switched": kept})
     except BadInputError as error:
-        where = f"{file_of(site.name)}: {kept.model} by ./invoke models.switch; remove the entry to serve the profile's"
+        models = ", ".join(one.model for one in kept.values())
+        where = f"{file_of(site.name)}: {models} by ./invoke models.switch; remove the entry to serve the profile's"
         error.hint = f"{error.hint}\n{where}".strip()
         raise
 

@@ -12,6 +12,8 @@ from boxwright.console.contract_view import show_contracts
 from boxwright.console.plan_view import render_plan
 from boxwright.errors import Exit
 from boxwright.model.fleet import Fleet
+from boxwright.model.switching import service_of
+from boxwright.model.weights import weights_of
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning import acceptance, contract, outcome
 from boxwright.provisioning.handing_over import hand_over
@@ -87,11 +89,11 @@ def chosen(console: Console, choice: Choice) -> Fleet:
         BadInputError: A name, a file or an argument is wrong.
     """
     fleet = choose(choice)
-    if fleet.switched:
-        name, kept = fleet.profile.name, fleet.switched
+    for name, kept in fleet.switched.items():
+        service, who = service_of(fleet.profile, name), f"{fleet.profile.name}{name and f', service {name},'}"
         console.info(
-            f"{name} serves {fleet.weights.name} by {fleet.profile.stack.engine} here, and not what its profile says: "
-            f"{kept.by} switched it at {kept.at} ({file_of(fleet.site.name)})"
+            f"{who} serves {weights_of(service, fleet.catalogue).name} by {service.engine} here, and not what its "
+            f"profile says: {kept.by} switched it at {kept.at} ({file_of(fleet.site.name)})"
         )
     return fleet
 

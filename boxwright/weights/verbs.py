@@ -87,7 +87,7 @@ def _place(profile: str, site: str, host: str) -> Place:
     whose = load_site(site) if site else _NOWHERE
     ways, made = tuple(endpoints(host, site)), load_profile(profile)
     kept = switched(whose.name if site else single_host(host).name, made.name)
-    place = Place(serving(made, kept) if kept else made, load_models(further=_own(whose)), ways)
+    place = Place(serving(made, kept), load_models(further=_own(whose)), ways)
     try:
         _ = place.wanted
     except ValueError as error:

@@ -5,13 +5,15 @@ Usage: run-ollama activate REQUEST
        run-ollama measure UNIT PORT PLACEMENT FILE
 
 REQUEST is a JSON file: `destination` (the folder of versions), `version` (one of them), `release` (as Ollama calls
-itself), `user`, and `instances`, each with `unit`, `guard` (of its rules), `port`, `store`, `record`, `modelfile`,
-`names`, `weights`, `purpose`, `placement`, `least_tokens_per_s`, `patience_s`, `measure` (of its timer), `measured`
-(what that writes), `written` (its files), `digest` (of them) and `files` (what it reads when it starts).
+itself), `user`, `doors` (the command of serve-unit, which keeps whose door is whose) and `instances`, each with `unit`,
+`guard` (of its rules), `port`, `store`, `record`, `modelfile`, `names`, `weights`, `purpose`, `placement`,
+`least_tokens_per_s`, `patience_s`, `measure` (of its timer), `measured` (what that writes), `written` (its files),
+`digest` (of them), `files` (what it reads when it starts) and `proof` (what serve-unit is told of it).
 
 `activate` points `current` at the version, starts every instance that does not run what the files say, registers its
 model, loads it, looks where it lies and how fast it answers. When all of that is right, the files are kept as what is
-proven; when something is not, the files and the version that were proven last come back. `load` is what units do after
+proven; when something is not, the files and the version that were proven last come back. Another engine behind the same
+door gives way meanwhile; it goes when all is right, and comes back when something is not. `load` is what units do after
 their start. `measure` writes for Prometheus whether an instance answers, and where its model lies.
 """
 
@@ -27,6 +29,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from doors import Doors
 from instance import FailedError, Instance, lies_right, systemctl
 from store import Store
 
@@ -41,6 +44,7 @@ class Box:
         self.destination = Path(request["destination"])
         self.link = self.destination / "current"
         self.proof = self.destination / "proven.json"
+        self.doors = Doors(request["doors"])
 
     def activate(self) -> None:
         """Let the requested version serve.
@@ -49,13 +53,21 @@ class Box:
             FailedError: It does not; the message says what serves now.
         """
         proven = self._proven()
+        instances = [*self.request["instances"], *proven.get("request", {}).get("instances", ())]
+        own = {f"{told['unit']}.service" for told in instances}
+        rivals = self.doors.rivals([told["proof"] for told in self.request["instances"]], own)
+        for unit in rivals:
+            self.doors.end(unit)
         try:
             self._bring_up(self.request)
         except FailedError as failure:
             complain(str(failure))
-            raise FailedError(self._put_back(proven)) from None
+            own_end = self._put_back(proven, rivals)
+            raise FailedError(" ".join([*own_end, *(self.doors.back(unit) for unit in rivals)])) from None
         kept = proven.get("request", {}).get("version")
         previous = kept if kept != self.request["version"] else proven.get("previous")
+        for unit in rivals:
+            say(self.doors.remove(unit))
         self._end_others(proven)
         self._prove(previous)
         self._remove_versions({self.request["version"], previous})
@@ -92,11 +104,19 @@ class Box:
         draft.replace(self.link)
 
     def _proven(self) -> dict[str, Any]:
+        """What was proven last, but for instances whose doors other engines took since."""
         try:
             proven = json.loads(self.proof.read_text())
-        except (OSError, ValueError):
+            instances = proven["request"]["instances"]
+        except (OSError, ValueError, KeyError, TypeError):
             return {}
-        return proven if isinstance(proven, dict) else {}
+        known = self.doors.known()
+        there = [told for told in instances if "proof" not in told or f"{told['unit']}.service" in known]
+        if not there:
+            return {}
+        gone = {path for told in instances if told not in there for path in told["written"]}
+        files = {path: text for path, text in proven["files"].items() if path not in gone}
+        return proven | {"request": proven["request"] | {"instances": there}, "files": files}
 
     def _files(self, request: dict[str, Any]) -> dict[str, str]:
         """What the instances are made of, besides the version: units, settings, rules and Modelfiles."""
@@ -104,6 +124,8 @@ class Box:
         return {str(path): path.read_text() for path in paths if path.is_file()}
 
     def _prove(self, previous: str | None) -> None:
+        for told in self.request["instances"]:
+            self.doors.keep(told["proof"])
         proof = {"request": self.request, "files": self._files(self.request), "previous": previous}
         text = json.dumps(proof, indent=1, sort_keys=True) + "\n"
         if not self.proof.exists() or self.proof.read_text() != text:
@@ -111,10 +133,18 @@ class Box:
             draft.write_text(text)
             draft.replace(self.proof)
 
-    def _put_back(self, proven: dict[str, Any]) -> str:
-        """Let what was proven serve again; say how that went."""
+    def _put_back(self, proven: dict[str, Any], rivals: list[str]) -> list[str]:
+        """Let what was proven serve again; say how that went. Nothing is said of what other engines have to say."""
+        mine = {told["unit"] for told in proven.get("request", {}).get("instances", ())}
+        strangers = [told for told in self.request["instances"] if told["unit"] not in mine]
+        if rivals:  # they want the doors back
+            for told in strangers:
+                end(told)
         if not proven:
-            return "Nothing served here before, so there is nothing to go back to."
+            return [] if rivals else ["Nothing served here before, so there is nothing to go back to."]
+        return [self._bring_back(proven, strangers)]
+
+    def _bring_back(self, proven: dict[str, Any], strangers: list[dict[str, Any]]) -> str:
         if proven["request"] == self.request and proven["files"] == self._files(self.request):
             return "This is what served before: there is nothing else to go back to."
         for name, text in proven["files"].items():
@@ -124,10 +154,8 @@ class Box:
                 draft = path.with_name(f"{path.name}.back")
                 draft.write_text(text)
                 draft.replace(path)
-        mine = {told["unit"] for told in proven["request"]["instances"]}
-        for told in self.request["instances"]:
-            if told["unit"] not in mine:
-                systemctl("disable", "--now", "--quiet", f"{told['unit']}.service", check=False)
+        for told in strangers:
+            end(told)
         release = proven["request"]["release"]
         try:
             self._bring_up(proven["request"])
@@ -140,21 +168,27 @@ class Box:
         wanted = {told["unit"] for told in self.request["instances"]}
         for told in proven.get("request", {}).get("instances", ()):
             if told["unit"] not in wanted:
-                units = [f"{told['unit']}.service", f"{told['guard']}.service", f"{told['measure']}.timer"]
-                systemctl("disable", "--now", "--quiet", *units)
-                Path(told["measured"]).unlink(missing_ok=True)
-                for path in map(Path, told["written"]):
-                    path.unlink(missing_ok=True)
-                    with contextlib.suppress(OSError):  # of a folder that is not empty
-                        if told["unit"] in path.parent.name:
-                            path.parent.rmdir()
-                systemctl("daemon-reload")
+                end(told)
+                self.doors.forget(f"{told['unit']}.service")
                 say(f"{told['unit']}.service is not wanted any more, and was ended")
 
     def _remove_versions(self, kept: set[str | None]) -> None:
         for folder in self.destination.iterdir():
             if folder.is_dir() and not folder.is_symlink() and folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def end(told: dict[str, Any]) -> None:
+    """End an instance, and remove what it was made of; its model stays."""
+    units = [f"{told['unit']}.service", f"{told['guard']}.service", f"{told['measure']}.timer"]
+    systemctl("disable", "--now", "--quiet", *units, check=False)
+    Path(told["measured"]).unlink(missing_ok=True)
+    for path in map(Path, told["written"]):
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that is not empty
+            if told["unit"] in path.parent.name:
+                path.parent.rmdir()
+    systemctl("daemon-reload")
 
 
 def say(text: str) -> None:

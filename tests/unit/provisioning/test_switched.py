@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,9 @@ def bench(tmp_path: Path, own_places: Path) -> str:
 def test_later_runs_serve_what_was_kept_for_this_site_and_this_profile_alone(bench: str) -> None:
     keep("bench", "lab", GEMMA)
     fleet = choose(Choice("lab", site=bench))
-    assert (fleet.weights.name, fleet.switched) == ("gemma-3-270m/q4_k_m", GEMMA)
+    assert (fleet.weights.name, fleet.switched) == ("gemma-3-270m/q4_k_m", {"": GEMMA})
     assert choose(Choice("lab-ollama", site=bench)).weights.name == "smollm2-135m-instruct/q4_1"
-    assert choose(Choice("lab", site="lab")).switched is None
+    assert choose(Choice("lab", site="lab")).switched == {}
     wanted = Served(model="smollm2")
     assert choose(Choice("lab", site=bench, serves=wanted)).weights.name == "smollm2-135m-instruct/q4_1"
 
@@ -41,13 +42,58 @@ def test_what_is_kept_can_be_read_by_a_person_and_goes_with_its_last_entry(bench
     assert text.startswith("# What boxes of this site serve instead of what their profile says.")
     assert "  lab:\n    model: gemma-3-270m\n    by: ada\n" in text
     keep("bench", "lab", None)
-    assert switched("bench", "lab") is None
+    assert switched("bench", "lab") == {}
     assert switched("bench", "lab-vllm")
     keep("bench", "lab-vllm", None)
     assert not file_of("bench").exists()
     keep("bench", "lab", GEMMA)
     forget("bench")
-    assert switched("bench", "lab") is None
+    assert switched("bench", "lab") == {}
+
+
+TWO = """\
+name: two
+summary: two services
+hardware: {cpu: {sockets: 1, cores_per_socket: 2}, memory_gib: 4, disk_gib: 4}
+stack:
+  model: smollm2-135m-instruct
+  engine: llama_cpp
+  context_tokens: 2048
+  further:
+    - {name: helper, model: smollm2-135m-instruct, engine: llama_cpp, context_tokens: 512, engine_port: 8001}
+"""
+
+
+def test_a_service_beside_the_main_one_is_kept_by_its_name(bench: str, tmp_path: Path) -> None:
+    path = tmp_path / "two.yml"
+    path.write_text(TWO)
+    choice = Choice(str(path), site=bench)
+    ollama = Switched(model="smollm2", engine="ollama", by="ada", at="now")
+    keep("bench", "two", ollama, "helper")
+    keep("bench", "two", GEMMA)
+    text = file_of("bench").read_text()
+    assert "further:\n  two:\n    helper:\n      model: smollm2\n" in text
+    fleet = choose(choice)
+    assert (fleet.weights.name, fleet.profile.stack.further[0].unit) == ("gemma-3-270m/q4_k_m", "ollama-helper")
+    assert fleet.switched == {"": GEMMA, "helper": ollama}
+    # What is chosen now goes before what was kept for that service, and leaves the others as they are.
+    fleet = choose(replace(choice, service="helper", serves=Served(model="smollm2", engine="llama_cpp")))
+    assert (fleet.weights.name, fleet.profile.stack.further[0].unit) == ("gemma-3-270m/q4_k_m", "llama-server-helper")
+    keep("bench", "two", None)
+    assert switched("bench", "two") == {"helper": ollama}
+    keep("bench", "two", None, "helper")
+    assert not file_of("bench").exists()
+
+
+def test_a_service_that_there_is_not_is_named(bench: str, tmp_path: Path) -> None:
+    path = tmp_path / "two.yml"
+    path.write_text(TWO)
+    wanted = served("gemma-3-270m")
+    with pytest.raises(BadInputError, match="there is no service 'helpr' beside the main one"):
+        switch(None, Choice(str(path), site=bench, service="helpr"), wanted, yes=True)  # type: ignore[arg-type]
+    with pytest.raises(BadInputError, match="there is no service 'vectors'") as refused:
+        choose(Choice("lab", site=bench, service="vectors", serves=wanted))
+    assert refused.value.hint == "The main service is meant without a name."
 
 
 @pytest.mark.parametrize(
@@ -71,8 +117,8 @@ def test_another_engine_loses_what_is_said_in_the_terms_of_the_one_before() -> N
     profile = load_profile("lab")
     stack = profile.stack.model_copy(update={"engine_settings": {"batch-size": 512}})
     set_up = profile.model_copy(update={"stack": stack})
-    assert serving(set_up, Served(model="gemma-3-270m")).stack.engine_settings == {"batch-size": 512}
-    other = serving(set_up, Served(model="gemma-3-270m", engine="vllm")).stack
+    assert serving(set_up, {"": Served(model="gemma-3-270m")}).stack.engine_settings == {"batch-size": 512}
+    other = serving(set_up, {"": Served(model="gemma-3-270m", engine="vllm")}).stack
     assert (other.engine, other.engine_settings, other.engine_version) == ("vllm", {}, None)
     assert other.context_tokens == stack.context_tokens
 
@@ -84,7 +130,6 @@ def test_another_engine_loses_what_is_said_in_the_terms_of_the_one_before() -> N
         ("lab", served("gemma-3-270m", "q8_0"), "gemma-3-270m has no build 'q8_0'"),
         ("lab", served("deepseek-r1-distill-llama-70b"), "is not fetched|leaves .* GiB to main memory|no such build"),
         ("lab", served("all-minilm-l6-v2"), "has no such build|context_tokens: 4096 is more than"),
-        ("lab", served("gemma-3-270m", engine="ollama"), "the gateway's paths and keys"),
         ("lab", served("gemma-3-270m", engine="tensorrt_llm"), "tensorrt_llm"),
         ("8x4090", served("deepseek-r1-distill-qwen-32b"), "the cards of a twin are simulated"),
     ],
