@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_bench import Boxes, deploy_bench, llama_cpp_data, llama_cpp_service, models_data
+from deploy_bench import Boxes, deploy_bench, models_data
 
 from boxwright.lab import RunningTwin, TwinSpec
 from boxwright.lab.vendors.ollama import debian_llama_cpp, simulated_ollama
@@ -345,41 +345,6 @@ def test_a_second_instance_has_its_own_port_and_unit_and_goes_when_it_is_not_wan
     assert ollama.on("systemctl is-active ollama-helper || true").strip() == "inactive"
     assert ollama.on("ls /etc/systemd/system | grep helper || true") == ""
     assert ollama.serves == NEW
-
-
-@pytest.mark.on_demand
-def test_another_engine_behind_the_same_door_takes_over_or_gives_it_back(ollama: Ollama) -> None:
-    key, weights = "lab-engine-key-31ce", f"{FOLDER}/{WEIGHTS.build.files[0].name}"
-    units = (
-        "ls /etc/systemd/system | grep -e '^ollama' -e '^llama-server'; nft list tables; ls /var/lib/boxwright/proven"
-    )
-
-    def llama_cpp(model_path: str) -> dict[str, Any]:
-        return llama_cpp_data(ollama.boxes.lab, key, [llama_cpp_service(model_path=model_path)])
-
-    output, _ = ollama.boxes.deploy("llama_cpp", **llama_cpp("/srv/models/none.gguf")).communicate(timeout=600)
-    assert "serve-unit: ollama.service serves smollm2-135m-instruct again, with the files that it had." in output
-    assert ollama.serves == NEW
-    assert "llama-server" not in ollama.on(units)
-    assert ollama.changes(ollama.new) == 0
-
-    assert ollama.boxes.changes("llama_cpp", **llama_cpp(weights))
-    status, answer = ollama.boxes.call(ollama.twin, CHAT, QUESTION, key)
-    assert (status, "Paris" in answer["choices"][0]["message"]["content"]) == (200, True)
-    assert ollama.on(units).split() == ["llama-server.service", "llama-server.service"]
-    assert ollama.on("ls /etc/ollama /var/lib/prometheus/node-exporter/*ollama* 2>/dev/null || :") == ""
-
-    output = ollama.refused(simulated_ollama("0.33.8", print, serve="ends"))
-    told = "run-ollama: llama-server.service serves smollm2-135m-instruct again, with the files that it had."
-    assert told in output, output[-3000:]
-    assert ollama.on(units).split() == ["llama-server.service", "llama-server.service"]
-    assert ollama.boxes.call(ollama.twin, CHAT, QUESTION, key)[0] == 200
-    assert ollama.boxes.changes("llama_cpp", **llama_cpp(weights)) == 0
-
-    assert ollama.changes(ollama.new)
-    assert ollama.serves == NEW
-    assert "llama-server" not in ollama.on(units)
-    assert ollama.changes(ollama.new) == 0
 
 
 @pytest.fixture(scope="module")
