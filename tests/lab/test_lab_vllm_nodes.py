@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -64,8 +65,8 @@ class Pair(Boxes):
         while True:
             try:
                 status, answer = self.call(self.twins[0], CHAT, QUESTION, KEY)
-            except OSError as error:
-                status, answer = 0, str(error)
+            except subprocess.CalledProcessError as error:  # nobody listens yet
+                status, answer = 0, error.stderr
             if status == 200 or time.monotonic() > end:
                 return status, answer
             time.sleep(5)
