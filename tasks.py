@@ -14,7 +14,7 @@ from boxwright.verb import verb
 _HELP = {
     "profile": "the kind of box: a name from `./invoke profiles`, or a .yml file",
     "site": "whose boxes: a name under inventories/sites, or a .yml file",
-    "host": "one host instead of a site: USER@ADDRESS[:PORT]",
+    "host": "one of the site's hosts by name or address, or one instead of a site: USER@ADDRESS[:PORT]",
     "count": "for twins: how many",
     "distribution": "for twins: debian-12 or debian-13",
     "gpu": "cards alone instead of a profile, such as V100-32GB; --count says how many",

@@ -52,7 +52,7 @@ class Choice:
 
     profile: str
     site: str = "lab"
-    host: str = ""  # USER@ADDRESS[:PORT] instead of a site
+    host: str = ""  # one of the site's hosts, or USER@ADDRESS[:PORT] instead of a site
     count: int = 0  # twins only: this many hosts instead of the site's
     distribution: str = ""  # twins only: instead of the site's
     serves: Served | None = None  # instead of what the profile says, and of what its boxes were switched to before
@@ -91,8 +91,17 @@ def choose(choice: Choice) -> Fleet:
     Raises:
         BadInputError: A name, a file or an argument is wrong.
     """
-    profile = load_profile(choice.profile)
-    site = single_host(choice.host) if choice.host else load_site(choice.site)
+    profile, site = load_profile(choice.profile), load_site(choice.site)
+    named = {host.name for host in site.hosts if choice.host in (host.name, host.address)}
+    if choice.host and not named:
+        site = single_host(choice.host)
+    fleet = _with_switched(profile, site, choice)
+    left_out = {host.name for host in fleet.site.hosts} - named if named else ()
+    return fleet.model_copy(update={"left_out": frozenset(left_out)})
+
+
+def _with_switched(profile: Profile, site: Site, choice: Choice) -> Fleet:
+    """The fleet with what its boxes were switched to before, or are to be switched to."""
     kept = switched(site.name, profile.name)
     if choice.serves:
         return _fleet(serving(profile, {**kept, choice.service: choice.serves}), site, choice)

@@ -76,6 +76,17 @@ def test_a_host_goes_before_the_site(twins: str) -> None:
     assert [host.address for host in fleet.hosts] == ["192.0.2.7"]
 
 
+def test_a_host_of_the_site_is_taken_with_all_that_the_site_says(tmp_path: Path) -> None:
+    path = tmp_path / "own.yml"
+    hosts = "hosts: [{name: one, address: 192.0.2.1}, {name: two, address: 192.0.2.2}]\n"
+    path.write_text(f"name: own\nproxy: http://192.0.2.9:3128\n{hosts}")
+    for named in ("two", "192.0.2.2"):
+        fleet = choose(Choice("lab", site=str(path), host=named))
+        assert [host.name for host in fleet.hosts] == ["two"]
+        assert fleet.site.proxy == "http://192.0.2.9:3128"
+        assert len(fleet.site.hosts) == 2
+
+
 def test_as_many_twins_as_were_asked_for(twins: str) -> None:
     fleet = choose(Choice("lab", site=twins, count=3, distribution="debian-12"))
     assert [host.name for host in fleet.hosts] == ["bench-1", "bench-2", "bench-3"]
