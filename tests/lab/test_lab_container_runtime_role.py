@@ -25,7 +25,9 @@ from boxwright.lab.vendors.docker import container_toolkit_packages, docker_pack
 from boxwright.lab.vendors.repository import KEY, Package, build
 from boxwright.model.catalogues import load_profile
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+# Tests of profiles take the role through a first and a second run every time; its variants and faults are for the
+# weekly run.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 
 SHELF = "/srv/simulated"
 DOCKER, TOOLKIT = "5:29.1.3-1~debian", "1.18.1-1"

@@ -14,7 +14,9 @@ from boxwright.lab.vendors.nvidia import nvidia_packages
 from boxwright.lab.vendors.repository import Package
 from boxwright.model.catalogues import load_profile
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+# Tests of profiles take the role through a first and a second run every time; its variants and faults are for the
+# weekly run.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(600)]
 
 OLD_DRIVER, DRIVER, NEW_DRIVER = "570.195.03-1", "580.95.05-1", "620.10.02-1"
 INSTALLED = "dpkg-query -W -f '${db:Status-Status} ${Package}\\n' | sed -n 's/^installed //p' | grep -E"

@@ -32,7 +32,7 @@ BOTH = ("gateway", "monitoring")
 RULE_TESTS = Path(__file__).parent / "alert_rules_test.yml"
 
 
-@pytest.fixture(scope="module", params=["debian-12", "debian-13"])
+@pytest.fixture(scope="module", params=[pytest.param("debian-12", marks=pytest.mark.on_demand), "debian-13"])
 def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A provisioned twin; its provisioning is the first test."""
     with fresh_lab("test-gateway") as lab:

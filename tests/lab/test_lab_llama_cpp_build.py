@@ -28,7 +28,8 @@ from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.llama_cpp import ProgramSource
 from boxwright.serving.llama_cpp_build import recipe
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+# Takes long: for the weekly run.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(1500)]
 
 HERE = Path(__file__).parent
 HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=6)

@@ -20,7 +20,8 @@ from boxwright.lab import TwinSpec
 from boxwright.lab.vendors.repository import KEY, LABEL, Package
 from boxwright.model.catalogues import load_profile
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+# Takes long: for the weekly run.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(600)]
 
 OLD, RIGHT, NEW = "570.195.03", "580.95.05", "590.44.01"
 RELEASED = "580.105.08"  # of the same branch, after the machine was made

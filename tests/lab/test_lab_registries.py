@@ -16,7 +16,8 @@ from boxwright.lab import RunningTwin, TwinSpec
 from boxwright.model.catalogues import load_profile
 from boxwright.model.site import Host, Site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+# Takes long: for the weekly run.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 
 REGISTRY = "127.0.0.1:5000"  # Docker takes loopback without TLS
 SITE = Site(

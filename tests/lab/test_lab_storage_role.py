@@ -16,7 +16,9 @@ from role_bench import Bench, Run, role_bench
 from boxwright.errors import UnreachableError
 from boxwright.lab import RunningTwin
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+# Tests of profiles take the role through a first and a second run every time; its variants and faults are for the
+# weekly run.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
