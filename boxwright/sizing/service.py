@@ -170,7 +170,13 @@ class Case:
     def _ways(self) -> list[Parallelism]:
         if self.service.parallelism:
             return [self.service.parallelism]
-        return spreads(self.weights.model.architecture, self.machine)
+        return self._free_ways()
+
+    def _free_ways(self) -> list[Parallelism]:
+        """What the engine can do; trtllm-serve serves one copy of a model."""
+        ways = spreads(self.weights.model.architecture, self.machine)
+        alone = [one for one in ways if one.data == 1] if self.service.engine == "tensorrt_llm" else []
+        return alone or ways
 
     def _cache_bytes(self) -> float:
         return 1.0 if str(self.own.get("--kv-cache-dtype", "auto")).startswith("fp8") else 2.0
@@ -226,7 +232,7 @@ class Case:
     def _why_spread(self, fit: Fit) -> tuple[str, ...]:
         if self.service.parallelism is None:
             return ("of all ways over these cards it serves most requests at the speed that is wanted",)
-        free = self.fit(fit.wish.context_tokens, ways=spreads(self.weights.model.architecture, self.machine))
+        free = self.fit(fit.wish.context_tokens, ways=self._free_ways())
         if free.spread == fit.spread or free.requests <= fit.requests:
             return ("nothing counts better",)
         return (f"{free.spread} would serve {free.requests} requests and not {fit.requests}",)

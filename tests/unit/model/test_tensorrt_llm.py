@@ -78,7 +78,7 @@ def test_what_cannot_run_is_refused(profile: Profile, message: str) -> None:
 
 
 def test_copies_of_a_model_are_not_what_the_server_does() -> None:
-    profile = variant(model="deepseek-r1-distill-qwen-7b")
+    profile = variant(model="deepseek-r1-distill-qwen-7b", parallelism={"data": 8})
     site = Site(name="s", hosts=(Host(name="b", address="192.0.2.1"),))
     fleet = make_fleet(profile, site, load_models(), load_accelerators())
     with pytest.raises(BadInputError, match="fits on 1 of 8 cards, and trtllm-serve serves one copy"):

@@ -11,7 +11,7 @@ from boxwright.errors import BadInputError
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, profile_names
 from boxwright.model.profile import Profile
 from boxwright.model.stack import Parallelism, Stack
-from boxwright.model.switching import Served, serving
+from boxwright.model.switching import MAIN, Served, serving
 from boxwright.planning.sized_stack import size_stack
 from boxwright.sizing.fit import Wish, fits
 from boxwright.sizing.machine import NVLINK, Card, Host, Machine
@@ -117,10 +117,16 @@ def test_a_further_service_is_named_where_it_stands() -> None:
 
 
 def test_what_is_left_open_stays_so_for_another_model() -> None:
-    profile = serving(load_profile("8x4090"), Served(model="deepseek-r1-distill-qwen-32b"))
+    profile = serving(load_profile("8x4090"), {MAIN: Served(model="deepseek-r1-distill-qwen-32b")})
     assert profile.stack.leaves_open("parallel_requests")
     assert not profile.stack.leaves_open("context_tokens")
     assert size_stack(profile, MODELS, CARDS, str)[0].stack.parallel_requests > 14
+
+
+def test_trtllm_serve_is_given_no_copies() -> None:
+    stack, _ = sized("8xl40s", engine="tensorrt_llm", model="deepseek-r1-distill-qwen-7b")
+    assert stack.parallelism
+    assert (stack.parallelism.data, stack.parallelism.cards) == (1, 8)
 
 
 def test_where_llama_cpp_lays_a_model_is_said() -> None:
