@@ -14,8 +14,7 @@ from boxwright.lab.vendors.amd import amdgpu_packages, rocm_packages
 from boxwright.lab.vendors.repository import Package
 from boxwright.model.catalogues import load_profile
 
-# Tests of profiles take the role through a first and a second run every time; its variants and faults are for the
-# weekly run.
+# Takes long: for the weekly run.
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 
 # Drivers 30.20, 30.30 and 30.30.4, and the ROCm releases that they came with.

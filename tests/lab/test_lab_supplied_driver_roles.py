@@ -27,8 +27,7 @@ from boxwright.lab.vendors.installers import (
 )
 from boxwright.model.catalogues import load_profile
 
-# Tests of profiles take the role through a first and a second run every time; its variants and faults are for the
-# weekly run.
+# Takes long: for the weekly run.
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 
 OLDER = {"driver": "24.1.rc2", "firmware": "7.3.0.1.231", "toolkit": "8.5.0", "ops": "8.5.0", "nnal": "8.5.0"}
