@@ -193,6 +193,7 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=10; rm /etc/meddled /etc/meddled.pub")
 
 
+@pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
 def test_bench_measures_the_engine_by_both_ways(boxwright: Boxwright, twin_site: str) -> None:
     wanted = ("--concurrency", "1,2", "--context", "256", "--answer", "16")
     ran = boxwright("bench", "--profile", "lab", "--site", twin_site, *wanted)
