@@ -354,6 +354,8 @@ def test_the_search_for_secrets_tells_open_files_from_closed_ones(tmp_path: Path
         path.chmod(mode)
     (tmp_path / "hidden/deeper/key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
     (tmp_path / "key.pem").write_text("-----BEGIN RSA PRIVATE KEY-----\n")
+    for key in ("hidden/deeper/key.pem", "key.pem"):
+        (tmp_path / key).chmod(0o644)
     needles = [("a secret", b"needle"), ("another", b"nowhere")]
     found = find_secrets.in_files([str(tmp_path)], needles, 5 << 20, frozenset())
     assert [place.rsplit("/", 1)[1] for _, place in found["open"]] == ["open (0644)"]
