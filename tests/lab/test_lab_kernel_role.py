@@ -18,7 +18,9 @@ from role_bench import Bench, role_bench
 from boxwright.lab import TwinSpec
 from boxwright.model.hardware import Cpu, Hardware
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+# Tests of profiles take the role through a first and a second run every time; its variants and faults are for the
+# weekly run.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(600)]
 
 HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=4)
 LATER = {

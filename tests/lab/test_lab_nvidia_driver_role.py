@@ -12,7 +12,9 @@ from boxwright.lab import TwinSpec
 from boxwright.lab.vendors.nvidia import nvidia_packages
 from boxwright.model.catalogues import load_profile
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+# Tests of profiles take the role through a first and a second run every time; its variants and faults are for the
+# weekly run.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(600)]
 
 VERSIONS_OFFERED = OLD, RIGHT, NEW = "570.195.03-1", "580.95.05-1", "590.44.01-1"
 
