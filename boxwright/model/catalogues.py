@@ -15,7 +15,7 @@ from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.composition import load_composed, place_of
 from boxwright.model.engine_settings import EngineTable
 from boxwright.model.fleet import Fleet
-from boxwright.model.loading import load
+from boxwright.model.loading import Schema, load
 from boxwright.model.profile import Profile
 from boxwright.model.site import Site
 
@@ -87,7 +87,7 @@ def load_models(inventories: Path = INVENTORIES, further: Sequence[Path] = ()) -
         BadInputError: A file is wrong, two name one model, or a pin is for none.
     """
     paths = (*sorted((inventories / "models").glob("*.yml")), *further)
-    parts = [(path, load(path, ModelCatalogue)) for path in paths]
+    parts = [(path, (load if path in further else _load_quickly)(path, ModelCatalogue)) for path in paths]
     try:
         catalogue = ModelCatalogue(models=tuple(model for _, part in parts for model in part.models))
     except ValidationError as error:
@@ -103,7 +103,7 @@ def load_models(inventories: Path = INVENTORIES, further: Sequence[Path] = ()) -
 
 def load_accelerators(inventories: Path = INVENTORIES) -> AcceleratorCatalogue:
     """Load the accelerator catalogue."""
-    return load(inventories / "accelerators.yml", AcceleratorCatalogue)
+    return _load_quickly(inventories / "accelerators.yml", AcceleratorCatalogue)
 
 
 def engine_names(inventories: Path = INVENTORIES) -> list[str]:
@@ -127,11 +127,15 @@ def load_engine(name: str, inventories: Path = INVENTORIES) -> EngineTable:
 
 @lru_cache(maxsize=16)
 def _engine_table(path: Path, _changed: int) -> EngineTable:
-    """Read a table. A reader that knows the place of every key takes a second for one; only a mistake needs it."""
+    return _load_quickly(path, EngineTable)
+
+
+def _load_quickly(path: Path, schema: type[Schema]) -> Schema:
+    """Read a large file of ours. A reader that knows the place of every key takes long; only a mistake needs it."""
     try:
-        return EngineTable.model_validate(yaml.load(path.read_bytes(), Loader=_FAST_LOADER))  # noqa: S506  a safe one
+        return schema.model_validate(yaml.load(path.read_bytes(), Loader=_FAST_LOADER))  # noqa: S506  a safe one
     except (OSError, ValueError, yaml.YAMLError):  # ValueError: also of pydantic, and of what is not UTF-8
-        return load(path, EngineTable)
+        return load(path, schema)
 
 
 def make_fleet(profile: Profile, site: Site, catalogue: ModelCatalogue, accelerators: AcceleratorCatalogue) -> Fleet:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from boxwright.model.catalogue import GIB
 from boxwright.sizing.fit import Fit
 from boxwright.sizing.machine import Machine
@@ -48,6 +46,8 @@ class Page:
 
     def html(self) -> str:
         """The page. Whatever names stand in it are escaped."""
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  few answers are pages
+
         environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             undefined=StrictUndefined,
