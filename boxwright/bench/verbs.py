@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from boxwright.model.stack_check import TABLES
 from boxwright.planning.addresses import public_url
 from boxwright.planning.sized_stack import machine_for
 from boxwright.provisioning.handing_over import authority_of
+from boxwright.provisioning.receipt import receipt_of
 from boxwright.provisioning.run import redactor
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.reporting.run_log import RunLog, now
@@ -65,7 +66,8 @@ def _measure(console: Console, target: Target, host: Host, wish: Wish) -> bool:
     """Measure one box, write what was found, and say whether it is as it was promised."""
     fleet, begun = target.fleet, time.monotonic()
     stack = fleet.profile.stack
-    console.info(f"Measuring {host.name}: {fleet.served_name} by {stack.engine}")
+    engine = _engine(target, host)
+    console.info(f"Measuring {host.name}: {fleet.served_name} by {engine}")
     with RunLog("bench", redactor(target)) as log:
         started, steps = now(), list(_steps(console, target, host, wish, log.directory))
         measured = Measurements(
@@ -79,12 +81,12 @@ def _measure(console: Console, target: Target, host: Host, wish: Wish) -> bool:
             tool=f"Locust {version('locust')}",
             conditions={
                 "model": fleet.weights.name,
-                "engine": stack.engine,
+                "engine": engine,
                 "answer": f"{wish.answer_tokens} tokens",
                 "questions": "words drawn anew for each request",
             },
             series=series(steps, stack.least_tokens_per_s),
-            unproven=tuple(_gaps(target)),
+            unproven=tuple(_gaps(target, steps)),
         )
         log.write("bench", measured.model_dump(mode="json"))
         path = write_measurements(log.directory, measured)
@@ -98,9 +100,19 @@ def _measure(console: Console, target: Target, host: Host, wish: Wish) -> bool:
     return not bad
 
 
-def _gaps(target: Target) -> Iterator[Gap]:
+def _engine(target: Target, host: Host) -> str:
+    """The engine, and what the box says of where it came from: its version, and whether it is SIMULATED."""
+    engine, told = target.fleet.profile.stack.engine, receipt_of(target.endpoint(host))
+    version = told.versions.get(engine.replace("_", "-")) if told else None
+    return f"{engine} {version}" if version else engine
+
+
+def _gaps(target: Target, steps: Sequence[Step]) -> Iterator[Gap]:
+    what = "power, memory and temperature of cards"
     if not target.fleet.profile.cards_of(target.fleet.profile.stack):
-        yield Gap(what="power, memory and temperature of cards", reason="the engine computes on processors")
+        yield Gap(what=what, reason="the engine computes on processors")
+    elif not any(step.cards for step in steps):
+        yield Gap(what=what, reason="nvidia-smi told nothing on the box")
 
 
 def _steps(console: Console, target: Target, host: Host, wish: Wish, folder: Path) -> Iterator[Step]:

@@ -42,7 +42,7 @@ def wish_of(profile: Profile, *, concurrency: str, context: str, answer: int, by
         BadInputError: A number is none, or more than the box takes.
     """
     stack = profile.stack
-    at_once = _numbers("--concurrency", concurrency) or _doubling(stack.parallel_requests)
+    at_once = _numbers("--concurrency", concurrency) or _doubling(stack.requests_at_once)
     contexts = _numbers("--context", context) or tuple(
         dict.fromkeys(max(2 * answer, stack.context_tokens // part) for part in (8, 2))
     )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import segno
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from boxwright.handover.advice import advice_for
@@ -22,6 +20,7 @@ from boxwright.handover.requests import (
     curl_request,
     python_request,
 )
+from boxwright.page_templates import page_templates
 from boxwright.translation import LANGUAGES, words
 
 _TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "handover"
@@ -44,7 +43,7 @@ def _page(language: str, box: BoxFacts, fingerprint: str) -> str:
     sentences = _words(language)
     style = Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8").strip())  # noqa: S704  a file of ours
     text = (
-        _environment()
+        page_templates("handover")
         .get_template("page.html.j2")
         .render(
             language=language,
@@ -100,15 +99,3 @@ def _digest(style: str) -> str:
 
 def _words(language: str) -> dict[str, str]:
     return words(_TEMPLATES, language)
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )

@@ -86,12 +86,13 @@ def load_models(inventories: Path = INVENTORIES, further: Sequence[Path] = ()) -
     Raises:
         BadInputError: A file is wrong, two name one model, or a pin is for none.
     """
-    paths = (*sorted((inventories / "models").glob("*.yml")), *further)
-    parts = [(path, (load if path in further else _load_quickly)(path, ModelCatalogue)) for path in paths]
+    ours = sorted((inventories / "models").glob("*.yml"))
+    parts = [(path, _load_quickly(path, ModelCatalogue)) for path in ours]
+    parts += [(path, load(path, ModelCatalogue)) for path in further]
     try:
         catalogue = ModelCatalogue(models=tuple(model for _, part in parts for model in part.models))
     except ValidationError as error:
-        raise BadInputError(_problem(error), where=" and ".join(str(path) for path in paths)) from None
+        raise BadInputError(_problem(error), where=" and ".join(str(path) for path, _ in parts)) from None
     for path, part in parts:
         try:
             catalogue = catalogue.with_pins(part.pins)

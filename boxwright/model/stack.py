@@ -86,6 +86,11 @@ class Service(Frozen):
         """The systemd unit that runs it, without `.service`."""
         return _UNITS[self.engine]
 
+    @property
+    def requests_at_once(self) -> int:
+        """Requests that all copies of the model work on at a time."""
+        return self.parallel_requests * (self.parallelism.data if self.parallelism else 1)
+
     def leaves_open(self, setting: str) -> bool:
         """Whether the profile says nothing of a setting, so that it is chosen for the box."""
         return setting not in self.model_fields_set or getattr(self, setting) is None

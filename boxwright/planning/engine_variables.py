@@ -15,8 +15,9 @@ from boxwright.model.stack_check import BFLOAT16
 from boxwright.model.versions import release_key
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.addresses import between_nodes
-from boxwright.planning.sized_stack import size
+from boxwright.planning.sized_stack import machine_for, size
 from boxwright.serving.vllm import Node, as_of, vllm_environment, vllm_own_settings, vllm_settings
+from boxwright.sizing.parallelism import uncounted
 from boxwright.vault import HostSecrets
 
 # How long a start may take: this much, and the weights at the speed of a slow NVMe disk.
@@ -85,8 +86,12 @@ def parallelism(fleet: Fleet, service: Service) -> Parallelism:
     """How a service's model is spread: as the profile says, or as sizing chooses; without cards, a copy a machine."""
     if service.parallelism:
         return service.parallelism
-    sized = size(service, fleet.profile, fleet.catalogue, fleet.accelerators)
-    return sized.spread if sized else Parallelism(data=fleet.profile.nodes)
+    if not fleet.profile.cards_of(service):
+        return Parallelism(data=fleet.profile.nodes)
+    if sized := size(service, fleet.profile, fleet.catalogue, fleet.accelerators):
+        return sized.spread
+    machine = machine_for(service, fleet.profile, fleet.accelerators)
+    return uncounted(weights_of(service, fleet.catalogue).model, machine)
 
 
 def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:

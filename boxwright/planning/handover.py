@@ -52,5 +52,5 @@ def _offer(fleet: Fleet, service: Service, url: str) -> Offer:
         temperature=model.sampling.temperature,
         top_p=model.sampling.top_p,
         context_tokens=service.context_tokens,
-        at_once=service.parallel_requests,
+        at_once=service.requests_at_once,
     )

@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from boxwright import places
 from boxwright.console import Console
-from boxwright.errors import BoxwrightError, Exit
+from boxwright.errors import Exit
 from boxwright.model.site import Host
 from boxwright.provisioning import contract
 from boxwright.provisioning.acceptance import PROMISES, not_examined
-from boxwright.provisioning.receipt import PATH
+from boxwright.provisioning.receipt import receipt_of
 from boxwright.provisioning.run import redactor
 from boxwright.provisioning.target import Choice, Target, prepare
 from boxwright.provisioning.verbs import chosen, verify_hosts
 from boxwright.reporting.run_log import now, operator
-from boxwright.reports.certificate import Certificate, Receipt
+from boxwright.reports.certificate import Certificate
 from boxwright.reports.certify import Known, certify
 from boxwright.reports.files import write_files
 from boxwright.reports.runs import newest_measurements
 from boxwright.reports.signing import SigningKey
-from boxwright.transport.ssh import run
 from boxwright.verification import Check
 
 _SHOWN = {
@@ -93,21 +90,12 @@ def _certificate(
         contract=examination.contracts.get(host.name, ()),
         promises={str(name): promise for name, promise in PROMISES.items()},
         checks=checks,
-        receipt=_receipt(target, host),
+        receipt=receipt_of(target.endpoint(host)),
         measurements=newest_measurements(fleet.site.name, fleet.profile.name, host.name),
     )
     certificate = certify(fleet, host, known, issued_at=now(), issued_by=operator(), signing_key=key.public.fingerprint)
     # What a box tells of itself goes to a customer: no known secret may be in it.
     return Certificate.model_validate_json(redactor(target)(certificate.model_dump_json()))
-
-
-def _receipt(target: Target, host: Host) -> Receipt | None:
-    """What the box says of its provisioning; that it says nothing is told by the check record.receipt."""
-    try:
-        answer = run(target.endpoint(host), f"cat {PATH}")
-        return Receipt.model_validate_json(answer.stdout)
-    except (BoxwrightError, ValidationError):
-        return None
 
 
 def _show(console: Console, certificate: Certificate, files: dict[str, str]) -> None:

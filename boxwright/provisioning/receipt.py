@@ -8,13 +8,17 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from boxwright import __version__
+from boxwright.errors import BoxwrightError
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
 from boxwright.planning.stages import stages_for, stages_of
 from boxwright.provisioning import remote_receipt
 from boxwright.reporting.run_log import now, operator
-from boxwright.transport.ssh import Endpoint, check
+from boxwright.reports.certificate import Receipt
+from boxwright.transport.ssh import Endpoint, check, run
 
 PATH = "/etc/boxwright/receipt.json"
 
@@ -35,6 +39,14 @@ def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
         "all_stages": [stage.name for stage in stages_for(fleet, host, stages_of(fleet))],
         "waivers": [waiver.model_dump(mode="json") for waiver in fleet.waivers],
     }
+
+
+def receipt_of(endpoint: Endpoint) -> Receipt | None:
+    """What a box says of its provisioning; None where it says nothing that can be read."""
+    try:
+        return Receipt.model_validate_json(run(endpoint, f"cat {PATH}").stdout)
+    except (BoxwrightError, ValidationError):
+        return None
 
 
 def write_receipt(endpoint: Endpoint, fleet: Fleet, host: Host, stages: Sequence[str]) -> None:

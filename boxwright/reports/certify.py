@@ -26,6 +26,10 @@ from boxwright.reports.measurements import Gap, Kind, Measurements
 from boxwright.verification.check import Check, CheckOutcome
 
 _KINDS: tuple[Kind, ...] = ("bench", "burnin")
+_NOT_RUN: dict[Kind, str] = {
+    "bench": "it was not run: ./invoke bench",
+    "burnin": "it was not run: Boxwright has no burn-in yet",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +114,7 @@ def _unproven(known: Known, current: Sequence[Measurements]) -> Iterator[Gap]:
     for kind in _KINDS:
         old = known.measurements.get(kind)
         if kind not in kinds:
-            reason = (
-                f"the run of {old.started_at} is older than what stands on the box"
-                if old
-                else f"it was not run: ./invoke {kind}"
-            )
+            reason = f"the run of {old.started_at} is older than what stands on the box" if old else _NOT_RUN[kind]
             yield Gap(what=kind, reason=reason)
     for measured in current:
         yield from (Gap(what=f"{measured.kind}: {gap.what}", reason=gap.reason) for gap in measured.unproven)

@@ -1,6 +1,7 @@
 """What a run measured on one host: named series with their units, and beside them what they are held to.
 
-`bench` and `burnin` write one such file a host into the folder of their run; `report` reads the newest of each kind.
+`bench` writes one such file a host into the folder of its run, as a burn-in is going to; `report` reads the newest of
+each kind.
 """
 
 from __future__ import annotations

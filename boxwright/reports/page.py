@@ -6,11 +6,10 @@ import base64
 import hashlib
 import re
 import textwrap
-from functools import cache
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from boxwright.page_templates import page_templates
 from boxwright.reports.certificate import from_json
 from boxwright.reports.plot import HEIGHT, LEGEND, WIDTH, plot
 from boxwright.reports.signing import NAMESPACE
@@ -30,7 +29,7 @@ def page(signed: bytes, signature: str, language: str) -> str:
     style = Markup((TEMPLATES / "page.css").read_text(encoding="utf-8").strip())  # noqa: S704  a file of ours
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
-        _environment()
+        page_templates("certificate")
         .get_template("page.html.j2")
         .render(
             view=view,
@@ -66,15 +65,3 @@ def carried(text: str) -> tuple[bytes, str, str] | None:
         return base64.b64decode("".join(parts[0][1].split()), validate=True), parts[1][1], head[1]
     except ValueError:
         return None
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )

@@ -33,7 +33,7 @@ def page_settings(profile: Profile, table: EngineTable, catalogue: ModelCatalogu
 def side_requests(profile: Profile) -> SideRequests:
     """What the page asks of the engine by itself: all of it where there are cards and requests to spare."""
     stack = profile.stack
-    quick = bool(profile.cards_of(stack)) and stack.parallel_requests >= _REQUESTS_TO_SPARE
+    quick = bool(profile.cards_of(stack)) and stack.requests_at_once >= _REQUESTS_TO_SPARE
     return stack.open_webui_side_requests or ("all" if quick else "none")
 
 

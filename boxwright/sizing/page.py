@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from boxwright.model.catalogue import GIB
 from boxwright.sizing.fit import Fit
 from boxwright.sizing.machine import Machine
 
-_TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "fit"
 _WIDTH = 600  # of a bar, in the drawing's own units
 
 
@@ -46,24 +44,21 @@ class Page:
 
     def html(self) -> str:
         """The page. Whatever names stand in it are escaped."""
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  few answers are pages
+        from boxwright.page_templates import page_templates  # noqa: PLC0415  jinja2 is slow to load, and few answers are pages
 
-        environment = Environment(
-            loader=FileSystemLoader(_TEMPLATES),
-            undefined=StrictUndefined,
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        return environment.get_template("page.html.j2").render(
-            title=self.title,
-            verdict=self.verdict,
-            good=any(one.fits for one in self.fits) and not self.nearest,
-            explanation=self.explanation,
-            card=self.machine.card.name if self.machine.card else "",
-            width=_WIDTH,
-            rows=[self._row(one) for one in self.fits],
-            nearest=[self._row(one) for one in self.nearest],
+        return (
+            page_templates("fit")
+            .get_template("page.html.j2")
+            .render(
+                title=self.title,
+                verdict=self.verdict,
+                good=any(one.fits for one in self.fits) and not self.nearest,
+                explanation=self.explanation,
+                card=self.machine.card.name if self.machine.card else "",
+                width=_WIDTH,
+                rows=[self._row(one) for one in self.fits],
+                nearest=[self._row(one) for one in self.nearest],
+            )
         )
 
     def _row(self, one: Fit) -> dict[str, Any]:

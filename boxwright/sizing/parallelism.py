@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from boxwright.model.architecture import Architecture
+from boxwright.model.catalogue import Model
 from boxwright.model.stack import Parallelism
 from boxwright.sizing.machine import PCIE_P2P, Machine
 
@@ -31,6 +32,14 @@ def spreads(architecture: Architecture, machine: Machine) -> list[Parallelism]:
             expert = architecture.experts is not None and tensor > 1
             found.append(Parallelism(tensor=tensor, pipeline=pipeline, data=data, expert=expert))
     return found
+
+
+def uncounted(model: Model, machine: Machine) -> Parallelism:
+    """A way over all cards for a model whose memory is not counted: an embedding model has a copy on each as far as its
+    heads allow, of any other all cards that can share a layer do.
+    """
+    best = 1 if model.purpose == "embedding" else -1
+    return min(spreads(model.architecture, machine), key=lambda one: (best * one.tensor, one.pipeline))
 
 
 def _pipelines(tensor: int, widths: list[int], machine: Machine) -> list[int]:

@@ -34,7 +34,7 @@ _MARGIN = 0.05
 _LONGEST_CONTEXT, _SHORTEST_CONTEXT, _SEVERAL = 32768, 4096, 4
 # Ollama sets the caches of all requests aside when it starts, and what a few percent lack goes to main memory.
 _SET_ASIDE = 0.9
-_MOST_AT_ONCE = 256  # vLLM's own --max-num-seqs on most cards
+_MOST_AT_ONCE = 256  # beyond that, a person had better say it
 # Settings that put a part of a model elsewhere, or make its weights other than they are counted here.
 _NOT_COUNTED = {"--cpu-offload-gb", "--quantization", "--load-format", "--num-gpu-blocks-override", "LLAMA_ARG_CPU_MOE"}
 _NOT_COUNTED |= {"LLAMA_ARG_N_CPU_MOE", "LLAMA_ARG_OVERRIDE_TENSOR", "LLAMA_ARG_N_GPU_LAYERS"}
@@ -217,8 +217,7 @@ class Case:
             yield self._told("parallelism", str(fit.spread), *self._why_spread(fit))
         yield self._told("context_tokens", str(sized.context_tokens), *self._why_context(fit))
         yield self._told("parallel_requests", str(sized.parallel_requests), *self._why_at_once(sized, fit))
-        bits = 8 * (self._cache_bytes() if self.service.engine != "ollama" else 2.0)
-        if fit.memory and bits:
+        if fit.memory:
             said = "--kv-cache-dtype" in self.own or "OLLAMA_KV_CACHE_TYPE" in self.own
             value = str(self.own.get("--kv-cache-dtype", self.own.get("OLLAMA_KV_CACHE_TYPE", "16 bits")))
             room = f"{fit.memory.cache / GIB:.1f} GiB of each card hold {fit.memory.tokens} tokens"

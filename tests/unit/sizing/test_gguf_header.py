@@ -131,7 +131,9 @@ def test_shards_count_together_and_have_to_be_there(tmp_path: Path) -> None:
 
 def test_a_number_for_each_layer(tmp_path: Path) -> None:
     path = written(tmp_path / "m.gguf", QWEN | {"qwen2.attention.head_count_kv": [2] * 14 + [4] * 14})
-    assert gguf_model_of(path).architecture.attention.kv_heads == 4  # type: ignore[union-attr]
+    attention = gguf_model_of(path).architecture.attention
+    assert isinstance(attention, HeadAttention)
+    assert attention.kv_heads == 4
 
 
 @pytest.mark.parametrize("without", ["qwen2.block_count", "qwen2.context_length", "qwen2.attention.head_count"])

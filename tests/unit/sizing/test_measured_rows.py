@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from early_llama_cpp import whole_layers
 
@@ -175,3 +177,31 @@ def test_the_page_tells_the_same() -> None:
             whole_layers(R1.architecture, gib * GIB, size * GIB, n, 8192) for size, n in ((24, 1), (80, 1), (80, 2))
         ]
         assert f"| {' / '.join(map(str, found))} |" in page
+
+
+def at_speed(box: str, name: str, context: int, speed: float) -> tuple[int, int | None]:
+    """Requests by memory and at a speed, in BF16, as the best way has them."""
+    profile = load_profile(box)
+    machine = machine_of(box, profile.hardware, profile.nodes, CARDS)
+    ways = fits(model(name), machine, Wish(context, speed))
+    found = next(one for one in ways if one.engine == "vllm" and one.quantization == "BF16")
+    return found.requests_by_memory, found.requests_at_speed
+
+
+@pytest.mark.parametrize("box", ["8x4090", "8x5090"])
+@pytest.mark.parametrize("size", ["qwen-32b", "llama-70b"])
+@pytest.mark.parametrize("context", [4096, 8192])
+def test_the_page_tells_the_limits_beside_the_rules_of_thumb(box: str, size: str, context: int) -> None:
+    name = f"deepseek-r1-distill-{size}"
+    by_memory, at_ten = at_speed(box, name, context, 10)
+    _, at_twenty = at_speed(box, name, context, 20)
+    assert at_ten
+    assert at_twenty
+    binds = "memory"
+    if at_ten < by_memory:
+        binds = "speed"
+    elif at_twenty < by_memory:
+        binds = "memory; speed if 20 are wanted"
+    told = (ROOT / "docs/sizing.md").read_text(encoding="utf-8")
+    row = rf"\| {box.replace('x', ' x ')}, {size[-3:].upper()}, {context} \| \d+ "
+    assert re.search(rf"{row}\| {by_memory} \| {at_ten} \| {at_twenty} \| {binds} \|", told)

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from boxwright.errors import BadInputError
-from boxwright.model.catalogues import load_accelerators, load_models, load_profile, profile_names
+from boxwright.model import site
+from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet, profile_names
 from boxwright.model.profile import Profile
 from boxwright.model.stack import Parallelism, Stack
 from boxwright.model.switching import MAIN, Served, serving
+from boxwright.planning.engine_variables import parallelism
 from boxwright.planning.sized_stack import size_stack
 from boxwright.sizing.fit import Wish, fits
 from boxwright.sizing.machine import NVLINK, Card, Host, Machine
@@ -121,6 +123,26 @@ def test_what_is_left_open_stays_so_for_another_model() -> None:
     assert profile.stack.leaves_open("parallel_requests")
     assert not profile.stack.leaves_open("context_tokens")
     assert size_stack(profile, MODELS, CARDS, str)[0].stack.parallel_requests > 14
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"model": "bge-m3", "context_tokens": 512}, Parallelism(data=8)),
+        ({"engine_settings": {"cpu-offload-gb": 8}}, Parallelism(tensor=8)),
+        ({"engine_settings": {"quantization": "bitsandbytes"}}, Parallelism(tensor=8)),
+    ],
+)
+def test_what_is_not_counted_is_spread_over_all_cards(changes: dict[str, Any], expected: Parallelism) -> None:
+    profile = changed("8x4090", **changes)
+    assert size_stack(profile, MODELS, CARDS, str)[1] == ()
+    fleet = make_fleet(profile, site.Site(name="s", hosts=(site.Host(name="b", address="192.0.2.1"),)), MODELS, CARDS)
+    assert parallelism(fleet, profile.stack) == expected
+
+
+def test_requests_at_once_are_those_of_all_copies() -> None:
+    stack, _ = sized("2xa100", model="deepseek-r1-distill-qwen-7b", parallel_requests=10, parallelism={"data": 2})
+    assert stack.requests_at_once == 20
 
 
 def test_trtllm_serve_is_given_no_copies() -> None:
