@@ -9,7 +9,7 @@ from boxwright.errors import BadInputError
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.catalogue import GIB, ModelCatalogue
 from boxwright.model.catalogues import load_engine
-from boxwright.model.fleet import SizedSetting
+from boxwright.model.fleet import Fleet, SizedSetting
 from boxwright.model.profile import Profile
 from boxwright.model.stack import Service
 from boxwright.model.stack_check import TABLES
@@ -90,6 +90,22 @@ def machine_for(service: Service, profile: Profile, accelerators: AcceleratorCat
         return slice_alone(machine, service.mig_slice)
     cards = profile.cards_of(service)
     return replace(machine, cards=len(cards), card=machine.card if cards else None)
+
+
+def check_disk(fleet: Fleet) -> None:
+    """Refuse models that the disk of the profile does not hold.
+
+    Raises:
+        BadInputError: They are larger altogether.
+    """
+    sizes = {one.name: one.model.weight_bytes(one.build) or 0 for one in fleet.all_weights}
+    needed, room = sum(sizes.values()) / GIB, fleet.profile.hardware.disk_gib
+    if needed > room:
+        raise BadInputError(
+            f"{', '.join(sizes)}: {needed:.0f} GiB of weights, and hardware.disk_gib is {room:g}",
+            where=f"profile {fleet.profile.name}, stack",
+            hint="Take a smaller model, or a larger disk.",
+        )
 
 
 def _refused(

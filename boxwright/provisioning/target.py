@@ -36,7 +36,7 @@ from boxwright.model.switching import MAIN, Served, serving
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp
 from boxwright.planning.open_webui_variables import check_page_wheels
-from boxwright.planning.sized_stack import size_stack
+from boxwright.planning.sized_stack import check_disk, size_stack
 from boxwright.planning.stages import stages_of
 from boxwright.planning.tensorrt_llm_variables import check_tensorrt_llm_spread
 from boxwright.planning.variables import deploy_variables, role_variables
@@ -132,6 +132,7 @@ def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     )
     fleet = make_fleet(profile, _adjusted(site, choice, profile.nodes), models, accelerators)
     fleet = fleet.model_copy(update={"sized": sized})
+    check_disk(fleet)
     check_llama_cpp(fleet)
     check_tensorrt_llm_spread(fleet)
     return fleet

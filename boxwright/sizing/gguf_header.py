@@ -27,6 +27,7 @@ _TEXT, _ARRAY = 8, 9
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 # Beyond these a length is none that a model has, but what a broken file says.
 _LONGEST_TEXT, _LONGEST_ARRAY, _MOST_ENTRIES = 1 << 24, 1 << 22, 1 << 20
+_MOST_DIMENSIONS = 8  # ggml has four
 _KEPT = 4096  # items of an array that are kept; of longer ones, vocabularies, their number is
 # llama.cpp's numbers of what most tensors of a file are (llama_ftype).
 _FILE_TYPES = {
@@ -125,10 +126,13 @@ class _Reader:
         return struct.unpack(f"<{letter}", self._bytes(struct.calcsize(letter)))[0]
 
     def _text(self) -> str:
+        return self._text_bytes().decode("utf-8", errors="replace")
+
+    def _text_bytes(self) -> bytes:
         length = self._number("Q")
         if length > _LONGEST_TEXT:
             raise ValueError(f"a text of {length} bytes")
-        return self._bytes(length).decode("utf-8", errors="replace")
+        return self._bytes(length)
 
     def _entry(self) -> tuple[str, Any]:
         return self._text(), self._value(self._number("I"))
@@ -152,13 +156,16 @@ class _Reader:
         if kind != _TEXT:
             raise ValueError(f"an array of type {kind}")
         for _ in range(count):
-            self._bytes(struct.unpack("<Q", self._bytes(8))[0])
+            self._text_bytes()
         return count
 
     def _tensors(self, count: int) -> Iterator[str]:
         for _ in range(count):
             yield self._text()
-            self._bytes(8 * self._number("I") + 12)  # sizes, type and place
+            dimensions = self._number("I")
+            if dimensions > _MOST_DIMENSIONS:
+                raise ValueError(f"a tensor of {dimensions} dimensions")
+            self._bytes(8 * dimensions + 12)  # sizes, type and place
 
 
 def _shards(path: Path, header: Header) -> list[Path]:

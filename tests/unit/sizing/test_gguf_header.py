@@ -161,6 +161,15 @@ def test_what_is_cut_off_or_none_is_refused(tmp_path_factory: pytest.TempPathFac
         read_header(path)
 
 
+@pytest.mark.parametrize("number", [b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"])
+def test_no_number_in_a_file_makes_room_for_itself(tmp_path: Path, number: bytes) -> None:
+    path = tmp_path / "broken.gguf"
+    for at in range(4, len(SMALL) - 4):
+        path.write_bytes(SMALL[:at] + number + SMALL[at + 4 :])
+        with suppress(BadInputError):
+            gguf_model_of(path)
+
+
 @given(st.data())
 def test_a_flipped_byte_never_ends_in_another_way(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

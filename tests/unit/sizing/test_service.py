@@ -14,7 +14,7 @@ from boxwright.model.profile import Profile
 from boxwright.model.stack import Parallelism, Stack
 from boxwright.model.switching import MAIN, Served, serving
 from boxwright.planning.engine_variables import parallelism
-from boxwright.planning.sized_stack import size_stack
+from boxwright.planning.sized_stack import check_disk, size_stack
 from boxwright.sizing.fit import Wish, fits
 from boxwright.sizing.machine import NVLINK, Card, Host, Machine
 
@@ -138,6 +138,18 @@ def test_what_is_not_counted_is_spread_over_all_cards(changes: dict[str, Any], e
     assert size_stack(profile, MODELS, CARDS, str)[1] == ()
     fleet = make_fleet(profile, site.Site(name="s", hosts=(site.Host(name="b", address="192.0.2.1"),)), MODELS, CARDS)
     assert parallelism(fleet, profile.stack) == expected
+
+
+def test_models_that_the_disk_does_not_hold_are_refused() -> None:
+    profile = changed("8x4090")
+    hosts = (site.Host(name="b", address="192.0.2.1"),)
+    check_disk(make_fleet(profile, site.Site(name="s", hosts=hosts), MODELS, CARDS))
+    hardware = profile.hardware.model_copy(update={"disk_gib": 100})
+    small = make_fleet(
+        profile.model_copy(update={"hardware": hardware}), site.Site(name="s", hosts=hosts), MODELS, CARDS
+    )
+    with pytest.raises(BadInputError, match=r"132 GiB of weights, and hardware\.disk_gib is 100"):
+        check_disk(small)
 
 
 def test_requests_at_once_are_those_of_all_copies() -> None:
