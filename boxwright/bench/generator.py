@@ -94,7 +94,12 @@ def _ask(client: Any, job: Job, number: int, begun: float) -> Answered:
         with client.post(
             "/chat/completions",
             json=body,
-            headers={"Authorization": f"Bearer {job.key.get_secret_value()}"},
+            headers={
+                "Authorization": f"Bearer {job.key.get_secret_value()}",
+                # llama-server ends a connection after each stream without saying so before; one that looks open through
+                # ssh can be dead already.
+                "Connection": "close",
+            },
             verify=job.authority or True,
             timeout=(10, job.timeout_s),
             stream=True,

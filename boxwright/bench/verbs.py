@@ -94,7 +94,8 @@ def _measure(console: Console, target: Target, host: Host, wish: Wish) -> bool:
     bad = [(one, point) for one in measured.series for point in one.out_of_bounds]
     for one, point in bad:
         bound = f"at least {one.floor:g}" if one.floor is not None else f"at most {one.ceiling:g}"
-        console.warning(f"{host.name}: {one.title}: {point.value:g} {one.unit}, wanted {bound}. {one.remedy}")
+        found = f"{point.value:g} {one.unit}".rstrip()
+        console.warning(f"{host.name}: {one.title}: {found}, wanted {bound}. {one.remedy}")
     console.data("measurements", {"host": host.name, "file": str(path)})
     console.info(f"Written: {path}")
     return not bad

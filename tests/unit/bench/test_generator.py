@@ -25,6 +25,7 @@ class Server(ThreadingHTTPServer):
 
     mood = ""
     asked: list[dict[str, Any]]
+    seen: set[tuple[str, int]]
     keys: set[str]
     running = most = 0
     lock = threading.Lock()
@@ -38,6 +39,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.mood == "dying" and self.client_address in self.server.seen:
+            self.close_connection = True  # as one that was closed behind a tunnel that has not told yet
+            return
+        self.server.seen.add(self.client_address)
         with self.server.lock:
             self.server.asked.append(body)
             self.server.keys.add(self.headers["Authorization"])
@@ -57,7 +62,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
+        if self.server.mood == "dying":
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Connection", "close")
         self.end_headers()
         self._say({"choices": [{"delta": {"role": "assistant"}}]})  # no word yet
         time.sleep(5 if self.server.mood == "silent" else FIRST_S)
@@ -66,10 +74,15 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(GAP_S if number < PIECES - 1 else 0)
         words = len(body["messages"][0]["content"].split())
         self._say({"choices": [], "usage": {"prompt_tokens": 2 * words, "completion_tokens": PIECES}})
-        self.wfile.write(b"data: [DONE]\n\n")
+        self._send(b"data: [DONE]\n\n")
+        if self.server.mood == "dying":
+            self.wfile.write(b"0\r\n\r\n")
 
     def _say(self, piece: dict[str, Any]) -> None:
-        self.wfile.write(b"data: " + json.dumps(piece).encode() + b"\n\n")
+        self._send(b"data: " + json.dumps(piece).encode() + b"\n\n")
+
+    def _send(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if self.server.mood == "dying" else data)
         self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
@@ -79,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server(("127.0.0.1", 0), Handler) as made:
-        made.asked, made.keys = [], set()
+        made.asked, made.keys, made.seen = [], set(), set()
         threading.Thread(target=made.serve_forever, daemon=True).start()
         yield made
         made.shutdown()
@@ -113,6 +126,11 @@ def test_what_is_turned_away_and_what_is_silent_has_failed(server: Server) -> No
     server.mood = "silent"
     silent = run_job(job(server, requests=2, timeout_s=1.0))
     assert all(one.timed_out and one.error for one in silent)
+
+
+def test_a_server_may_end_each_connection_behind_a_tunnel(server: Server) -> None:
+    server.mood = "dying"
+    assert {one.error for one in run_job(job(server))} == {""}
 
 
 def test_a_server_that_is_not_there(server: Server) -> None:
