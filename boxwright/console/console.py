@@ -184,14 +184,6 @@ class Console:
             self.line(f"{handover.host}:")
         for line in handover_lines(handover, passwords or {}):
             self.line(line)
-        if handover.stage_seconds:
-            self.show_stage_seconds(handover.stage_seconds)
-
-    def show_stage_seconds(self, stage_seconds: Mapping[str, float]) -> None:
-        """Show how long each stage took, and all of them."""
-        rows = [[stage, f"{seconds:.1f}"] for stage, seconds in stage_seconds.items()]
-        rows.append(["all", f"{sum(stage_seconds.values()):.1f}"])
-        self.table("Time", ["Stage", "Seconds"], rows, kind="stage_seconds")
 
     def data(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Write one JSON line of type `kind`; does nothing for a person."""

@@ -65,6 +65,8 @@ def handover_lines(handover: Handover, passwords: Mapping[str, SecretStr]) -> li
     facts += [[f"Page ({language})", path] for language, path in handover.pages.items()]
     if handover.address:
         facts.append(["Address", f"{handover.address} (for a name server or /etc/hosts)"])
+    if handover.stage_seconds:
+        facts.append(["Took", _times(handover.stage_seconds)])
     first, *rest = curl_by_password(handover, handover.ca_certificate)
     return [
         "",
@@ -76,3 +78,8 @@ def handover_lines(handover: Handover, passwords: Mapping[str, SecretStr]) -> li
         *(f"      {part} \\" for part in rest[:-1]),
         f"      {rest[-1]}",
     ]
+
+
+def _times(stage_seconds: Mapping[str, float]) -> str:
+    each = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stage_seconds.items())
+    return f"{sum(stage_seconds.values()):.1f} s: {each}"
