@@ -19,7 +19,6 @@ from deploys.operations.services import no_other_units
 data = host.data
 USER = "vllm"
 DESTINATION = "/opt/boxwright/vllm"
-LIFELINE_PORT = 29540  # of the head, where the other nodes tell that they are there
 LISTS = Path(__file__).resolve().parent / "vllm"
 # Builds for a processor are published under another name than the one by which vLLM asks for its own version.
 ALSO = {"cpu": {"vllm": f"{data.vllm_version}+cpu"}}
@@ -129,7 +128,7 @@ for service in data.vllm_services:
             rank=0 if service["answers"] else 1,
             head_address=service["head_address"],
             runner=f"{PROGRAMS}/run-node",
-            lifeline_port=LIFELINE_PORT,
+            lifeline_port=service["lifeline_port"],
             peers=service["peers"],
             ray=f"{ray['head_address']}:{ray['port']}" if ray else "",
             mig=service["mig"],

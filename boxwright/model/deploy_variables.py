@@ -90,6 +90,7 @@ class VllmService(Frozen):
     node_address: str | None  # its own, between the nodes; None: it serves alone
     head_address: str | None  # of the node that answers
     peers: tuple[str, ...]  # addresses of the other nodes
+    lifeline_port: Port | None  # of the head, where the other nodes tell that they are there; None: it serves alone
     patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
 
 

@@ -17,6 +17,7 @@ from boxwright.model.drivers import (
     NvidiaDriverPolicy,
 )
 from boxwright.model.hardware import Disk, Hardware
+from boxwright.model.node_ports import MOST_SERVICES, taken_between_nodes
 from boxwright.model.platform import (
     BasePolicy,
     ContainerRuntimePolicy,
@@ -98,11 +99,32 @@ class Profile(Frozen):
                 "nodes: vLLM's processes reach each other over an interface that role rdma finds by the network "
                 "between the nodes. Add `rdma: {}`; nodes without RDMA adapters talk over sockets"
             )
+        if self.nodes > 1:
+            self._check_ports_between_nodes(len(spanning))
         by_ray = [one for one in spanning if one.executor == "ray"]
+        if self.nodes > 1 and len(by_ray) > 1:
+            raise ValueError(
+                "stack.executor: by Ray, one service of vLLM stands over the nodes: Ray is given the cards of one. "
+                "Take mp"
+            )
         if self.nodes == 1 and by_ray:
             raise ValueError("stack.executor: Ray joins several machines, and nodes is 1")
         if not all(self.cards_of(one) for one in by_ray):
             raise ValueError("stack.executor: by Ray, vLLM computes on cards alone, and a service has none. Take mp")
+
+    def _check_ports_between_nodes(self, spanning: int) -> None:
+        if spanning > MOST_SERVICES:
+            raise ValueError(
+                f"stack.further: {spanning} services of vLLM over several nodes, and {MOST_SERVICES} have ports"
+            )
+        taken = taken_between_nodes(spanning)
+        engines = [("engine_port", one.engine_port) for one in self.stack.services]
+        for name, port in (*engines, ("chat_page_port", self.stack.chat_page_port)):
+            if port in taken:
+                raise ValueError(
+                    f"stack.{name}: by {taken[0]} to {taken[-1]} the nodes' processes of vLLM find each other, and "
+                    f"{port} is one of these ports. Take another"
+                )
 
     def _check_place(self, place: str, service: Service) -> None:
         nodes = sorted(node for node in service.numa.nodes if node >= self.hardware.numa_nodes)

@@ -8,6 +8,7 @@ from boxwright.model.catalogues import load_engine
 from boxwright.model.deploy_variables import RayNode, VllmService, VllmVariables
 from boxwright.model.fleet import Fleet
 from boxwright.model.mig_layout import mig_place
+from boxwright.model.node_ports import node_ports
 from boxwright.model.releases import kinds_of_cards, usual_release
 from boxwright.model.site import Host, Mirrors
 from boxwright.model.stack import EngineSetting, Parallelism, Service
@@ -100,7 +101,8 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
     directory = profile.stack.models_directory
     table, version = load_engine("vllm"), vllm_version(fleet, service)
     flags, variables = vllm_own_settings(table, version, service)
-    ours = vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node)
+    number = [one.unit for one in profile.stack.services if one.engine == "vllm"].index(service.unit)
+    ours = vllm_settings(service, weights.model, profile.hardware, parallelism(fleet, service), node, number=number)
     gguf = weights.path(directory) if weights.build.format == "gguf" else None
     return VllmService(
         unit=service.unit,
@@ -126,6 +128,7 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         node_address=node.address if node.count > 1 else None,
         head_address=node.head_address if node.count > 1 else None,
         peers=peers(fleet, host),
+        lifeline_port=node_ports(number).lifeline if node.count > 1 else None,
         patience_s=patience_s(weights),
     )
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from boxwright.model.catalogue import Model
 from boxwright.model.engine_settings import EngineTable, environment
 from boxwright.model.hardware import Hardware
+from boxwright.model.node_ports import NodePorts, node_ports
 from boxwright.model.stack import EngineSetting, Parallelism, Service
-
-MASTER_PORT = 29500  # where the processes of all nodes find each other
-DATA_PORT = 29550  # where the copies of a model are told their requests
 
 # Of the memory of a machine without cards, what the KV cache may take at most; weights and activations need the rest.
 _CPU_CACHE_SHARE = 0.25
@@ -33,11 +31,19 @@ class Node:
 
 
 def vllm_settings(
-    service: Service, model: Model, hardware: Hardware, spread: Parallelism, node: Node
+    service: Service, model: Model, hardware: Hardware, spread: Parallelism, node: Node, *, number: int = 0
 ) -> dict[str, EngineSetting]:
     """Flags by their names without dashes, as they follow from the service and the box.
 
     Left to the deploy: the model's place, its names, address, port and key.
+
+    Args:
+        service: What is served.
+        model: Its model.
+        hardware: The machine.
+        spread: How the model lies on cards.
+        node: Which of the box's machines this one is.
+        number: Of the service among those of vLLM; over several machines each has ports of its own.
     """
     flags: dict[str, EngineSetting] = {
         "max-model-len": service.context_tokens,
@@ -54,7 +60,7 @@ def vllm_settings(
         flags["numa-bind"] = True
     if model.reasoning_parser:
         flags["reasoning-parser"] = model.reasoning_parser
-    return flags | _sizes(spread) | (_by_ray(spread, node) if service.executor == "ray" else _by_itself(spread, node))
+    return flags | _sizes(spread) | _over_nodes(service, spread, node, node_ports(number))
 
 
 # What Boxwright would like of a release, and can do without where it does not have it yet.
@@ -115,7 +121,11 @@ def _sizes(spread: Parallelism) -> dict[str, EngineSetting]:
     return flags
 
 
-def _by_itself(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
+def _over_nodes(service: Service, spread: Parallelism, node: Node, ports: NodePorts) -> dict[str, EngineSetting]:
+    return _by_ray(spread, node) if service.executor == "ray" else _by_itself(spread, node, ports)
+
+
+def _by_itself(spread: Parallelism, node: Node, ports: NodePorts) -> dict[str, EngineSetting]:
     """Each node has processes of vLLM that know their rank, and the others' head."""
     if node.count == 1:
         return {}
@@ -125,7 +135,7 @@ def _by_itself(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
         flags = {
             "data-parallel-size-local": local,
             "data-parallel-address": node.head_address,
-            "data-parallel-rpc-port": DATA_PORT,
+            "data-parallel-rpc-port": ports.data,
         }
         if not node.answers:
             flags |= {"headless": True, "data-parallel-start-rank": local * node.rank}
@@ -134,7 +144,7 @@ def _by_itself(spread: Parallelism, node: Node) -> dict[str, EngineSetting]:
         "nnodes": node.count,
         "node-rank": node.rank,
         "master-addr": node.head_address,
-        "master-port": MASTER_PORT,
+        "master-port": ports.master,
     }
     return flags if node.answers else flags | {"headless": True}
 

@@ -58,7 +58,8 @@ getent passwd; getent group
 """
 
 
-def on_twin(boxwright: Boxwright, site: str, script: str) -> str:
+def on_twin(boxwright: Boxwright, site: str, script: str, number: int = 0) -> str:
+    """What a script says on one of a site's twins; the first, unless a number says which."""
     status = boxwright("lab.status", "--site", site).kind("twin")
     lab = Path(boxwright.environment["BOXWRIGHT_STATE"], "lab", status[0]["name"].removesuffix("-1"))
     options = [
@@ -69,7 +70,7 @@ def on_twin(boxwright: Boxwright, site: str, script: str) -> str:
         "-o",
         "BatchMode=yes",
     ]
-    argv = ["ssh", *options, "-i", str(lab / "id_ed25519"), f"root@{status[0]['address']}", "bash -s"]
+    argv = ["ssh", *options, "-i", str(lab / "id_ed25519"), f"root@{status[number]['address']}", "bash -s"]
     return subprocess.run(argv, input=script, capture_output=True, text=True, check=True, timeout=120).stdout
 
 

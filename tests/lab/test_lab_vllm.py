@@ -60,6 +60,7 @@ def service(**changes: Any) -> dict[str, Any]:
         "node_address": None,
         "head_address": None,
         "peers": [],
+        "lifeline_port": None,
         "patience_s": 300,
     } | changes
 
@@ -128,6 +129,25 @@ def test_a_changed_setting_restarts_it_and_a_wrong_one_says_why(boxes: Boxes) ->
     assert process.returncode != 0
     assert "vllm.service does not answer" in output
     assert "swap-space" in output
+
+
+def test_a_floor_of_speed_holds_and_one_too_high_puts_back_what_served(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    quick = service(least_tokens_per_s=1.0)
+    assert boxes.changes("vllm", vllm_services=[quick])
+    assert boxes.changes("vllm", vllm_services=[quick]) == 0
+    config = "cat /etc/vllm/config.yaml /etc/vllm/environment"
+    before = boxes.on(twin, config)
+    shorter = told(ALONE, Parallelism()) | {"max-model-len": 1024}
+    process = boxes.deploy("vllm", vllm_services=[service(settings=shorter, least_tokens_per_s=1e6)])
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode != 0
+    assert "tokens/s at best, and the profile asks for 1e+06 (least_tokens_per_s)" in output
+    assert "vllm.service serves smollm2 again, with the files that it had." in output
+    assert boxes.on(twin, config) == before
+    _, models = boxes.call(twin, "http://127.0.0.1:8000/v1/models", token=KEY)
+    assert models["data"][0]["max_model_len"] == 2048
+    assert boxes.changes("vllm", vllm_services=[quick]) == 0
 
 
 def test_requests_in_flight_are_let_to_end(boxes: Boxes) -> None:

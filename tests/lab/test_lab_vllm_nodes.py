@@ -13,6 +13,7 @@ from deploy_bench import Boxes, deploy_bench
 from test_lab_vllm import HARDWARE, KEY, QUESTION, data, service, told
 
 from boxwright.lab import TwinSpec
+from boxwright.model.node_ports import node_ports
 from boxwright.model.stack import Parallelism
 from boxwright.serving.vllm import Node, vllm_environment
 
@@ -52,6 +53,7 @@ class Pair(Boxes):
                 node_address=node.address,
                 head_address=node.head_address,
                 peers=[one for one in addresses if one != node.address],
+                lifeline_port=node_ports(0).lifeline,
                 patience_s=600,
             )
             for node in self.nodes()

@@ -93,6 +93,27 @@ def test_ray_joins_machines_with_cards(tmp_path: Path) -> None:
         of_nodes(tmp_path, f"executor: ray\naccelerators: [0]\nfurther: [{further}]")
 
 
+TWO = """accelerators: [0]
+further: [{name: e, model: m, engine: vllm, engine_port: 8001, accelerators: [3]PORT}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [
+        (f"executor: ray\n{TWO}".replace("PORT", ", executor: ray"), "Ray is given the cards of one"),
+        (TWO.replace("PORT", "").replace("8001", "29640"), "stack.engine_port: by 29500 to 29699 the nodes' processes"),
+        (f"chat_page_port: 29550\n{TWO}".replace("PORT", ""), "stack.chat_page_port: by 29500 to 29699"),
+    ],
+)
+def test_services_over_the_same_nodes_do_not_meet(tmp_path: Path, stack: str, message: str) -> None:
+    assert of_nodes(tmp_path, TWO.replace("PORT", ""))
+    with pytest.raises(BadInputError) as refused:
+        of_nodes(tmp_path, stack)
+    assert message in str(refused.value)
+    assert "four.yml:" in str(refused.value)
+
+
 def test_nodes_that_vllm_spans_need_the_role_that_finds_their_interface(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="over an interface that role rdma finds"):
         of_nodes(tmp_path, "", NODES.replace("rdma: {}\n", ""))

@@ -27,7 +27,7 @@ SECRETS = HostSecrets(
 def variables(name: str, **stack: Any) -> VllmVariables:
     profile = load_profile(name)
     wanted = Profile.model_validate(profile.model_dump() | {"stack": profile.stack.model_dump() | stack})
-    hosts = (Host(name="box-1", address="192.0.2.7"),)
+    hosts = tuple(Host(name=f"box-{n}", address=f"192.0.2.{6 + n}") for n in range(1, wanted.nodes + 1))
     made = vllm_variables(
         make_fleet(wanted, Site(name="s", hosts=hosts), load_models(), load_accelerators()), hosts[0], SECRETS, MIRRORS
     )
@@ -58,3 +58,20 @@ def test_newer_cards_get_the_default_and_numbers_as_the_weights_have_them() -> N
     assert made.version == load_engine("vllm").default_version
     assert "dtype" not in made.services[0].settings
     assert made.services[0].settings["sse-keep-alive-interval"] == 15
+
+
+def test_services_over_the_same_nodes_find_each_other_by_ports_of_their_own() -> None:
+    half = {"model": "deepseek-r1-distill-qwen-7b", "context_tokens": 4096}
+    further = {**half, "name": "second", "engine": "vllm", "engine_port": 8001, "accelerators": [4, 5, 6, 7]}
+    # One over both machines, and one with copies on each.
+    spread = {"tensor": 4, "pipeline": 2}, {"tensor": 4, "data": 2}
+    made = variables(
+        "2x8xh20",
+        **half,
+        accelerators=[0, 1, 2, 3],
+        parallelism=spread[0],
+        further=[further | {"parallelism": spread[1]}],
+    )
+    first, second = made.services
+    assert (first.settings["master-port"], first.lifeline_port) == (29500, 29540)
+    assert (second.settings["data-parallel-rpc-port"], second.lifeline_port) == (29650, 29640)

@@ -1,0 +1,80 @@
+"""Whole boxes with vLLM on processors, by the verbs: one machine, a pair of them, and what is said of a lost node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from lab_command import Boxwright, Ran
+from test_lab_provision import SNAPSHOT, changed, on_twin
+
+from boxwright.errors import Exit
+
+# Some gigabytes of wheels for each machine, and many minutes: on demand.
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(3600)]
+
+BOX = pytest.mark.parametrize("twin_site", [("test-vllm-box", "debian-13")], indirect=True, ids=["13"])
+PAIR = pytest.mark.parametrize("twin_site", [("test-vllm-pair", "debian-13")], indirect=True, ids=["13"])
+STATE = SNAPSHOT.replace("llama-server", "vllm")
+HEAD, OTHER = 0, 1
+
+
+@pytest.fixture
+def patient(boxwright: Boxwright) -> Boxwright:
+    """The command, given time for what vLLM's packages take."""
+    return replace(boxwright, patience_s=1700)
+
+
+def failed_checks(ran: Ran) -> dict[tuple[str, str], str]:
+    """What did not pass, by host and check, with its reason."""
+    return {
+        (line["host"], line["id"]): str(line["evidence"])
+        for line in ran.kind("check")
+        if line["result"] not in ("pass", "unproven")
+    }
+
+
+@BOX
+def test_a_box_with_vllm_is_verified_and_then_left_alone(patient: Boxwright, twin_site: str) -> None:
+    words = ("provision", "--profile", "lab-vllm", "--site", twin_site, "--yes")
+    first = patient(*words)
+    assert first.code == Exit.OK, first.text[-4000:]
+    assert failed_checks(first) == {}
+    results = {line["id"]: line["result"] for line in first.kind("check")}
+    for name in ("engine.model", "engine.stream", "engine.chat_by_key", "chat_page.chat", "monitoring.targets"):
+        assert results.get(name) == "pass", (name, results)
+
+    before = on_twin(patient, twin_site, STATE)
+    second = patient(*words)
+    assert second.code == Exit.OK, second.text[-4000:]
+    assert changed(second) == []
+    assert on_twin(patient, twin_site, STATE) == before
+
+
+@PAIR
+def test_a_pair_is_one_box_and_a_lost_node_is_told_by_name(patient: Boxwright, twin_site: str) -> None:
+    words = ("--profile", "lab-vllm-pair", "--site", twin_site)
+    first = patient("provision", *words, "--yes")
+    assert first.code == Exit.OK, first.text[-4000:]
+    assert failed_checks(first) == {}
+    assert {line["host"] for line in first.kind("check")} == {"test-vllm-pair-1", "test-vllm-pair-2"}
+    before = [on_twin(patient, twin_site, STATE, number) for number in (HEAD, OTHER)]
+    second = patient("provision", *words, "--yes")
+    assert second.code == Exit.OK, second.text[-4000:]
+    assert changed(second) == []
+    assert [on_twin(patient, twin_site, STATE, number) for number in (HEAD, OTHER)] == before
+
+    # The engine of the other node ends: the head has no engine either, and both are named.
+    on_twin(patient, twin_site, "systemctl stop vllm; sleep 30", OTHER)
+    ran = patient("verify", *words)
+    assert ran.code == Exit.VERIFY_FAILED, ran.text[-4000:]
+    failed = failed_checks(ran)
+    assert ("test-vllm-pair-2", "services.active") in failed, failed
+    assert {check for host, check in failed if host == "test-vllm-pair-1"} & {"engine.model", "engine.stream"}, failed
+
+    # The other machine is gone altogether.
+    on_twin(patient, twin_site, "systemd-run --quiet --on-active=1 systemctl poweroff --force", OTHER)
+    ran = patient("verify", *words)
+    assert ran.code not in (Exit.OK, Exit.BAD_INPUT), ran.text[-4000:]
+    assert "test-vllm-pair-2" in ran.text
+    assert "test-vllm-pair-1" in {host for host, _ in failed_checks(ran)}, ran.text[-4000:]
