@@ -45,6 +45,8 @@ _HELP = {
     "seconds": "how long the page stays at most",
     "keep": "leave the packages on the box for the next trial",
     "to": "folder for the certificates; without it, the site's in the state directory",
+    "fingerprint": "HOST=SHA256:…, several by commas, or a file with a line for each host, as its console shows it",
+    "replace": "hosts that were reinstalled on purpose, by commas: their new key takes the place of the pinned one",
     "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
     "fast": "leave out the tests that boot twins",
@@ -139,6 +141,14 @@ def bench(console, profile, site="lab", host="", concurrency="", context="", ans
         by=by,
         timeout=timeout,
     )
+
+
+@_verb
+def enroll(console, site="", host="", fingerprint="", replace="", yes=False):
+    """Pin machines' host keys at first contact, each after its fingerprint was confirmed. Exit 3: not all of them."""
+    from boxwright.enrolment import verbs
+
+    return verbs.enroll(console, site=site, host=host, fingerprint=fingerprint, replace=replace, yes=yes)
 
 
 @_verb
@@ -326,7 +336,9 @@ def lint(console):
     return Exit.OK if all(result.ok for result in run_all(ROOT, show)) else Exit.ERROR
 
 
-namespace = Collection(plan, provision, verify, bench, handover, detect, fit, profiles, docs, doctor, test, lint)
+namespace = Collection(
+    plan, provision, verify, bench, handover, enroll, detect, fit, profiles, docs, doctor, test, lint
+)
 models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
 models.add_task(models_try, name="try")
 models.add_task(models_list, name="list", default=True)

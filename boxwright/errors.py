@@ -60,7 +60,11 @@ class LabError(BoxwrightError):
 
 
 class UnreachableError(BoxwrightError):
-    """A host did not answer over ssh in time, or showed another host key than the pinned one."""
+    """A host did not answer over ssh in time, or its host key is not pinned."""
+
+
+class ChangedKeyError(UnreachableError):
+    """A host showed another key than the pinned one: it was reinstalled, or is not the machine that it was."""
 
 
 class EngineError(BoxwrightError):

@@ -21,7 +21,7 @@ from boxwright.model.catalogues import load_engine
 from boxwright.model.site import Host
 from boxwright.model.stack import EngineName
 from boxwright.model.stack_check import TABLES
-from boxwright.planning.addresses import public_url
+from boxwright.planning.addresses import public_name, public_url
 from boxwright.planning.sized_stack import machine_for
 from boxwright.provisioning.handing_over import authority_of
 from boxwright.provisioning.receipt import receipt_of
@@ -164,7 +164,7 @@ def _job(target: Target, host: Host, route: Route, wish: Wish, folder: Path) -> 
             (folder / "authority.crt").write_text(own, encoding="utf-8")
         yield Job(
             url=f"{public_url(fleet, host)}/v1",
-            address=(host.address or "") if fleet.site.server_name else "",
+            address=(host.address or "") if public_name(fleet, host) else "",
             authority=str(folder / "authority.crt") if own else "",
             key=own_secrets.api_key,
             **common,

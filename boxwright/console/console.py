@@ -88,6 +88,11 @@ class Console:
         return not self.json and _is_terminal(out.file) and out.is_interactive and not out.is_dumb_terminal
 
     @property
+    def asks(self) -> bool:
+        """Whether a person is there to answer questions."""
+        return not self.json and _is_terminal(self._out.file) and _is_terminal(self._stdin or sys.stdin)
+
+    @property
     def symbols(self) -> Symbols:
         """The signs that standard output can show."""
         return symbols_for(self._out.encoding)
@@ -154,7 +159,7 @@ class Console:
             BadInputError: Nobody is there to ask: no terminal, or JSON is asked for.
         """
         stdin = self._stdin or sys.stdin
-        if self.json or not _is_terminal(self._out.file) or not _is_terminal(stdin):
+        if not self.asks:
             raise BadInputError(
                 f"'{one_line(question)}' needs a person or --yes.",
                 hint="Run the command in a terminal to be asked, or add --yes to agree beforehand.",

@@ -38,20 +38,23 @@ class Result:
         return f"{self.check}: found {self.found}, wanted {self.wanted}"
 
 
-# A twin has the controller's disk, and one virtual network port.
-_NOT_SHOWN_BY_A_TWIN = {"disk.size", "nics.count"}
+# A twin has the controller's firmware and disk, and one virtual network port.
+_NOT_SHOWN_BY_A_TWIN = {"machine.serial", "disk.size", "nics.count"}
 
 
-def judge(machine: Machine, wanted: Hardware, waivers: Sequence[ProfileWaiver] = ()) -> tuple[Result, ...]:
+def judge(
+    machine: Machine, wanted: Hardware, waivers: Sequence[ProfileWaiver] = (), *, serial: str = ""
+) -> tuple[Result, ...]:
     """Every check that this contract has, in the order of the machine's parts.
 
     Args:
         machine: What was found. What a twin cannot show is unproven, never a failure.
         wanted: The contract.
         waivers: Those of site and profile; one that covers this host and a failed check turns its verdict.
+        serial: The number that the site says this machine has; empty where it says none.
     """
     results = []
-    for result in _results(machine, wanted):
+    for result in _results(machine, wanted, serial):
         if machine.twin and result.check in _NOT_SHOWN_BY_A_TWIN and result.verdict != "ok":
             result = replace(result, verdict="unproven", remedy="")  # noqa: PLW2901
         waiver = next((one for one in waivers if one.covers(result.check, machine.host)), None)
@@ -61,7 +64,9 @@ def judge(machine: Machine, wanted: Hardware, waivers: Sequence[ProfileWaiver] =
     return tuple(results)
 
 
-def _results(machine: Machine, wanted: Hardware) -> Iterator[Result]:
+def _results(machine: Machine, wanted: Hardware, serial: str) -> Iterator[Result]:
+    if serial:
+        yield _serial(machine, serial)
     if wanted.accelerators:
         yield from _cards(machine, wanted)
     yield from _processors(machine, wanted)
@@ -69,6 +74,22 @@ def _results(machine: Machine, wanted: Hardware) -> Iterator[Result]:
     yield _disk(machine, wanted)
     if wanted.nics:
         yield _nics(machine, wanted)
+
+
+def _serial(machine: Machine, wanted: str) -> Result:
+    """Two boxes that changed places on the bench would get each other's name, secrets and label."""
+    system = machine.system
+    if isinstance(system, Unknown) or not system.serial:
+        reason = f": {system.reason}" if isinstance(system, Unknown) else ""
+        return Result("machine.serial", "unproven", f"no number in its firmware{reason}", wanted)
+    return _verdict(
+        "machine.serial",
+        system.serial.strip().casefold() == wanted.casefold(),
+        "refused",
+        system.serial,
+        wanted,
+        "Another machine answers at this address: look at cables and addresses, or correct the serial in the site.",
+    )
 
 
 def _cards(machine: Machine, wanted: Hardware) -> Iterator[Result]:

@@ -14,6 +14,7 @@ from boxwright.detection.report import rows, why
 from boxwright.errors import BadInputError, BoxwrightError, Exit, did_you_mean
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.catalogues import load_accelerators, load_profile, load_site, profile_names
+from boxwright.model.site import Host, Site
 from boxwright.provisioning.target import lab_of, single_host
 from boxwright.transport.ssh import Endpoint
 
@@ -49,11 +50,26 @@ def endpoints(host: str, site: str) -> list[Endpoint]:
         BadInputError: Neither is given, or the site has no such host.
         LabError: The site's hosts are twins that do not run.
     """
+    whose, hosts = chosen_hosts(host, site, example="detect")
+    if whose.twin is None:
+        return [Endpoint.of(whose, one) for one in hosts]
+    lab = lab_of(whose, lambda _: None)
+    twins = [lab.twin(one.name) for one in hosts]
+    timeout = whose.ssh.connect_timeout_s
+    return [Endpoint(t.name, t.address, t.port, t.user, t.key, t.known_hosts, timeout) for t in twins]
+
+
+def chosen_hosts(host: str, site: str, *, example: str = "enroll") -> tuple[Site, list[Host]]:
+    """The hosts that a command line names, and whose they are: all of a site, one of it, or one without a site.
+
+    Raises:
+        BadInputError: Neither is given, or the site has no such host.
+    """
     if not site:
         if not host:
-            raise BadInputError("which machine?", hint="For example: ./invoke detect --host root@10.0.0.5")
+            raise BadInputError("which machine?", hint=f"For example: ./invoke {example} --host root@10.0.0.5")
         alone = single_host(host)
-        return [Endpoint.of(alone, alone.hosts[0])]
+        return alone, list(alone.hosts)
     whose = load_site(site)
     wanted = host.rpartition("@")[2]
     hosts = [one for one in whose.hosts if wanted in {"", one.name, one.address}]
@@ -61,12 +77,7 @@ def endpoints(host: str, site: str) -> list[Endpoint]:
         known = [one.name for one in whose.hosts]
         hint = f"There are: {', '.join(known)}."
         raise BadInputError(f"--host: site '{site}' has no '{host}'.{did_you_mean(wanted, known)}", hint=hint)
-    if whose.twin is None:
-        return [Endpoint.of(whose, one) for one in hosts]
-    lab = lab_of(whose, lambda _: None)
-    twins = [lab.twin(one.name) for one in hosts]
-    timeout = whose.ssh.connect_timeout_s
-    return [Endpoint(t.name, t.address, t.port, t.user, t.key, t.known_hosts, timeout) for t in twins]
+    return whose, hosts
 
 
 def show(console: Console, machine: Machine, catalogue: AcceleratorCatalogue) -> None:

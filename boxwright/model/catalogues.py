@@ -15,7 +15,8 @@ from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.composition import load_composed, place_of
 from boxwright.model.engine_settings import EngineTable
 from boxwright.model.fleet import Fleet
-from boxwright.model.loading import Schema, load
+from boxwright.model.hosts_file import with_hosts
+from boxwright.model.loading import Schema, load, read_layer, validated
 from boxwright.model.profile import Profile
 from boxwright.model.site import Site
 
@@ -70,7 +71,8 @@ def load_site(name: str, inventories: Path = INVENTORIES) -> Site:
     path = Path(name) if name.endswith(".yml") else inventories / "sites" / name / "site.yml"
     if not path.is_file():
         raise _unknown("site", name, site_names(inventories))
-    site = load(path, Site)
+    document, layers = with_hosts(read_layer(path))
+    site = validated(document, Site, layers)
     if not name.endswith(".yml"):
         _named_like_its_file(site.name, path.parent.name, path)
     return site

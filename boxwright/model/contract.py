@@ -10,6 +10,7 @@ from boxwright.model.base import Frozen, HostName
 from boxwright.model.checks import known_check
 
 ContractCheck = Literal[
+    "machine.serial",
     "accelerators.kind",
     "accelerators.count",
     "accelerators.numa_nodes",

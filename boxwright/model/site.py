@@ -20,13 +20,17 @@ TokenReference = Annotated[str, Field(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:[^\s]
 SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
 
 
+# As a label has it: nothing that a page, a path or a shell could read as more than a number.
+SerialNumber = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/:+-]{0,62}[A-Za-z0-9])?$")]
+
+
 class Ssh(Frozen):
     """How the controller enters the hosts of a site."""
 
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
     port: Port = 22
     key: str | None = None  # path of a private key; without one, ssh's own defaults and agent
-    known_hosts: str | None = None  # path of the pinned host keys; without one, ~/.ssh/known_hosts
+    known_hosts: str | None = None  # path of the pinned host keys; None: what ./invoke enroll pinned, else ssh's own
     connect_timeout_s: Annotated[int, Field(ge=1, le=120)] = 10
 
 
@@ -36,6 +40,8 @@ class Host(Frozen):
     name: HostName
     address: Address | None = None
     port: Port | None = None  # overrides the site's
+    serial: SerialNumber | None = None  # on its label: a machine whose firmware says another one is refused
+    server_name: Address | None = None  # DNS name of its gateway; overrides the site's
     compute_address: Address | None = None  # where the other nodes of its box reach it; None: at `address`
     disks: dict[Identifier, DiskPath] = {}  # by the profile's name of the disk: the one of this machine
     erase_disks: tuple[DiskPath, ...] = ()  # whatever they hold may be destroyed
@@ -184,6 +190,7 @@ class Site(Frozen):
 
     name: Identifier
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    hosts_file: str | None = None  # a table or YAML beside the site's file, where `hosts` were read from
     twin: TwinSettings | None = None
     ssh: Ssh = Ssh()
     networks: Networks = Networks()
@@ -215,7 +222,7 @@ class Site(Frozen):
 
     @model_validator(mode="after")
     def _hosts_are_distinct(self) -> Site:
-        for field in ("name", "address"):
+        for field in ("name", "address", "serial"):
             seen = [getattr(host, field) for host in self.hosts if getattr(host, field)]
             twice = sorted({value for value in seen if seen.count(value) > 1})
             if twice and field == "address":

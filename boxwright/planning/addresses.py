@@ -15,8 +15,13 @@ def server_names(fleet: Fleet, host: Host) -> tuple[str, ...]:
     asks a node how it fares.
     """
     own = (host.address, host.name)
-    names = (fleet.site.server_name, *own) if fleet.leads(host) else (*own, host.compute_address)
+    names = (public_name(fleet, host), *own) if fleet.leads(host) else (*own, host.compute_address)
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def public_name(fleet: Fleet, host: Host) -> str | None:
+    """The DNS name of a host's gateway; None where clients use its address."""
+    return host.server_name or fleet.site.server_name
 
 
 def public_url(fleet: Fleet, host: Host) -> str:

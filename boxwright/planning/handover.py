@@ -8,7 +8,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
 from boxwright.model.stack import FurtherService, Service
 from boxwright.model.weights import weights_of
-from boxwright.planning.addresses import authority_url, chat_page_url, public_url
+from boxwright.planning.addresses import authority_url, chat_page_url, public_name, public_url
 
 
 def box_facts(fleet: Fleet, host: Host) -> BoxFacts:
@@ -27,7 +27,7 @@ def box_facts(fleet: Fleet, host: Host) -> BoxFacts:
             "api": f"{show} api_password",
             "key": f"{show} api_key",
         },
-        address=(host.address or "") if site.server_name else "",
+        address=(host.address or "") if public_name(fleet, host) else "",
         authority_url=authority_url(fleet, host),
         requests_per_minute=profile.gateway.api_requests_per_minute,
         requests_at_once=profile.gateway.api_concurrent_requests,

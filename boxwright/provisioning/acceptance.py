@@ -20,6 +20,7 @@ from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob, V
 from boxwright.verification.check import Severity
 
 PROMISES: dict[ContractCheck, str] = {
+    "machine.serial": "The machine is the one that the site names by its serial number",
     "accelerators.kind": "The cards are of the profile's kind and of no other",
     "accelerators.count": "All cards are on the bus",
     "accelerators.numa_nodes": "The cards are spread evenly over the NUMA nodes",

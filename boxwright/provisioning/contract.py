@@ -47,7 +47,11 @@ def examine(target: Target) -> Examination:
         found = dict(zip((host.name for host in fleet.hosts), pool.map(look, fleet.hosts), strict=True))
     machines = {host: one for host, one in found.items() if isinstance(one, Machine)}
     return Examination(
-        contracts={host: judge(machine, fleet.profile.hardware, fleet.waivers) for host, machine in machines.items()},
+        contracts={
+            host.name: judge(machines[host.name], fleet.profile.hardware, fleet.waivers, serial=host.serial or "")
+            for host in fleet.hosts
+            if host.name in machines
+        },
         machines=machines,
         failures={
             host: one

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from boxwright import mirrors, vault
 from boxwright.errors import BadInputError, BoxwrightError, did_you_mean
-from boxwright.lab import Lab, TwinSpec
+from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.lab.vendors.ollama import archive_for_twins
 from boxwright.lab.vendors.shelf import Shelf
 from boxwright.model.catalogues import (
@@ -237,13 +237,19 @@ def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *
     authorities = tuple(str(path) for path in lab.ca_certificates)
     return site.model_copy(
         update={
-            "hosts": tuple(Host(name=twin.name, address=twin.address, port=twin.port) for twin in twins),
+            "hosts": tuple(_as_twin(host, twin) for host, twin in zip(site.hosts, twins, strict=True)),
             "ssh": Ssh(user=twins[0].user, key=str(twins[0].key), known_hosts=str(twins[0].known_hosts)),
             "proxy": site.proxy or lab.proxy_url,
             "ca_certificates": (*site.ca_certificates, *authorities),
             **(_with_vendors(site, lab.vendors) if needs_vendors(profile) else {}),
         }
     )
+
+
+def _as_twin(host: Host, twin: RunningTwin) -> Host:
+    """A host at the place of its twin, which has none of its disks."""
+    own = {"serial": host.serial, "server_name": host.server_name}
+    return Host(name=twin.name, address=twin.address, port=twin.port, **own)
 
 
 def _adjusted(site: Site, choice: Choice, nodes: int) -> Site:

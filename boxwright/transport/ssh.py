@@ -10,6 +10,8 @@ from pathlib import Path
 from boxwright import places
 from boxwright.errors import BoxwrightError, UnreachableError
 from boxwright.model.site import Host, Site
+from boxwright.transport import host_keys
+from boxwright.transport.pins import trusted
 
 SSH_FAILED = 255
 
@@ -36,7 +38,7 @@ class Endpoint:
             port=host.port or ssh.port,
             user=ssh.user,
             key=Path(ssh.key).expanduser() if ssh.key else None,
-            known_hosts=Path(ssh.known_hosts).expanduser() if ssh.known_hosts else None,
+            known_hosts=trusted(site),
             connect_timeout_s=ssh.connect_timeout_s,
         )
 
@@ -58,7 +60,12 @@ class Endpoint:
         if self.key:
             options |= {"IdentityFile": str(self.key), "IdentitiesOnly": "yes"}
         if self.known_hosts:
-            options["UserKnownHostsFile"] = str(self.known_hosts)
+            # Nothing else is trusted, and nothing is added by what a host says of itself.
+            options |= {
+                "UserKnownHostsFile": str(self.known_hosts),
+                "GlobalKnownHostsFile": "/dev/null",
+                "UpdateHostKeys": "no",
+            }
         if shared:
             options |= {
                 "ControlMaster": "auto",
@@ -138,11 +145,9 @@ def check(endpoint: Endpoint, script: str, *, stdin: str = "", timeout_s: float 
 def unreachable(endpoint: Endpoint, stderr: str) -> UnreachableError:
     """Say in a person's words why ssh did not get in."""
     place = f"{endpoint.user}@{endpoint.address} port {endpoint.port}"
-    if "IDENTIFICATION HAS CHANGED" in stderr or "Host key verification failed" in stderr:
-        changed = "IDENTIFICATION HAS CHANGED" in stderr
-        message = "the host shows another key than the pinned one" if changed else "its host key is not known yet"
-        pin = f"Compare the fingerprint on its console, then pin it: ssh-keyscan -p {endpoint.port} {endpoint.address}"
-        return UnreachableError(f"{message} ({place})", where=endpoint.name, hint=pin, output=stderr)
+    wrong_key = host_keys.trouble(stderr, endpoint.known_hosts, endpoint.name, endpoint.address, endpoint.port)
+    if wrong_key:
+        return wrong_key
     if "Permission denied" in stderr:
         return UnreachableError(
             f"ssh lets nobody in with this key ({place})",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.errors import BoxwrightError, UnreachableError
+from boxwright.transport import host_keys
 from boxwright.verification.job import VerifyHost
 
 _SOCKET = "master"
@@ -100,6 +101,10 @@ class BoxShell:
         except subprocess.TimeoutExpired:
             raise UnreachableError("no answer over ssh within 30 s", where=self.host.name) from None
         if done.returncode != 0:
+            host = self.host
+            wrong_key = host_keys.trouble(done.stderr, host.known_hosts, host.name, host.address, host.port)
+            if wrong_key:
+                raise wrong_key
             raise UnreachableError(
                 f"ssh failed: {done.stderr.strip() or f'exit code {done.returncode}'}", where=self.host.name
             )

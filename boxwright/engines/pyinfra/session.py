@@ -13,6 +13,7 @@ import paramiko
 
 from boxwright.engines.pyinfra.job import JobHost
 from boxwright.errors import UnreachableError
+from boxwright.transport.host_keys import changed_key, fingerprint
 
 CONNECT_SECONDS = 10
 KEEPALIVE_SECONDS = 10
@@ -108,11 +109,8 @@ class Session:
                 self._connect()
         except paramiko.BadHostKeyException as error:
             self.close()
-            raise UnreachableError(
-                f"the box at {where} shows another ssh host key than the pinned one",
-                where=self.host.name,
-                hint=f"If the box was reinstalled, remove its old key from {self.host.known_hosts}.",
-            ) from error
+            shown = [fingerprint(key.asbytes()) for key in (error.expected_key, error.key)]
+            raise changed_key(self.host.name, self.host.address, self.host.port, shown[:1], shown[1:]) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
             self.close()
             raise UnreachableError(

@@ -134,3 +134,22 @@ def test_another_profiles_machine_is_refused(name: str) -> None:
     same = [(card.pci_id, card.count) for card in wanted.accelerators] in ([("10de:2684", 8)], [])
     refused = {result.check for result in judge(machine(**eight_4090()), wanted) if result.verdict == "refused"}
     assert same or refused & {"accelerators.kind", "accelerators.count"}
+
+
+SYSTEM = "sys_vendor\tACME\nproduct_name\tBox\nproduct_serial\t{}\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "twin", "verdict"),
+    [
+        ("SN-1", "", None),
+        (" sn-1 ", "", None),
+        ("SN-2", "", "refused"),
+        ("SN-2", "yes\n", "unproven"),
+        ("To be filled by O.E.M.", "", "unproven"),
+    ],
+)
+def test_a_machine_is_held_to_its_serial_number(said: str, twin: str, verdict: str | None) -> None:
+    found = machine(system=SYSTEM.format(said), twin=twin)
+    assert failed(judge(found, WANTED, serial="SN-1")).get("machine.serial") == verdict
+    assert "machine.serial" not in {result.check for result in judge(found, WANTED)}

@@ -46,12 +46,13 @@ class _Interface(paramiko.ServerInterface):
 class SshServer:
     """Listens on a free port; `commands` records what was asked to run, one entry for each round trip."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int = 0) -> None:
         self.commands: list[str] = []
         self.environment: dict[str, str] | None = None
         self.user_key = paramiko.ECDSAKey.generate()
         self._host_key = paramiko.ECDSAKey.generate()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.further_host_keys: list[paramiko.PKey] = []
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.key_file = folder / "key"
         self.user_key.write_private_key_file(str(self.key_file))
@@ -68,7 +69,8 @@ class SshServer:
             except OSError:
                 return
             transport = paramiko.Transport(connection)
-            transport.add_server_key(self._host_key)
+            for key in (self._host_key, *self.further_host_keys):
+                transport.add_server_key(key)
             transport.start_server(event=threading.Event(), server=_Interface(self))
             self._transports.append(transport)
 

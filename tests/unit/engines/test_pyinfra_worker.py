@@ -276,7 +276,7 @@ def test_a_changed_host_key_is_refused(box: Box, tmp_path: Path) -> None:
     finally:
         impostor.close()
     assert run.rc == 4
-    assert "another ssh host key" in run.finished("connect")[0].message
+    assert "another key than the pinned one" in run.finished("connect")[0].message
 
 
 def test_a_connection_lost_in_the_middle_is_unreachable(box: Box) -> None:

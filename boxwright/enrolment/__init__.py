@@ -1,0 +1,1 @@
+"""Enrolment: the first contact with a site's machines, at which their host keys are pinned."""
