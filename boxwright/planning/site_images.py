@@ -10,19 +10,24 @@ from boxwright.model.versions import release_key
 from boxwright.model.vllm_container import VENDOR_CONTAINERS
 
 
-def with_images(profile: Profile, site: Site) -> Profile:
+def with_images(profile: Profile, site: Site, place: str = "") -> Profile:
     """The profile whose services have the site's images, where it names none itself.
+
+    Args:
+        profile: What is wanted.
+        site: What names images.
+        place: The site's file, for messages; without it, the site's name.
 
     Raises:
         BadInputError: An engine runs in a container whose image neither of them names. Twins need none: nothing of it
             is installed there.
     """
-    services = [_with_image(profile, site, one) for one in profile.stack.services]
+    services = [_with_image(profile, site, one, place or f"site {site.name}") for one in profile.stack.services]
     stack = services[0].model_copy(update={"further": tuple(services[1:])})
     return profile.model_copy(update={"stack": stack})
 
 
-def _with_image(profile: Profile, site: Site, service: Service) -> Service:
+def _with_image(profile: Profile, site: Site, service: Service, place: str) -> Service:
     if service.engine_image or not service.contained:
         return service
     offered = [one for one in site.artefacts.images if one.engine == service.engine]
@@ -35,7 +40,7 @@ def _with_image(profile: Profile, site: Site, service: Service) -> Service:
         return service
     raise BadInputError(
         _missing(profile, service, offered),
-        where=f"site {site.name}, artefacts.images",
+        where=f"{place}, artefacts.images",
         hint=(
             f"Name one there: {{engine: {service.engine}, version: RELEASE, image: NAME@sha256:DIGEST}}, of "
             f"{container.image}. "

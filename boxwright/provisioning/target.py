@@ -119,7 +119,7 @@ def _with_switched(profile: Profile, site: Site, choice: Choice) -> Fleet:
 
 def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     accelerators = load_accelerators()
-    profile = with_images(profile, site)
+    profile = with_images(profile, site, choice.site if choice.site.endswith(".yml") else "")
     check_drivers(profile, accelerators)
     models = load_models(further=[Path(path).expanduser() for path in site.models.catalogues])
     check_stack(profile, load_engine, accelerators, models)

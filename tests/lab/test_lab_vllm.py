@@ -36,10 +36,10 @@ QUESTION = {
 }
 
 
-def told(node: Node, spread: Parallelism) -> dict[str, Any]:
+def told(node: Node, spread: Parallelism, number: int = 0) -> dict[str, Any]:
     assert MODEL
     service = Service(model="smollm2", engine="vllm", context_tokens=2048)
-    return dict(vllm_settings(service, MODEL, HARDWARE, spread, node))
+    return dict(vllm_settings(service, MODEL, HARDWARE, spread, node, number=number))
 
 
 def service(**changes: Any) -> dict[str, Any]:

@@ -94,5 +94,5 @@ def test_the_release_of_the_sites_image_is_the_one_that_flags_are_held_against()
 
 
 def test_an_image_without_a_digest_is_no_image() -> None:
-    with pytest.raises(ValueError, match="image"):
+    with pytest.raises(ValueError, match="not an image by digest: NAME@sha256:DIGEST"):
         EngineImage(engine="vllm_ascend", version="0.23.0", image="quay.io/ascend/vllm-ascend:v0.23.0")
