@@ -43,13 +43,14 @@ _HELP = {
     "on": "where a model is tried: cards, cpu, or auto: cards where the profile has some",
     "page": "also serve a page of it, behind the gateway under /try/",
     "seconds": "how long the page stays at most",
-    "keep": "leave the packages on the box for the next trial",
+    "keep": "leave the packages on the box for the next time",
     "to": "folder for the certificates; without it, the site's in the state directory",
     "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
     "fast": "leave out the tests that boot twins",
     "on_demand": "only the tests that take long and are left out otherwise",
-    "only": "a pytest expression, as for pytest -k",
+    "only": "burnin: parts by commas, of cpu,memory,disk,network,gpu; test: a pytest expression, as for pytest -k",
+    "minutes": "how long all loads take together; parts of a minute are fine",
 }
 _POSITIONAL = {"topic", "file"}
 
@@ -139,6 +140,14 @@ def bench(console, profile, site="lab", host="", concurrency="", context="", ans
         by=by,
         timeout=timeout,
     )
+
+
+@_verb
+def burnin(console, profile, site="lab", host="", minutes=60.0, only="", keep=False):
+    """Load boxes part by part, and count what breaks. What serves is slow meanwhile. Exit 6: something broke."""
+    from boxwright.burnin import verbs
+
+    return verbs.burnin(console, _choice(profile, site, host), minutes=minutes, only=_names(only), keep=keep)
 
 
 @_verb
@@ -326,7 +335,9 @@ def lint(console):
     return Exit.OK if all(result.ok for result in run_all(ROOT, show)) else Exit.ERROR
 
 
-namespace = Collection(plan, provision, verify, bench, handover, detect, fit, profiles, docs, doctor, test, lint)
+namespace = Collection(
+    plan, provision, verify, bench, burnin, handover, detect, fit, profiles, docs, doctor, test, lint
+)
 models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
 models.add_task(models_try, name="try")
 models.add_task(models_list, name="list", default=True)
