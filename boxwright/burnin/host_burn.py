@@ -36,6 +36,7 @@ class HostBurn:
         host: The host.
         wish: Which parts, for how long.
         stop: Set by whoever wants all of them to end early.
+        lost: Set when the lock of this box is lost.
         view: Told how it goes.
         ring: The nodes of its box.
         findings: What is known so far.
@@ -51,6 +52,7 @@ class HostBurn:
     findings: Findings = field(default_factory=Findings)
     tools: str = "Boxwright"
     part: Part | None = None
+    lost: threading.Event = field(default_factory=threading.Event)
     _part_began: float = 0.0
     _part_s: int = 0
     _doing: str = ""
@@ -68,7 +70,7 @@ class HostBurn:
         files = unit.files_of(profile.stack.models_directory)
         endpoint, limit = self.target.endpoint(self.host), self._longest()
         with Session(
-            endpoint, files, limit, self.stop, cards=cards.WATCH if asked_cards else (), on_sample=self._on_sample
+            endpoint, files, limit, self._why_stop, cards=cards.WATCH if asked_cards else (), on_sample=self._on_sample
         ) as session:
             tools = (*_PROGRAMS, "smartctl", *(tool.name for tool in cards.TOOLS))
             found = session.ask("look", tools=tools, files=files)
@@ -78,6 +80,11 @@ class HostBurn:
             for part in self.wish.parts:
                 self._through(part, session, found, files)
             self._after(session, found, before, asked_cards=asked_cards)
+
+    def _why_stop(self) -> str:
+        if self.stop.is_set():
+            return "it was interrupted"
+        return "the connection that held the box's deploy lock broke" if self.lost.is_set() else ""
 
     def _longest(self) -> int:
         parts, seconds = len(self.wish.parts), self.wish.seconds

@@ -51,7 +51,7 @@ class Session:
         endpoint: The box.
         files: Where it may write, from `unit.files_of`.
         seconds: After so many it ends whatever happens.
-        stop: Set by whoever wants it to end early.
+        stop: Says why it is to end early; empty where it is not.
         cards: The command that tells cards' sensors; empty where there are none to ask.
         on_sample: Called, from a thread of the session's, once a second.
     """
@@ -61,7 +61,7 @@ class Session:
         endpoint: Endpoint,
         files: Mapping[str, str],
         seconds: int,
-        stop: threading.Event,
+        stop: Callable[[], str],
         *,
         cards: Sequence[str] = (),
         on_sample: Callable[[Sample], None] = lambda _: None,
@@ -134,8 +134,8 @@ class Session:
         Raises:
             StoppedError: Somebody did.
         """
-        if self._stop.is_set():
-            raise StoppedError("it was interrupted", where=self._endpoint.name)
+        if why := self._stop():
+            raise StoppedError(why, where=self._endpoint.name)
 
     def _send(self, line: str) -> None:
         assert self._process.stdin  # noqa: S101  piped

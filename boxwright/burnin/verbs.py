@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 from boxwright.burnin import unit
 from boxwright.burnin.host_burn import HostBurn
@@ -16,8 +17,9 @@ from boxwright.burnin.shown import show
 from boxwright.burnin.target import INSTALL, BurnInTarget
 from boxwright.burnin.wish import Wish, wish_of
 from boxwright.console import Console, RunView
-from boxwright.errors import BoxwrightError, Exit
+from boxwright.errors import BoxwrightError, Exit, LockedError, UnreachableError
 from boxwright.model.site import Host
+from boxwright.provisioning.outcome import HostOutcome, exit_code
 from boxwright.provisioning.run import execute, redactor
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.reporting.run_log import RunLog, now, operator
@@ -66,29 +68,47 @@ def burnin(console: Console, choice: Choice, *, minutes: float, only: tuple[str,
     if not fleet.without_stack:
         console.warning("what serves on these boxes goes on, and is slow meanwhile; it also takes room from the loads")
     with RunLog("burnin", redactor(target)) as log:
-        try:
-            able = _programs(console, target, log, "present")
-            burned = _burn(console, target.only(lambda host: host.name in able), wish, log) if able else []
-        finally:
-            clean = keep or len(_programs(console, target, log, "absent")) == len(target.fleet.hosts)
-        for one in burned:
-            _tell(console, one, log)
-        if not clean or len(burned) < len(target.fleet.hosts) or not all(one.good for one in burned):
+        code = _whole(console, target, wish, log)
+        if code is not Exit.OK:
             log.close("failed")
-            return Exit.VERIFY_FAILED
-    return Exit.OK
+    return code
 
 
-def _programs(console: Console, target: Target, log: RunLog, state: str) -> set[str]:
-    """Bring the programs that load, or remove what was brought; returns the hosts on which that went well."""
-    own = BurnInTarget.of(target, "present" if state == "present" else "absent")
+def _whole(console: Console, target: Target, wish: Wish, log: RunLog) -> Exit:
+    """Bring the programs, burn in, and take them away again."""
+    brought, burned, clean = list[HostOutcome](), list[Burned](), True
+    try:
+        brought = _programs(console, target, log, "present")
+        able = {one.host for one in brought if one.finished}
+        if able:
+            burned = _burn(console, target.only(lambda host: host.name in able), wish, log)
+    finally:
+        away = {one.host for one in brought if isinstance(one.error, UnreachableError | LockedError)}
+        there = target.only(lambda host: host.name not in away)
+        if there.fleet.hosts and not wish.keep:
+            clean = all(one.finished for one in _programs(console, there, log, "absent"))
+    for one in burned:
+        _tell(console, one, log)
+    if not able:
+        return exit_code(brought)
+    whole = clean and len(burned) == len(brought) and all(one.good for one in burned)
+    return Exit.OK if whole else Exit.VERIFY_FAILED
+
+
+def _programs(console: Console, target: Target, log: RunLog, state: Literal["present", "absent"]) -> list[HostOutcome]:
+    """Bring the programs that load, or remove what was brought."""
     names = [host.name for host in target.fleet.hosts]
     title = "Install what loads a machine" if state == "present" else "Remove what was installed for it"
     with console.run(title, names, [INSTALL.name], log=str(log.path)) as view:
-        outcomes = execute(
-            own, (INSTALL,), dry_run=False, log=log, view=view, verb="burnin", afterwards=lambda _: None
-        )  # fmt: skip
-    return {one.host for one in outcomes if one.error is None}
+        return execute(
+            BurnInTarget.of(target, state),
+            (INSTALL,),
+            dry_run=False,
+            log=log,
+            view=view,
+            verb="burnin",
+            afterwards=lambda _: None,  # nothing of the box's own has changed
+        )
 
 
 def _burn(console: Console, target: Target, wish: Wish, log: RunLog) -> list[Burned]:
@@ -122,13 +142,14 @@ def _one(burn: HostBurn, log: RunLog, view: RunView) -> Burned:
     started, begun = now(), time.monotonic()
     error: BoxwrightError | None = None
     try:
-        with DeployLock(endpoint, Holder(operator(), started, "a burn-in"), on_lost=burn.stop.set):
+        with DeployLock(endpoint, Holder(operator(), started, "a burn-in"), on_lost=burn.lost.set):
             write_measurements(log.directory, _measurements(burn, log, started, 0.0, _GONE))
             burn.run()
     except BoxwrightError as problem:
         error = problem
         burn.ring.leave(host)
-        view.fail(host.name, burn.part or burn.wish.parts[0], problem)
+        if not burn.stop.is_set():  # who stopped it knows why
+            view.fail(host.name, burn.part or burn.wish.parts[0], problem)
     if left := _left(burn):
         error = left
         view.fail(host.name, burn.part or burn.wish.parts[0], left)

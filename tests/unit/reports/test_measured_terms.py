@@ -78,6 +78,9 @@ NOTES = (
     "through ssh, whose encryption may be slower than the cable",
     "through the page cache, as there is no O_DIRECT here",
     "the controller went away before its end",
+    "it was interrupted",
+    "the connection to the box was lost",
+    "the connection that held the box's deploy lock broke",
 )
 
 
