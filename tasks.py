@@ -43,7 +43,7 @@ _HELP = {
     "on": "where a model is tried: cards, cpu, or auto: cards where the profile has some",
     "page": "also serve a page of it, behind the gateway under /try/",
     "seconds": "how long the page stays at most",
-    "keep": "leave the packages on the box for the next trial",
+    "keep": "leave the packages on the box for the next time",
     "to": "folder for the certificates; without it, the site's in the state directory",
     "fingerprint": "HOST=SHA256:…, several by commas, or a file with a line for each host, as its console shows it",
     "replace": "hosts that were reinstalled on purpose, by commas: their new key takes the place of the pinned one",
@@ -51,7 +51,8 @@ _HELP = {
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
     "fast": "leave out the tests that boot twins",
     "on_demand": "only the tests that take long and are left out otherwise",
-    "only": "a pytest expression, as for pytest -k",
+    "only": "burnin: parts by commas, of cpu,memory,disk,network,gpu; test: a pytest expression, as for pytest -k",
+    "minutes": "how long all loads take together; parts of a minute are fine",
 }
 _POSITIONAL = {"topic", "file"}
 
@@ -149,6 +150,14 @@ def enroll(console, site="", host="", fingerprint="", replace="", yes=False):
     from boxwright.enrolment import verbs
 
     return verbs.enroll(console, site=site, host=host, fingerprint=fingerprint, replace=replace, yes=yes)
+
+
+@_verb
+def burnin(console, profile, site="lab", host="", minutes=60.0, only="", keep=False):
+    """Load boxes part by part, and count what breaks. What serves is slow meanwhile. Exit 6: something broke."""
+    from boxwright.burnin import verbs
+
+    return verbs.burnin(console, _choice(profile, site, host), minutes=minutes, only=_names(only), keep=keep)
 
 
 @_verb
@@ -337,7 +346,7 @@ def lint(console):
 
 
 namespace = Collection(
-    plan, provision, verify, bench, handover, enroll, detect, fit, profiles, docs, doctor, test, lint
+    plan, provision, verify, bench, burnin, handover, enroll, detect, fit, profiles, docs, doctor, test, lint
 )
 models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
 models.add_task(models_try, name="try")
