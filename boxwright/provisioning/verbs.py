@@ -172,7 +172,8 @@ def run_stages(
         for one in refused:
             log.write("refused", {"host": one.host, "message": one.error.message if one.error else ""})
         names = [host.name for host in target.fleet.hosts]
-        view = console.run(title, names, [stage.name for stage in stages], log=str(log.path))
+        serials = {host.name: host.serial for host in target.fleet.hosts if host.serial}
+        view = console.run(title, names, [stage.name for stage in stages], log=str(log.path), serials=serials)
         with view:
             outcomes = execute(target, stages, dry_run=dry_run, log=log, view=view, verb=verb)
         if not all(one.finished for one in outcomes):
