@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from boxwright.board.run_files import Follower, Run, is_written, runs_of
+from boxwright.board.run_files import Follower, Run, Runs, is_written
 from boxwright.console.run_state import HostProgress, HostState, RunProgress
 from boxwright.console.text import counted, duration
 from boxwright.engines.events import Event
@@ -72,13 +72,13 @@ class Board:
     """
 
     def __init__(self, root: Path, site: str) -> None:
-        self._root = root
+        self._runs = Runs(root, site)
         self._site = site
         self._batch: _Batch | None = None
 
     def look(self) -> Picture | None:
         """How far it is now; None while there is no such run."""
-        runs = list(runs_of(self._root, self._site))
+        runs = self._runs.newest_first()
         newest = next((run for run in runs if run.verb in _PROVISIONING), None)
         if newest is None:
             return None

@@ -50,12 +50,31 @@ class Follower:
         yield from (line for line in map(_object, data[:whole].splitlines()) if line is not None)
 
 
-def runs_of(root: Path, site: str) -> Iterator[Run]:
-    """The runs of a site, the newest first. Those that do not say whose they are belong to nobody."""
-    for path in sorted(root.glob("*/events.jsonl"), key=lambda path: path.parent.name, reverse=True):
-        run = _head(path, site)
-        if run is not None:
-            yield run
+class Runs:
+    """The runs of a site, in a folder where runs of others lie, too. Each log's first lines are read once.
+
+    Args:
+        root: The folder.
+        site: Whose.
+    """
+
+    def __init__(self, root: Path, site: str) -> None:
+        self._root = root
+        self._site = site
+        self._known: dict[Path, Run | None] = {}  # None: of others, or of nobody
+
+    def newest_first(self) -> list[Run]:
+        """Those that say that they are the site's."""
+        found = []
+        for path in sorted(self._root.glob("*/events.jsonl"), key=lambda path: path.parent.name, reverse=True):
+            if path not in self._known:
+                head = _head(path)
+                if len(head) < 2 and is_written(path):  # it has only begun
+                    continue
+                self._known[path] = _run(path, head, self._site)
+            if (run := self._known[path]) is not None:
+                found.append(run)
+        return found
 
 
 def is_written(path: Path) -> bool:
@@ -70,15 +89,20 @@ def is_written(path: Path) -> bool:
     return False
 
 
-def _head(path: Path, site: str) -> Run | None:
+def _head(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open("rb") as file:
-            lines = [line for line in map(_object, file.read(_HEAD_BYTES).splitlines()[:2]) if line]
+            data = file.read(_HEAD_BYTES)
     except OSError:
+        return []
+    whole = data[: data.rfind(b"\n") + 1]
+    return [line for line in map(_object, whole.splitlines()[:2]) if line is not None]
+
+
+def _run(path: Path, head: list[dict[str, Any]], site: str) -> Run | None:
+    if [line.get("kind") for line in head] != ["begin", "run"] or head[1].get("site") != site:
         return None
-    if [line.get("kind") for line in lines] != ["begin", "run"] or lines[1].get("site") != site:
-        return None
-    begin, about = lines
+    begin, about = head
     try:
         return Run(
             path=path,

@@ -52,6 +52,8 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     target, contracts, refused = hold_to_contract(console, target)
     if not target.fleet.hosts:
         return outcome.exit_code(refused)
+    if "models" in [stage.name for stage in stages_of(fleet, only)]:
+        show_link(console, target)
     if not yes:
         planned = show_plan(console, target, only)
         if (code := outcome.exit_code(planned)) is not Exit.OK:
@@ -59,8 +61,6 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
         if any(one.changes for one in planned) and not console.confirm("Apply this?"):
             console.info("Nothing was changed.")
             return Exit.OK
-    if "models" in [stage.name for stage in stages_of(fleet, only)]:
-        show_link(console, target)
     outcomes = [*run_stages(console, target, only, dry_run=False, refused=refused), *refused]
     finished = {one.host for one in outcomes if one.finished}
     code = outcome.exit_code(outcomes)
