@@ -46,6 +46,7 @@ _HELP = {
     "keep": "leave the packages on the box for the next time",
     "to": "folder for the certificates; without it, the site's in the state directory",
     "fingerprint": "HOST=SHA256:…, several by commas, or a file with a line for each host, as its console shows it",
+    "listen": "where the page is served: ADDRESS:PORT, or a port of 127.0.0.1",
     "replace": "hosts that were reinstalled on purpose, by commas: their new key takes the place of the pinned one",
     "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
@@ -94,6 +95,14 @@ def provision(console, profile, site="lab", host="", count=0, distribution="", s
 
     choice = _choice(profile, site, host, count, distribution)
     return verbs.provision(console, choice, yes=yes, only=_names(stages))
+
+
+@_verb
+def board(console, site="lab", listen="127.0.0.1:8700", html=""):
+    """Serve a page of every machine of a batch: serial, stage, bytes, time left, verdict. Changes nothing."""
+    from boxwright.board import verbs
+
+    return verbs.board(console, site=site, listen=listen, html=html)
 
 
 @_verb
@@ -346,7 +355,7 @@ def lint(console):
 
 
 namespace = Collection(
-    plan, provision, verify, bench, burnin, handover, enroll, detect, fit, profiles, docs, doctor, test, lint
+    plan, provision, board, verify, bench, burnin, handover, enroll, detect, fit, profiles, docs, doctor, test, lint
 )
 models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
 models.add_task(models_try, name="try")

@@ -11,6 +11,7 @@ from boxwright.errors import Exit
 from boxwright.model.site import Host
 from boxwright.provisioning import contract
 from boxwright.provisioning.acceptance import PROMISES, not_examined
+from boxwright.provisioning.labelling import label_of, write_label, write_sheet
 from boxwright.provisioning.receipt import receipt_of
 from boxwright.provisioning.run import redactor
 from boxwright.provisioning.target import Choice, Target, prepare
@@ -54,12 +55,15 @@ def report(console: Console, choice: Choice, to: str = "") -> Exit:
             failure = examination.failures.get(name)
             checks.append(not_examined(name, failure.message if failure else "no answer over ssh"))
     folder = Path(to).expanduser() if to else places.state() / "sites" / target.fleet.site.name
-    verdicts = []
+    verdicts, labels = [], []
     for host in target.fleet.hosts:
         certificate = _certificate(target, host, examination, [one for one in checks if one.host == host.name], key)
         files = write_files(folder / host.name, certificate, key)
+        labels.append(label_of(target, host, certificate))
+        files["label"] = write_label(folder, labels[-1])
         _show(console, certificate, {kind: str(path) for kind, path in files.items()})
         verdicts.append(certificate.verdict)
+    console.info(f"Labels to print: {write_sheet(folder, labels)}")
     return Exit.VERIFY_FAILED if "failed" in verdicts else Exit.OK
 
 

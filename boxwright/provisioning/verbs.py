@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from boxwright.console import Console
@@ -17,8 +17,9 @@ from boxwright.model.weights import weights_of
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning import acceptance, contract, outcome
 from boxwright.provisioning.handing_over import hand_over
+from boxwright.provisioning.link import show_link
 from boxwright.provisioning.outcome import HostOutcome
-from boxwright.provisioning.run import execute, redactor
+from boxwright.provisioning.run import execute, log_fields, redactor
 from boxwright.provisioning.switched import file_of
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.reporting.run_log import RunLog
@@ -51,6 +52,8 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     target, contracts, refused = hold_to_contract(console, target)
     if not target.fleet.hosts:
         return outcome.exit_code(refused)
+    if "models" in [stage.name for stage in stages_of(fleet, only)]:
+        show_link(console, target)
     if not yes:
         planned = show_plan(console, target, only)
         if (code := outcome.exit_code(planned)) is not Exit.OK:
@@ -58,7 +61,7 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
         if any(one.changes for one in planned) and not console.confirm("Apply this?"):
             console.info("Nothing was changed.")
             return Exit.OK
-    outcomes = [*run_stages(console, target, only, dry_run=False), *refused]
+    outcomes = [*run_stages(console, target, only, dry_run=False, refused=refused), *refused]
     finished = {one.host for one in outcomes if one.finished}
     code = outcome.exit_code(outcomes)
     if not finished or only:
@@ -141,17 +144,36 @@ def show_plan(console: Console, target: Target, only: tuple[str, ...]) -> list[H
 
 
 def run_stages(
-    console: Console, target: Target, only: tuple[str, ...], *, dry_run: bool, verb: str = "provision"
+    console: Console,
+    target: Target,
+    only: tuple[str, ...],
+    *,
+    dry_run: bool,
+    verb: str = "provision",
+    refused: Sequence[HostOutcome] = (),
 ) -> list[HostOutcome]:
-    """Take every host of the target through its stages, or those of `only`, with a view and a log."""
+    """Take every host of the target through its stages, or those of `only`, with a view and a log.
+
+    Args:
+        console: Told what happens.
+        target: The hosts.
+        only: Names of stages; empty: all.
+        dry_run: Only say what would change.
+        verb: What the run is called.
+        refused: Hosts that were taken no further before, for the log.
+    """
     if not target.fleet.hosts:
         return []
     stages = stages_of(target.fleet, only)
     verb = "plan" if dry_run else verb
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
     with RunLog(verb, redactor(target)) as log:
+        log.write("run", log_fields(target, [stage.name for stage in stages]))
+        for one in refused:
+            log.write("refused", {"host": one.host, "message": one.error.message if one.error else ""})
         names = [host.name for host in target.fleet.hosts]
-        view = console.run(title, names, [stage.name for stage in stages], log=str(log.path))
+        serials = {host.name: host.serial for host in target.fleet.hosts if host.serial}
+        view = console.run(title, names, [stage.name for stage in stages], log=str(log.path), serials=serials)
         with view:
             outcomes = execute(target, stages, dry_run=dry_run, log=log, view=view, verb=verb)
         if not all(one.finished for one in outcomes):
@@ -166,6 +188,7 @@ def verify_hosts(
     """Run the acceptance suite against these hosts, and show what it found."""
     console.info(f"Verifying {', '.join(sorted(hosts))} from outside …")
     with RunLog("verify", redactor(target)) as log:
+        log.write("run", log_fields(target.only(lambda host: host.name in hosts)))
         checks = [check for host in hosts for check in acceptance.contract_checks(host, contracts.get(host, ()))]
         for check_of_contract in checks:
             log.write("check", check_of_contract.model_dump(mode="json"))
