@@ -31,10 +31,11 @@ def write_files(folder: Path, certificate: Certificate, key: SigningKey) -> dict
         contents[f"html ({language})"] = (f"certificate.{language}.html", drawn)
         contents[f"pdf ({language})"] = (f"certificate.{language}.pdf", pdf(signed, language))
     folder.mkdir(parents=True, exist_ok=True)
-    return {kind: _write(folder / name, data) for kind, (name, data) in contents.items()}
+    return {kind: write_whole(folder / name, data) for kind, (name, data) in contents.items()}
 
 
-def _write(path: Path, data: bytes) -> Path:
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all, and give its path back."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(data)
     draft.replace(path)

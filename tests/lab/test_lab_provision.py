@@ -116,7 +116,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next(boxwright: Boxwright, twi
     assert ran.code == Exit.OK, ran.text[-3000:]
     checks = ran.kind("check")
     assert len(checks) > 30
-    assert {check["result"] for check in checks} == {"pass"}
+    assert ran.odd_checks == {}
     (handover,) = ran.kind("handover")
     assert handover["chat_url"].startswith("https://")
 
@@ -225,7 +225,8 @@ def test_another_model_takes_over_or_what_served_goes_on(boxwright: Boxwright, t
     with Visitor(twin["address"], authority, secret["value"], "smollm2-135m-instruct") as visitor:
         switched = boxwright("models.switch", *words, "--model", "again", "--yes")
     assert switched.code == Exit.OK, switched.text[-3000:]
-    assert {check["result"] for check in switched.kind("check")} == {"pass"}
+    assert switched.kind("check")
+    assert switched.odd_checks == {}
     served = [reply.json()["data"][0]["id"] for reply in visitor.replies if reply.is_success]
     assert (served[0], served[-1]) == ("smollm2-135m-instruct", "again")
     away = [reply for reply in [*visitor.replies, visitor.cut] if reply and not reply.is_success]
@@ -283,9 +284,9 @@ def test_a_second_service_is_served_and_every_request_on_the_page_about_the_box_
     words = two_services(tmp_path, twin_site)
     ran = boxwright("provision", *words, "--yes")
     assert ran.code == Exit.OK, ran.text[-4000:]
-    results = {check["id"]: check["result"] for check in ran.kind("check")}
-    assert {"further.answers", "further.users", "further.guarded", "gateway.about"} <= set(results)
-    assert set(results.values()) == {"pass"}
+    made = {check["id"] for check in ran.kind("check")}
+    assert {"further.answers", "further.users", "further.guarded", "gateway.about"} <= made
+    assert ran.odd_checks == {}
 
     handed = boxwright("handover", *words)
     assert handed.code == Exit.OK, handed.text
