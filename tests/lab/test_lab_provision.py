@@ -14,6 +14,7 @@ from lab_command import Boxwright, Ran
 from model_switching import Visitor, add_models
 from page_requests import requests_on, run_here
 from ruamel.yaml import YAML
+from sabotages import TOGETHER
 
 from boxwright.errors import Exit
 from boxwright.model.catalogues import ROOT
@@ -173,9 +174,9 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     assert certificate["receipt"]["versions"]["nginx"]
     assert {gap["what"] for gap in certificate["unproven"]} >= {"bench", "burnin"}
 
-    on_twin(
-        boxwright, twin_site, "sysctl -qw vm.swappiness=60; ssh-keygen -qN '' -f /etc/meddled; chmod 644 /etc/meddled"
-    )
+    at_once = [one for one in TOGETHER if one.check in ("platform.sysctls", "engine.weights", "logs.errors")]
+    make_key = "ssh-keygen -qN '' -f /etc/meddled; chmod 644 /etc/meddled"
+    on_twin(boxwright, twin_site, "\n".join([make_key, *(one.do for one in at_once)]))
     meddled = tmp_path / "site.yml"
     waiver = "waivers: [{check: secrets.private_keys, by: Ada, reason: the test meddles with it}]\n"
     meddled.write_text(Path(twin_site).read_text() + waiver)
@@ -183,6 +184,9 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     assert bad.code == Exit.VERIFY_FAILED
     results = {check["id"]: (check["result"], check["evidence"]) for check in bad.kind("check")}
     assert results["platform.sysctls"] == ("fail", "vm.swappiness is 60, not 10")
+    for one in at_once:
+        assert results[one.check][0] == "fail"
+        assert one.says in results[one.check][1]
     result, evidence = results["secrets.private_keys"]
     assert result == "waived"
     assert evidence.startswith("waived by Ada: the test meddles with it (")
@@ -191,7 +195,7 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     first, _, rest = page.partition('<section class="page">')
     assert "vm.swappiness is 60, not 10" in first
     assert "the test meddles with it" in rest
-    on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=10; rm /etc/meddled /etc/meddled.pub")
+    on_twin(boxwright, twin_site, "\n".join(["rm /etc/meddled /etc/meddled.pub", *(one.undo for one in at_once)]))
 
 
 @pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
