@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
-from boxwright.verification import journal
+from boxwright.verification import disks, journal
 from boxwright.verification.check import UnprovenError
 from boxwright.verification.facts import Facts
 from boxwright.verification.job import VerifyHost
@@ -19,9 +18,6 @@ LOG_DAYS = 7
 # Tokens, certificates and the logs of two machines stand this much.
 MOST_OFFSET_S = 2.0
 SYNCHRONISES_IN_S = 20
-# Of a file system that is somebody else's, as a twin's is the controller's: less, and services fail.
-LEAST_FREE_BYTES = 256 << 20
-LEAST_FREE_INODES_PERCENT = 5
 
 _CLOCK = "import json, sys, time; json.dump(time.time(), sys.stdout)"
 
@@ -79,27 +75,11 @@ def test_room(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
     percent = target.profile.monitoring.disk_free_alert_percent
     places = facts.told("room")
     assert places, "no file system was found"
-    wrong = [words for one in places if (words := _trouble(one, percent, target))]
+    of_controller = {one["path"]: target.twin and one["type"] == "overlay" for one in places}
+    told = [disks.trouble(one, percent, borrowed=of_controller[one["path"]]) for one in places]
+    wrong = list(filter(None, told))
     assert not wrong, ", ".join(wrong)
-    evidence(", ".join(f"{one['path']} {_free(one):.0f} % free" for one in places))
-
-
-def _trouble(place: dict[str, Any], percent: int, target: VerifyHost) -> str:
-    """What is wrong with a file system; empty when nothing is."""
-    path, kind = place["path"], place["type"]
-    if place["read_only"] and kind != "vfat":
-        return f"{path} is read-only"
-    if place["inodes"] and 100 * place["free_inodes"] < LEAST_FREE_INODES_PERCENT * place["inodes"]:
-        return f"{path} has {place['free_inodes']} inodes left"
-    borrowed = target.twin and kind == "overlay"
-    least = min(LEAST_FREE_BYTES, place["bytes"]) if borrowed else place["bytes"] * percent / 100
-    if place["free"] < least:
-        return f"{path} has {place['free'] / 1e6:.0f} MB left, {_free(place):.0f} % of it"
-    return ""
-
-
-def _free(place: dict[str, Any]) -> float:
-    return 100 * place["free"] / max(place["bytes"], 1)
+    evidence(", ".join(f"{one['path']} {disks.free_percent(one):.0f} % free" for one in places))
 
 
 @pytest.mark.check(
@@ -111,17 +91,12 @@ def _free(place: dict[str, Any]) -> float:
 def test_health(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
     if target.twin:
         raise UnprovenError("a twin's disk is the controller's")
-    counters, disks = facts.told("counters"), facts.told("smart")
-    wrong = [f"{name} has counted {count} errors" for name, count in counters.items() if count]
-    for name, told in (disks or {}).items():
-        counts = ("critical_warning", "media_errors", "pending_sectors", "uncorrectable_sectors")
-        bad = [f"{count.replace('_', ' ')} {told[count]}" for count in counts if told[count]]
-        bad += ["says that it fails"] if told["passed"] is False else []
-        wrong += [f"{name}: {', '.join(bad)}"] if bad else []
+    counters, told = facts.told("counters"), facts.told("smart")
+    wrong = disks.breaches(counters, told or {})
     assert not wrong, "; ".join(wrong)
-    telling = [name for name, told in (disks or {}).items() if told["passed"] is not None]
+    telling = disks.telling(told or {})
     if not telling:
-        why = "smartctl is not installed" if disks is None else "no disk tells of its health"
+        why = "smartctl is not installed" if told is None else "no disk tells of its health"
         raise UnprovenError(f"{why}; {len(counters)} file systems have counted no errors")
     evidence(f"{', '.join(telling)} say that they are well; {len(counters)} file systems have counted no errors")
 
