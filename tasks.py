@@ -27,6 +27,8 @@ _HELP = {
     "people_per_request": "people with an account for each that waits for an answer just then",
     "box": "what `./invoke detect --json` found on a machine, in a file",
     "html": "a file that the answer is written to as a page, too",
+    "deep": "hash every file of a model: about a minute for each 100 GB on a fast disk",
+    "junit": "a file that the checks are written to as JUnit XML, too",
     "speed": "tokens a second that each request shall get at least",
     "stages": "only these stages, by commas",
     "yes": "do not ask",
@@ -106,19 +108,21 @@ def board(console, site="lab", listen="127.0.0.1:8700", html=""):
 
 
 @_verb
-def verify(console, profile, site="lab", host="", count=0, distribution=""):
+def verify(console, profile, site="lab", host="", count=0, distribution="", junit="", html="", deep=False):
     """Check provisioned hosts from outside: the acceptance suite."""
     from boxwright.provisioning import verbs
+    from boxwright.reports.verification import Outputs
 
-    return verbs.verify(console, _choice(profile, site, host, count, distribution))
+    choice = _choice(profile, site, host, count, distribution)
+    return verbs.verify(console, choice, Outputs.chosen(junit, html), deep=deep)
 
 
 @_verb
-def report_write(console, profile, site="lab", host="", count=0, distribution="", to=""):
+def report_write(console, profile, site="lab", host="", count=0, distribution="", to="", deep=False):
     """Verify provisioned hosts and certify each: signed JSON, pages, PDFs and JUnit. Exit 6: a box fails."""
     from boxwright.provisioning import certifying
 
-    return certifying.report(console, _choice(profile, site, host, count, distribution), to)
+    return certifying.report(console, _choice(profile, site, host, count, distribution), to, deep=deep)
 
 
 @_verb

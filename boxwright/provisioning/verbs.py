@@ -22,7 +22,8 @@ from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.run import execute, log_fields, redactor
 from boxwright.provisioning.switched import file_of
 from boxwright.provisioning.target import Choice, Target, choose, prepare
-from boxwright.reporting.run_log import RunLog
+from boxwright.reporting.run_log import RunLog, now, operator
+from boxwright.reports.verification import Outputs, Verification
 from boxwright.verification import Check
 from boxwright.verification import run as run_checks
 
@@ -74,15 +75,35 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     return code if code is not Exit.OK else acceptance.exit_code(checks)
 
 
-def verify(console: Console, choice: Choice) -> Exit:
-    """Run the acceptance suite against hosts that were provisioned before."""
+def verify(console: Console, choice: Choice, outputs: Outputs | None = None, *, deep: bool = False) -> Exit:
+    """Run the acceptance suite against hosts that were provisioned before, and write what was found where wanted."""
+    outputs = outputs or Outputs()
     target = prepare(chosen(console, choice), console.info, boot=False)
-    hosts = {host.name for host in target.fleet.hosts}
+    hosts = [host.name for host in target.fleet.hosts]
     examination = contract.examine(target)
     for error in examination.failures.values():
         console.error(error)
-    code = acceptance.exit_code(verify_hosts(console, target, hosts, examination.contracts))
-    return Exit.VERIFY_FAILED if examination.failures else code
+    unexamined = acceptance.unexamined(hosts, examination)
+    checks = verify_hosts(console, target, hosts, examination.contracts, unexamined, deep=deep)
+    for kind, path in outputs.write(found_by(target, checks)).items():
+        console.data("page" if kind == "html" else kind, {"file": str(path)})
+        console.info(f"Written: {path}")
+    return Exit.VERIFY_FAILED if examination.failures else acceptance.exit_code(checks)
+
+
+def found_by(target: Target, checks: Collection[Check]) -> Verification:
+    """What a verification of a target found, for its files; no known secret is in it."""
+    fleet, redact = target.fleet, redactor(target)
+    told = [Check.model_validate_json(redact(check.model_dump_json())) for check in checks]
+    return Verification(
+        profile=fleet.profile.name,
+        summary=fleet.profile.summary,
+        site=fleet.site.name,
+        checked_at=now(),
+        checked_by=operator(),
+        twin=fleet.site.twin is not None,
+        hosts={host.name: [check for check in told if check.host == host.name] for host in fleet.hosts},
+    )
 
 
 def chosen(console: Console, choice: Choice) -> Fleet:
@@ -183,17 +204,24 @@ def run_stages(
 
 
 def verify_hosts(
-    console: Console, target: Target, hosts: Collection[str], contracts: contract.Contracts
+    console: Console,
+    target: Target,
+    hosts: Collection[str],
+    contracts: contract.Contracts,
+    unexamined: Sequence[Check] = (),
+    *,
+    deep: bool = False,
 ) -> list[Check]:
-    """Run the acceptance suite against these hosts, and show what it found."""
+    """Run the acceptance suite against these hosts, and show what it found, with what the contract's checks say."""
     console.info(f"Verifying {', '.join(sorted(hosts))} from outside …")
     with RunLog("verify", redactor(target)) as log:
         log.write("run", log_fields(target.only(lambda host: host.name in hosts)))
         checks = [check for host in hosts for check in acceptance.contract_checks(host, contracts.get(host, ()))]
+        checks += unexamined
         for check_of_contract in checks:
             log.write("check", check_of_contract.model_dump(mode="json"))
         checks += run_checks(
-            acceptance.verify_job(target, hosts),
+            acceptance.verify_job(target, hosts, deep=deep),
             lambda done: log.write("check", done.model_dump(mode="json")),
         )
         if acceptance.exit_code(checks) is not Exit.OK:

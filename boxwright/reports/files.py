@@ -35,7 +35,7 @@ def write_files(folder: Path, certificate: Certificate, key: SigningKey) -> dict
 
 
 def write_whole(path: Path, data: bytes) -> Path:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, and give its path back."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(data)
     draft.replace(path)

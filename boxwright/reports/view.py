@@ -11,7 +11,7 @@ from boxwright.translation import table, words
 from boxwright.verification.check import Check, CheckOutcome, Severity
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "certificate"
-_WORST_FIRST = (CheckOutcome.FAIL, CheckOutcome.WAIVED, CheckOutcome.UNPROVEN, CheckOutcome.PASS)
+WORST_FIRST = (CheckOutcome.FAIL, CheckOutcome.WAIVED, CheckOutcome.UNPROVEN, CheckOutcome.PASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class View:
     @property
     def counts(self) -> dict[str, int]:
         """How many checks ended in each way, the worst first."""
-        return {outcome.value: len(self.certificate.with_outcome(outcome)) for outcome in _WORST_FIRST}
+        return {outcome.value: len(self.certificate.with_outcome(outcome)) for outcome in WORST_FIRST}
 
     @property
     def checks(self) -> list[Check]:
         """The checks, those that need a reader first."""
-        return sorted(self.certificate.checks, key=lambda check: (_WORST_FIRST.index(check.outcome), check.id))
+        return sorted(self.certificate.checks, key=lambda check: (WORST_FIRST.index(check.outcome), check.id))
 
     @property
     def unproven_checks(self) -> tuple[Check, ...]:
