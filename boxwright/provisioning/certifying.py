@@ -20,7 +20,7 @@ from boxwright.reports.certificate import Certificate
 from boxwright.reports.certify import Known, certify
 from boxwright.reports.files import write_files
 from boxwright.reports.runs import newest_measurements
-from boxwright.reports.signing import SigningKey
+from boxwright.signing import SigningKey
 from boxwright.verification import Check
 
 _SHOWN = {

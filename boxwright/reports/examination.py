@@ -8,7 +8,7 @@ from pathlib import Path
 from boxwright.errors import BadInputError
 from boxwright.reports.certificate import Certificate, from_json
 from boxwright.reports.page import carried, page
-from boxwright.reports.signing import ForgedError, PublicKey, read_public_key, verify
+from boxwright.signing import ForgedError, PublicKey, verify, wanted_fingerprint
 
 _MAX_BYTES = 64 * 2**20  # a certificate is some hundred kilobytes
 
@@ -32,7 +32,7 @@ def examine(path: Path, signer: str = "") -> Examined:
         BadInputError: There is no such file, it is of another kind, or `signer` is no key.
         ForgedError: It is not what was signed, or another key signed it.
     """
-    wanted = _fingerprint(signer)
+    wanted = wanted_fingerprint(signer)
     data = _read(path)
     if data.startswith(b"%PDF"):
         raise BadInputError(
@@ -74,18 +74,6 @@ def _page(data: bytes) -> Examined:
             f"Boxwright {made} drew it. Check certificate.json"
         )
     return examined
-
-
-def _fingerprint(signer: str) -> str:
-    if not signer or signer.startswith("SHA256:"):
-        return signer
-    path = Path(signer).expanduser()
-    try:
-        return read_public_key(path.read_text(encoding="utf-8")).fingerprint
-    except (OSError, ValueError) as error:
-        raise BadInputError(
-            f"--signer: {error}", where=signer, hint="Give a fingerprint, SHA256:…, or the path of a .pub file."
-        ) from None
 
 
 def _signature_of(path: Path) -> str:

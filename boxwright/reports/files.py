@@ -9,7 +9,7 @@ from boxwright.reports.certificate import Certificate, to_json
 from boxwright.reports.junit import junit
 from boxwright.reports.page import page
 from boxwright.reports.pdf import pdf
-from boxwright.reports.signing import SigningKey
+from boxwright.signing import SigningKey
 from boxwright.translation import LANGUAGES
 
 

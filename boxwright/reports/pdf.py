@@ -33,8 +33,8 @@ from boxwright.reports.fonts import chinese_font
 from boxwright.reports.measurements import Measurements, Series
 from boxwright.reports.pdf_plot import drawing
 from boxwright.reports.plot import plot
-from boxwright.reports.signing import NAMESPACE
 from boxwright.reports.view import View, breach, figure
+from boxwright.signing import NAMESPACE
 
 
 def _in_windows_1252(letter: str) -> bool:

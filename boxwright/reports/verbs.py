@@ -7,7 +7,7 @@ from pathlib import Path
 from boxwright.console import Console
 from boxwright.errors import BoxwrightError, Exit
 from boxwright.reports.examination import examine
-from boxwright.reports.signing import ForgedError
+from boxwright.signing import ForgedError
 
 
 def check(console: Console, file: str, signer: str = "") -> Exit:

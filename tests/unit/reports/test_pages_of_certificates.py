@@ -22,7 +22,7 @@ from boxwright.reports.files import write_files
 from boxwright.reports.junit import junit
 from boxwright.reports.page import page
 from boxwright.reports.pdf import pdf
-from boxwright.reports.signing import ForgedError, SigningKey
+from boxwright.signing import ForgedError, SigningKey
 from boxwright.translation import LANGUAGES, table
 from boxwright.verification import ACCEPTANCE_SUITE
 from boxwright.verification.check import CheckOutcome
