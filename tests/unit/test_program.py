@@ -26,6 +26,7 @@ TASKS_OF_A_STRANGER = "from invoke import task\n@task\ndef plan(context):\n    p
         ("plan --profile", "--profile needs a value: the kind of box", "plan --help"),
         ("plan --profile --site s", "--profile needs a value: the kind of box", "plan --help"),
         ("plan", "plan needs --profile: the kind of box: a name from `./invoke profiles`", "plan --help"),
+        ("report", "report.write needs --profile: the kind of box", "report.write --help"),
         ("provision --yes", "provision needs --profile: the kind of box", "provision --help"),
         ("verify", "verify needs --profile: the kind of box", "verify --help"),
         ("docs", "docs needs a topic: profile or site", "./invoke docs profile"),
