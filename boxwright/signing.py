@@ -64,6 +64,17 @@ class PublicKey:
         """As it stands in a `.pub` file."""
         return f"{_KIND.decode()} {base64.b64encode(self.blob).decode()}"
 
+    def hold_to(self, data: bytes, signature: bytes) -> None:
+        """Whether a bare signature of ed25519 is this key's and of these bytes.
+
+        Raises:
+            ForgedError: It is not.
+        """
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+        except (InvalidSignature, ValueError):
+            raise ForgedError("the signature is not of this file: one of the two was changed") from None
+
 
 class SigningKey:
     """The private key by which this controller signs what it issues."""
@@ -94,6 +105,10 @@ class SigningKey:
         signature = _string(_KIND) + _string(self._private.sign(_to_be_signed(data, namespace)))
         return _armoured(self.public, signature, namespace)
 
+    def sign_bare(self, data: bytes) -> bytes:
+        """A bare signature of ed25519, 64 bytes, for formats that say themselves what a signature is for."""
+        return self._private.sign(data)
+
 
 def verify(data: bytes, signature: str, namespace: str = NAMESPACE) -> PublicKey:
     """Whose signature this is, made for this purpose.
@@ -105,10 +120,7 @@ def verify(data: bytes, signature: str, namespace: str = NAMESPACE) -> PublicKey
     kind, made = _strings(blob, 2)
     if kind != _KIND:
         raise ForgedError(f"the signature is of {kind.decode(errors='replace')} and not of ed25519")
-    try:
-        Ed25519PublicKey.from_public_bytes(public.raw).verify(made, _to_be_signed(data, namespace))
-    except (InvalidSignature, ValueError):
-        raise ForgedError("the signature is not of this file: one of the two was changed") from None
+    public.hold_to(_to_be_signed(data, namespace), made)
     return public
 
 

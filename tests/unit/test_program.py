@@ -27,6 +27,8 @@ TASKS_OF_A_STRANGER = "from invoke import task\n@task\ndef plan(context):\n    p
         ("plan --profile --site s", "--profile needs a value: the kind of box", "plan --help"),
         ("plan", "plan needs --profile: the kind of box: a name from `./invoke profiles`", "plan --help"),
         ("report", "report.write needs --profile: the kind of box", "report.write --help"),
+        ("evidence", "evidence.write needs --profile: the kind of box", "evidence.write --help"),
+        ("evidence.check", "evidence.check needs a statement: provenance.intoto.jsonl", "evidence.check provenance"),
         ("provision --yes", "provision needs --profile: the kind of box", "provision --help"),
         ("verify", "verify needs --profile: the kind of box", "verify --help"),
         ("docs", "docs needs a topic: profile or site", "./invoke docs profile"),
