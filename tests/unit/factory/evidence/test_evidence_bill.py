@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 import uuid
 from datetime import datetime
 from typing import Any
@@ -14,7 +16,7 @@ from made_inventories import DIGESTS, RECEIPT, inventory, told
 from boxwright.errors import BoxwrightError
 from boxwright.factory.evidence.bill_of_materials import bill_of_materials, counts, require_valid
 from boxwright.factory.evidence.inventory import Inventory
-from boxwright.model.catalogues import load_models
+from boxwright.model.catalogues import ROOT, load_models
 from boxwright.reports.certificate import Receipt
 
 
@@ -131,3 +133,11 @@ def test_it_is_counted_for_people() -> None:
         "Debian package": 3, "container image": 2, "kernel module": 1, "model": 2, "model file": 2,
         "operating system": 1, "program": 3, "wheel": 3,
     }  # fmt: skip
+
+
+def test_the_library_of_bills_is_loaded_where_one_is_made_and_nowhere_else() -> None:
+    """It takes half a second, for which neither `--list` nor `plan` nor a check of evidence should wait."""
+    names = "tasks, boxwright.provisioning.verbs, boxwright.provisioning.certifying, boxwright.factory.evidence.verbs"
+    script = f"import sys, {names}; print([name for name in sys.modules if name.startswith('cyclonedx')])"
+    argv = [sys.executable, "-c", script]
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
