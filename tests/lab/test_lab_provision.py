@@ -213,7 +213,14 @@ def test_a_box_tells_what_is_on_it_and_how_it_was_built(boxwright: Boxwright, tw
     named = [one for one in json.loads(left)["components"] if "distro=debian-13" in one.get("purl", "")]
     assert sorted(f"installed:{one['name']}" for one in named) == sorted(packages)
     assert all(one["hashes"] for one in named), "apt's lists on a fresh box know every package"
-    assert told["counts"]["wheel"] > 100
+    wheels = [
+        within
+        for one in json.loads(left)["components"]
+        for within in one.get("components", ())
+        if within.get("purl", "").startswith("pkg:pypi/")
+    ]
+    assert len(wheels) == told["counts"]["wheel"] > 100
+    assert all(one["hashes"] for one in wheels)
     assert told["counts"]["model file"] == 1
 
     words = ("evidence.check", str(bill.parent), "--signer", told["signing_key"])

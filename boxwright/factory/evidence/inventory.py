@@ -61,7 +61,7 @@ class Wheel(Found):
         licenses: The same as classifiers of the index.
         license: The same as free text.
         record_sha256: Digest of its RECORD, which holds the digest of each of its files.
-        sha256: Digest of its archive, which a box does not keep: a lock may know it.
+        sha256: Digest of its archive, noted when it was installed; empty where it was not, and no lock knows it.
     """
 
     name: str

@@ -21,7 +21,7 @@ def with_lock(inventory: Inventory, lock: Lock) -> Inventory:
         return one if one.sha256 else one.model_copy(update={"sha256": archives.find("debian", one.name, one.version)})
 
     def wheel(one: Wheel) -> Wheel:
-        return one.model_copy(update={"sha256": archives.find("wheel", one.name, one.version)})
+        return one if one.sha256 else one.model_copy(update={"sha256": archives.find("wheel", one.name, one.version)})
 
     def program(one: Program) -> Program:
         return one.model_copy(update={"wheels": tuple(wheel(each) for each in one.wheels)})

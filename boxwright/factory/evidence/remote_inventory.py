@@ -98,7 +98,7 @@ def programs() -> Iterator[dict[str, Any]]:
                 "links": links,
                 "simulated": (folder / "SIMULATED").exists(),
                 "packages": manifest(folder / "MANIFEST"),
-                "wheels": [wheel(one) for one in sorted(folder.glob("lib/python3*/site-packages/*.dist-info"))],
+                "wheels": wheels(folder),
                 "build": build(folder / "BUILD.json"),
             }
 
@@ -114,6 +114,15 @@ def manifest(path: Path) -> list[dict[str, str]]:
         return []
     rows = re.findall(r"^([^=\s]+)=(\S+) ([0-9a-f]{64})$", path.read_text(), re.MULTILINE)
     return [{"name": name, "version": version, "sha256": sha256} for name, version, sha256 in rows]
+
+
+def wheels(environment: Path) -> list[dict[str, Any]]:
+    """The distributions in a Python environment, with digests of their archives where these were noted."""
+    note = environment / "WHEELS"
+    rows = re.findall(r"^(\S+)==(\S+) ([0-9a-f]{64})$", note.read_text() if note.is_file() else "", re.MULTILINE)
+    archives = {(name, version): sha256 for name, version, sha256 in rows}
+    found = [wheel(one) for one in sorted(environment.glob("lib/python3*/site-packages/*.dist-info"))]
+    return [{**one, "sha256": archives.get((one["name"], one["version"]), "")} for one in found]
 
 
 def wheel(folder: Path) -> dict[str, Any]:
