@@ -46,18 +46,20 @@ _HELP = {
     "page": "also serve a page of it, behind the gateway under /try/",
     "seconds": "how long the page stays at most",
     "keep": "leave the packages on the box for the next time",
-    "to": "folder for the certificates; without it, the site's in the state directory",
+    "to": "folder for what is written, a folder a host; without it, the site's in the state directory",
     "fingerprint": "HOST=SHA256:…, several by commas, or a file with a line for each host, as its console shows it",
     "listen": "where the page is served: ADDRESS:PORT, or a port of 127.0.0.1",
     "replace": "hosts that were reinstalled on purpose, by commas: their new key takes the place of the pinned one",
     "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
+    "lock": "the lock file that the boxes were made from: it knows digests that no box keeps",
+    "statement": "provenance.intoto.jsonl with the files that it is about beside it, or their folder",
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
     "fast": "leave out the tests that boot twins",
     "on_demand": "only the tests that take long and are left out otherwise",
     "only": "burnin: parts by commas, of cpu,memory,disk,network,gpu; test: a pytest expression, as for pytest -k",
     "minutes": "how long all loads take together; parts of a minute are fine",
 }
-_POSITIONAL = {"topic", "file"}
+_POSITIONAL = {"topic", "file", "statement"}
 
 
 def _verb(function):
@@ -131,6 +133,22 @@ def report_check(console, file, signer=""):
     from boxwright.reports import verbs
 
     return verbs.check(console, file, signer)
+
+
+@_verb
+def evidence_write(console, profile, site="lab", host="", count=0, distribution="", to="", lock=""):
+    """Tell what is on provisioned hosts (CycloneDX) and how they were built (SLSA), signed; leave it there, too."""
+    from boxwright.provisioning import evidence
+
+    return evidence.write(console, _choice(profile, site, host, count, distribution), to, lock)
+
+
+@_verb
+def evidence_check(console, statement, signer=""):
+    """Say whether evidence is what was signed, and by which key. Exit 1: it is not."""
+    from boxwright.factory.evidence import verbs
+
+    return verbs.check(console, statement, signer)
 
 
 @_verb
@@ -368,5 +386,8 @@ namespace.add_collection(models)
 report = Collection("report", check=report_check)
 report.add_task(report_write, name="write", default=True)
 namespace.add_collection(report)
+evidence = Collection("evidence", check=evidence_check)
+evidence.add_task(evidence_write, name="write", default=True)
+namespace.add_collection(evidence)
 namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh))
 namespace.add_collection(Collection("secrets", show=secrets_show))

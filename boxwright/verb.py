@@ -32,7 +32,7 @@ def verb(function: Callable[..., Exit | None], meanings: Mapping[str, str]) -> C
         try:
             for name in needed:
                 if kwargs.get(name) is None:  # Invoke gives None for what was not said
-                    raise _left_out(function.__name__, name, meanings)
+                    raise _left_out(_said(function), name, meanings)
             code = function(console, *args, **kwargs) or Exit.OK
         except BoxwrightError as error:
             console.error(error)
@@ -48,6 +48,11 @@ def verb(function: Callable[..., Exit | None], meanings: Mapping[str, str]) -> C
 
     _declare_json(run, function)
     return run
+
+
+def _said(function: Callable[..., Any]) -> str:
+    """A verb as a person says it: `models_list` is `models.list`."""
+    return function.__name__.replace("_", ".", 1)
 
 
 def _needed(function: Callable[..., Any]) -> list[str]:

@@ -78,6 +78,7 @@ VERIFICATION_CHECKS = (
     "platform.sysctls",
     "platform.time_zone",
     "platform.upgrades",
+    "record.evidence",
     "record.receipt",
     "record.twin",
     "secrets.files",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
 from pathlib import Path
 
 from boxwright import places
 from boxwright.console import Console
-from boxwright.errors import Exit
+from boxwright.errors import BoxwrightError, Exit
 from boxwright.model.site import Host
 from boxwright.provisioning import contract
 from boxwright.provisioning.acceptance import PROMISES, unexamined
+from boxwright.provisioning.evidence import evidence_of, signing_key
 from boxwright.provisioning.labelling import label_of, write_label, write_sheet
 from boxwright.provisioning.receipt import receipt_of
 from boxwright.provisioning.run import redactor
@@ -21,8 +22,7 @@ from boxwright.reports.certificate import Certificate
 from boxwright.reports.certify import Known, certify
 from boxwright.reports.files import write_files
 from boxwright.reports.runs import newest_measurements
-from boxwright.reports.signing import SigningKey
-from boxwright.verification import Check
+from boxwright.signing import SigningKey
 
 _SHOWN = {
     "passed": "passed",
@@ -55,8 +55,19 @@ def report(console: Console, choice: Choice, to: str = "", *, deep: bool = False
     folder = Path(to).expanduser() if to else places.state() / "sites" / target.fleet.site.name
     verdicts, labels = [], []
     for host in target.fleet.hosts:
-        certificate = _certificate(target, host, examination, [one for one in checks if one.host == host.name], key)
-        files = write_files(folder / host.name, certificate, key)
+        evidence, gap = _evidence(target, host, key)
+        known = Known(
+            machine=examination.machines.get(host.name),
+            contract=examination.contracts.get(host.name, ()),
+            promises={str(name): promise for name, promise in PROMISES.items()},
+            checks=[one for one in checks if one.host == host.name],
+            receipt=receipt_of(target.endpoint(host)),
+            measurements=newest_measurements(target.fleet.site.name, target.fleet.profile.name, host.name),
+            evidence={name: hashlib.sha256(data).hexdigest() for name, data in evidence.items()},
+            evidence_gap=gap,
+        )
+        certificate = _certificate(target, host, known, key)
+        files = write_files(folder / host.name, certificate, key, evidence)
         labels.append(label_of(target, host, certificate))
         files["label"] = write_label(folder, labels[-1])
         _show(console, certificate, {kind: str(path) for kind, path in files.items()})
@@ -65,37 +76,18 @@ def report(console: Console, choice: Choice, to: str = "", *, deep: bool = False
     return Exit.VERIFY_FAILED if "failed" in verdicts else Exit.OK
 
 
-def signing_key(console: Console) -> SigningKey:
-    """The key that this controller signs certificates by; a word on one that was just made.
-
-    Raises:
-        BadInputError: What is there is no such key, or others may read it.
-    """
-    folder = places.state() / "signing"
-    is_new = not (folder / "ed25519").exists()
-    key = SigningKey.kept_in(folder)
-    if is_new:
-        console.warning(
-            f"a key that signs certificates was made: {folder / 'ed25519'}. Keep a copy of it where you keep such "
-            f"things, and tell your customers its fingerprint by another way than by a certificate: "
-            f"{key.public.fingerprint}"
-        )
-    return key
+def _evidence(target: Target, host: Host, key: SigningKey) -> tuple[dict[str, bytes], str]:
+    """The evidence of a host, or none and the reason."""
+    try:
+        return evidence_of(target, host, key), ""
+    except BoxwrightError as error:
+        return {}, error.message
 
 
-def _certificate(
-    target: Target, host: Host, examination: contract.Examination, checks: Sequence[Check], key: SigningKey
-) -> Certificate:
-    fleet = target.fleet
-    known = Known(
-        machine=examination.machines.get(host.name),
-        contract=examination.contracts.get(host.name, ()),
-        promises={str(name): promise for name, promise in PROMISES.items()},
-        checks=checks,
-        receipt=receipt_of(target.endpoint(host)),
-        measurements=newest_measurements(fleet.site.name, fleet.profile.name, host.name),
+def _certificate(target: Target, host: Host, known: Known, key: SigningKey) -> Certificate:
+    certificate = certify(
+        target.fleet, host, known, issued_at=now(), issued_by=operator(), signing_key=key.public.fingerprint
     )
-    certificate = certify(fleet, host, known, issued_at=now(), issued_by=operator(), signing_key=key.public.fingerprint)
     # What a box tells of itself goes to a customer: no known secret may be in it.
     return Certificate.model_validate_json(redactor(target)(certificate.model_dump_json()))
 

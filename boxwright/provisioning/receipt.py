@@ -6,6 +6,7 @@ import inspect
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,7 +26,19 @@ PATH = "/etc/boxwright/receipt.json"
 _SCRIPT = "exec " + shlex.join(["python3", "-I", "-S", "-c", inspect.getsource(remote_receipt), PATH])
 
 
-def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Run:
+    """The run that a receipt is of: its name, when it began, and the commit of Boxwright that it ran."""
+
+    name: str = ""
+    started_at: str = ""
+    source_revision: str = ""
+
+
+_NO_RUN = Run()
+
+
+def receipt(fleet: Fleet, host: Host, stages: Sequence[str], run: Run = _NO_RUN) -> dict[str, Any]:
     """What the controller knows of a receipt; the box adds its versions."""
     return {
         "boxwright_version": __version__,
@@ -34,7 +47,10 @@ def receipt(fleet: Fleet, host: Host, stages: Sequence[str]) -> dict[str, Any]:
         "host": host.name,
         "profile": fleet.profile.name,
         "provisioned_at": now(),
+        "run": run.name,
         "site": fleet.site.name,
+        "source_revision": run.source_revision,
+        "started_at": run.started_at,
         "stages": list(stages),
         "all_stages": [stage.name for stage in stages_for(fleet, host, stages_of(fleet))],
         "waivers": [waiver.model_dump(mode="json") for waiver in fleet.waivers],
@@ -49,10 +65,10 @@ def receipt_of(endpoint: Endpoint) -> Receipt | None:
         return None
 
 
-def write_receipt(endpoint: Endpoint, fleet: Fleet, host: Host, stages: Sequence[str]) -> None:
+def write_receipt(endpoint: Endpoint, fleet: Fleet, host: Host, stages: Sequence[str], run: Run = _NO_RUN) -> None:
     """Leave the receipt on a box whose stages all went well.
 
     Raises:
         BoxwrightError: The box could not write it.
     """
-    check(endpoint, _SCRIPT, stdin=json.dumps(receipt(fleet, host, stages)))
+    check(endpoint, _SCRIPT, stdin=json.dumps(receipt(fleet, host, stages, run)))

@@ -31,7 +31,7 @@ PACKAGES = (
     "nvidia-container-toolkit",
     "rdma-core",
 )
-PASSING = ("provisioned_at", "by")
+PASSING = ("provisioned_at", "by", "run", "started_at", "source_revision")
 
 
 def versions() -> dict[str, str]:

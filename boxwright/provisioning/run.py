@@ -21,7 +21,8 @@ from boxwright.planning.stages import Stage, stages_for
 from boxwright.provisioning.contract import half_a_box
 from boxwright.provisioning.host_run import HostRun, Work
 from boxwright.provisioning.outcome import HostOutcome, StageState
-from boxwright.provisioning.receipt import write_receipt
+from boxwright.provisioning.receipt import Run, write_receipt
+from boxwright.provisioning.source import revision
 from boxwright.provisioning.target import Target
 from boxwright.redaction import Redactor
 from boxwright.reporting.run_log import RunLog, now, operator
@@ -53,6 +54,7 @@ def execute(
     view: RunView,
     verb: str,
     afterwards: Callable[[Host], None] | None = None,
+    evidence: Callable[[Host], None] | None = None,
 ) -> list[HostOutcome]:
     """Take every host of the target through these stages.
 
@@ -67,14 +69,19 @@ def execute(
         view: Shown as they happen.
         verb: What the run is called.
         afterwards: Done to each host that went through all stages, under its lock; by default its receipt is written.
+        evidence: Done behind the receipt: what a box is left with besides.
 
     Returns:
         One outcome a host, in the order of the site.
     """
 
+    this = Run(log.id, now(), "" if dry_run else revision())
+
     def receipt(host: Host) -> None:
         own = stages_for(target.fleet, host, stages)
-        write_receipt(target.endpoint(host), target.fleet, host, [stage.name for stage in own])
+        write_receipt(target.endpoint(host), target.fleet, host, [stage.name for stage in own], this)
+        if evidence:
+            evidence(host)
 
     cancellation = Cancellation()
     with _private_directory() as directory:

@@ -16,6 +16,7 @@ from boxwright.model.switching import service_of
 from boxwright.model.weights import weights_of
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning import acceptance, contract, outcome
+from boxwright.provisioning.evidence import evidence_for, signing_key
 from boxwright.provisioning.handing_over import hand_over
 from boxwright.provisioning.link import show_link
 from boxwright.provisioning.outcome import HostOutcome
@@ -48,6 +49,7 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     stages_of(fleet, only)
     if not yes and (console.json or not console.live):
         console.confirm("Apply?")  # refuses here, before anything is contacted
+    signing_key(console)  # so does a key that cannot sign what the boxes are left with
     show_sizes(console, fleet)
     target = prepare(fleet, console.info)
     target, contracts, refused = hold_to_contract(console, target)
@@ -187,6 +189,7 @@ def run_stages(
         return []
     stages = stages_of(target.fleet, only)
     verb = "plan" if dry_run else verb
+    evidence = None if dry_run else evidence_for(target, signing_key(console))
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
     with RunLog(verb, redactor(target)) as log:
         log.write("run", log_fields(target, [stage.name for stage in stages]))
@@ -196,7 +199,7 @@ def run_stages(
         serials = {host.name: host.serial for host in target.fleet.hosts if host.serial}
         view = console.run(title, names, [stage.name for stage in stages], log=str(log.path), serials=serials)
         with view:
-            outcomes = execute(target, stages, dry_run=dry_run, log=log, view=view, verb=verb)
+            outcomes = execute(target, stages, dry_run=dry_run, log=log, view=view, verb=verb, evidence=evidence)
         if not all(one.finished for one in outcomes):
             log.close("failed")
         view.summary()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from boxwright.model.base import Frozen, HostName, Identifier
+from boxwright.model.base import Frozen, HostName, Identifier, Sha256
 from boxwright.reports.measurements import Gap, Measurements, Series, Time
 from boxwright.verification.check import Check, CheckOutcome
 
@@ -64,9 +64,27 @@ class Receipt(Frozen):
     provisioned_at: Time
     by: str
     boxwright_version: str
+    host: str = ""
+    site: str = ""
+    run: str = ""
+    started_at: str = ""
+    source_revision: str = ""
     stages: tuple[str, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     digests: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def boxwright(self) -> str:
+        """Which Boxwright provisioned the box, as exactly as is known."""
+        revision = f" ({self.source_revision})" if self.source_revision else ""
+        return f"{self.boxwright_version}{revision}"
+
+
+class EvidenceFile(Frozen):
+    """A file that goes with the certificate: what is on the box, or how it was built."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]  # beside the certificate
+    sha256: Sha256
 
 
 class Certificate(Frozen):
@@ -86,6 +104,7 @@ class Certificate(Frozen):
         checks: Every check of the verification, those of the contract among them.
         measurements: What was measured since the box was provisioned last.
         receipt: None where the box has none.
+        evidence: The bill of materials, the receipt and the signed statement of the build; none without a receipt.
         waivers: Everything that is set aside on this host.
         unproven: What nobody could prove, apart from checks that say so themselves.
         verdict: What all of this comes to.
@@ -109,6 +128,7 @@ class Certificate(Frozen):
     checks: tuple[Check, ...]
     measurements: tuple[Measurements, ...] = ()
     receipt: Receipt | None = None
+    evidence: tuple[EvidenceFile, ...] = ()
     waivers: tuple[AppliedWaiver, ...] = ()
     unproven: tuple[Gap, ...] = ()
     verdict: Verdict

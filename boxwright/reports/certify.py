@@ -17,6 +17,7 @@ from boxwright.reports.certificate import (
     AppliedWaiver,
     Certificate,
     ContractLine,
+    EvidenceFile,
     Fact,
     Receipt,
     Serial,
@@ -43,6 +44,8 @@ class Known:
         checks: The whole verification, with the checks of the contract.
         receipt: What the box says of its provisioning.
         measurements: The newest of each kind.
+        evidence: Digests of the files that tell what is on the box and how it was built, by name.
+        evidence_gap: Why there are none.
     """
 
     machine: Machine | None
@@ -51,6 +54,8 @@ class Known:
     checks: Sequence[Check] = ()
     receipt: Receipt | None = None
     measurements: Mapping[Kind, Measurements] = field(default_factory=dict)
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    evidence_gap: str = ""
 
 
 def certify(fleet: Fleet, host: Host, known: Known, *, issued_at: str, issued_by: str, signing_key: str) -> Certificate:
@@ -94,6 +99,7 @@ def certify(fleet: Fleet, host: Host, known: Known, *, issued_at: str, issued_by
         checks=checks,
         measurements=measured,
         receipt=known.receipt,
+        evidence=tuple(EvidenceFile(name=name, sha256=digest) for name, digest in sorted(known.evidence.items())),
         waivers=waivers,
         unproven=tuple(_unproven(known, measured)),
         verdict=verdict(checks, measured, waivers),
@@ -123,6 +129,8 @@ def _unproven(known: Known, current: Sequence[Measurements]) -> Iterator[Gap]:
         return
     if known.receipt is None:
         yield Gap(what="receipt", reason="the box has none that can be read")
+    if known.evidence_gap:
+        yield Gap(what="evidence", reason=known.evidence_gap)
     for name in type(known.machine).model_fields:
         value = getattr(known.machine, name)
         if isinstance(value, Unknown) and name != "nvidia":

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from boxwright.errors import BadInputError
 from boxwright.reports.certificate import Certificate, from_json
 from boxwright.reports.page import carried, page
-from boxwright.reports.signing import ForgedError, PublicKey, read_public_key, verify
+from boxwright.signing import ForgedError, PublicKey, verify, wanted_fingerprint
 
 _MAX_BYTES = 64 * 2**20  # a certificate is some hundred kilobytes
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A certificate that holds, and the key that it was signed by."""
+    """A certificate that holds, and the key that it was signed by.
+
+    Attributes:
+        held: Names of the files of evidence beside it that are what the certificate says.
+        absent: Names of those that do not lie beside it.
+    """
 
     certificate: Certificate
     key: PublicKey
+    held: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 def examine(path: Path, signer: str = "") -> Examined:
@@ -32,7 +40,7 @@ def examine(path: Path, signer: str = "") -> Examined:
         BadInputError: There is no such file, it is of another kind, or `signer` is no key.
         ForgedError: It is not what was signed, or another key signed it.
     """
-    wanted = _fingerprint(signer)
+    wanted = wanted_fingerprint(signer)
     data = _read(path)
     if data.startswith(b"%PDF"):
         raise BadInputError(
@@ -43,7 +51,21 @@ def examine(path: Path, signer: str = "") -> Examined:
     examined = _page(data) if data.lstrip()[:9].lower() == b"<!doctype" else _file(data, _signature_of(path))
     if wanted and examined.key.fingerprint != wanted:
         raise ForgedError(f"it is signed by another key, {examined.key.fingerprint}")
-    return examined
+    return _with_evidence(examined, path)
+
+
+def _with_evidence(examined: Examined, path: Path) -> Examined:
+    """Hold the files of evidence that lie beside a certificate against their digests."""
+    held, absent = [], []
+    for one in examined.certificate.evidence:
+        beside = path.with_name(one.name)
+        if not beside.exists():
+            absent.append(one.name)
+        elif hashlib.sha256(_read(beside)).hexdigest() == one.sha256:
+            held.append(one.name)
+        else:
+            raise ForgedError(f"{one.name}, beside it, is not the file that the certificate names")
+    return replace(examined, held=tuple(held), absent=tuple(absent))
 
 
 def _file(signed: bytes, signature: str) -> Examined:
@@ -74,18 +96,6 @@ def _page(data: bytes) -> Examined:
             f"Boxwright {made} drew it. Check certificate.json"
         )
     return examined
-
-
-def _fingerprint(signer: str) -> str:
-    if not signer or signer.startswith("SHA256:"):
-        return signer
-    path = Path(signer).expanduser()
-    try:
-        return read_public_key(path.read_text(encoding="utf-8")).fingerprint
-    except (OSError, ValueError) as error:
-        raise BadInputError(
-            f"--signer: {error}", where=signer, hint="Give a fingerprint, SHA256:…, or the path of a .pub file."
-        ) from None
 
 
 def _signature_of(path: Path) -> str:

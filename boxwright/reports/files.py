@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from boxwright.reports.certificate import Certificate, to_json
 from boxwright.reports.junit import junit
 from boxwright.reports.page import page
 from boxwright.reports.pdf import pdf
-from boxwright.reports.signing import SigningKey
+from boxwright.signing import SigningKey
 from boxwright.translation import LANGUAGES
 
 
-def write_files(folder: Path, certificate: Certificate, key: SigningKey) -> dict[str, Path]:
+def write_files(
+    folder: Path, certificate: Certificate, key: SigningKey, evidence: Mapping[str, bytes] = MappingProxyType({})
+) -> dict[str, Path]:
     """Sign a certificate and write all of its files, each whole or not at all.
 
+    Args:
+        folder: Where.
+        certificate: What is certified.
+        key: Signs it.
+        evidence: Files that go with it, by name.
+
     Returns:
-        Their paths, by what they are: `json`, `signature`, `junit`, and `html` and `pdf` with a language each.
+        Their paths, by what they are: `json`, `signature`, `junit`, `html` and `pdf` with a language each, and
+        `evidence` with a name each.
     """
     signed = to_json(certificate)
     signature = key.sign(signed)
@@ -30,6 +41,7 @@ def write_files(folder: Path, certificate: Certificate, key: SigningKey) -> dict
         drawn = page(signed, signature, language).encode()
         contents[f"html ({language})"] = (f"certificate.{language}.html", drawn)
         contents[f"pdf ({language})"] = (f"certificate.{language}.pdf", pdf(signed, language))
+    contents |= {f"evidence ({name.partition('.')[0]})": (name, data) for name, data in evidence.items()}
     folder.mkdir(parents=True, exist_ok=True)
     return {kind: write_whole(folder / name, data) for kind, (name, data) in contents.items()}
 

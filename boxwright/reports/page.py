@@ -12,8 +12,8 @@ from markupsafe import Markup
 from boxwright.page_templates import page_templates
 from boxwright.reports.certificate import from_json
 from boxwright.reports.plot import HEIGHT, LEGEND, WIDTH, plot
-from boxwright.reports.signing import NAMESPACE
 from boxwright.reports.view import TEMPLATES, View, breach, figure
+from boxwright.signing import NAMESPACE
 from boxwright.translation import LANGUAGES, words
 
 

@@ -33,8 +33,8 @@ from boxwright.reports.fonts import chinese_font
 from boxwright.reports.measurements import Measurements, Series
 from boxwright.reports.pdf_plot import drawing
 from boxwright.reports.plot import plot
-from boxwright.reports.signing import NAMESPACE
 from boxwright.reports.view import View, breach, figure
+from boxwright.signing import NAMESPACE
 
 
 def _in_windows_1252(letter: str) -> bool:
@@ -248,7 +248,7 @@ class _Writer:
                 [
                     (words["provisioned_at"], receipt.provisioned_at),
                     (words["provisioned_by"], receipt.by),
-                    ("Boxwright", receipt.boxwright_version),
+                    ("Boxwright", receipt.boxwright),
                     (words["stages"], ", ".join(receipt.stages)),
                     *receipt.versions.items(),
                 ],
@@ -257,6 +257,10 @@ class _Writer:
             yield from self._heading("digests")
             digests: list[list[Cell]] = [[name, digest] for name, digest in receipt.digests.items()]
             yield self._table(["file", "digest"], digests, (0.4, 0.6))
+            if certificate.evidence:
+                yield from self._heading("evidence_files")
+                files: list[list[Cell]] = [[one.name, f"sha256:{one.sha256}"] for one in certificate.evidence]
+                yield self._table(["file", "digest"], files, (0.4, 0.6))
         else:
             yield self._text(words["no_receipt"])
         yield from self._heading("waivers")

@@ -7,7 +7,7 @@ from pathlib import Path
 from boxwright.console import Console
 from boxwright.errors import BoxwrightError, Exit
 from boxwright.reports.examination import examine
-from boxwright.reports.signing import ForgedError
+from boxwright.signing import ForgedError
 
 
 def check(console: Console, file: str, signer: str = "") -> Exit:
@@ -34,11 +34,24 @@ def check(console: Console, file: str, signer: str = "") -> Exit:
         "issued_at": certificate.issued_at,
         "issued_by": certificate.issued_by,
     }
-    console.data("certificate", {**told, "valid": True, "signing_key": key.fingerprint, "signer_known": bool(signer)})
+    console.data(
+        "certificate",
+        {
+            **told,
+            "valid": True,
+            "signing_key": key.fingerprint,
+            "signer_known": bool(signer),
+            "evidence": list(examined.held),
+            "absent": list(examined.absent),
+        },
+    )
     console.success(f"VALID: {path.name} is what {certificate.issued_by} signed at {certificate.issued_at}.")
+    told |= {"evidence": ", ".join(examined.held)} if examined.held else {}
     rows = [(name.replace("_", " "), str(value) or "none") for name, value in told.items()]
     if not console.json:
         console.table("", ["What", "Signed"], [*rows, ("key", key.fingerprint)], kind="fact")
+    if examined.absent:
+        console.warning(f"not beside it, so not compared: {', '.join(examined.absent)}")
     if not signer:
         console.warning(
             "anybody can sign by a key of his own: compare the key's fingerprint with the issuer's, or give it "

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+ARCHIVES = "WHEELS"  # names each wheel with the digest of its archive
 COMPLETE = ".complete"  # written last: an environment without it is the rest of a killed run
 
 
@@ -57,13 +58,29 @@ def _build(folder: Path, request: dict[str, Any]) -> None:
     installing = [python, f"{pip}/pip", "install", "--quiet", "--requirement", request["requirements"]]
     rules = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
     lean = ["--no-cache-dir", "--no-compile"]  # compiled below instead, on every core
-    _run([*installing, *rules, *lean], environment | settings)
+    report = folder / ".report.json"
+    _run([*installing, *rules, *lean, "--report", str(report)], environment | settings)
+    _note_archives(report, folder / ARCHIVES)
     for name, version in request["also"].items():
         _also(folder, name, version)
     # A wheel may carry files that this Python cannot compile (templates, tests of newer syntax): they are not used.
     compiling = [python, "-m", "compileall", "-q", "-j", "0", str(folder / "lib")]
     subprocess.run(compiling, env=environment, capture_output=True, check=False)
     (folder / COMPLETE).touch()
+
+
+def _note_archives(report: Path, note: Path) -> None:
+    """Keep, of what pip tells of an installation, the digest of each wheel: the wheels themselves are not kept.
+
+    The report goes: it names the index, with credentials where its address has some.
+    """
+    told = json.loads(report.read_text())["install"]
+    report.unlink()
+    rows = (
+        (one["metadata"]["name"], one["metadata"]["version"], one["download_info"]["archive_info"]["hashes"]["sha256"])
+        for one in told
+    )
+    note.write_text("".join(f"{name}=={version} {sha256}\n" for name, version, sha256 in sorted(rows)))
 
 
 def _also(folder: Path, name: str, version: str) -> None:

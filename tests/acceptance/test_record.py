@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from testinfra.host import Host
 
+from boxwright.factory.evidence.envelope import open_envelope
+from boxwright.factory.evidence.examination import subjects_of
+from boxwright.factory.evidence.names import BILL, PROVENANCE
+from boxwright.factory.evidence.names import RECEIPT as RECEIPT_FILE
+from boxwright.signing import ForgedError
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
 
@@ -37,6 +43,27 @@ def test_receipt(host: Host, target: VerifyHost, evidence: Evidence) -> None:
         f"profile {receipt['profile']}, by {receipt['by']} at {receipt['provisioned_at']}, "
         f"Boxwright {receipt['boxwright_version']}"
     )
+
+
+@pytest.mark.check(
+    id="record.evidence",
+    title="The box tells what is on it and how it was built, as it was signed",
+    severity="major",
+    remedy="./invoke evidence writes it anew. Was a file below /etc/boxwright changed by hand?",
+)
+def test_evidence(host: Host, evidence: Evidence) -> None:
+    asked = host.run("cd %s && sha256sum %s %s && cat %s", str(Path(RECEIPT).parent), BILL, RECEIPT_FILE, PROVENANCE)
+    assert asked.rc == 0, f"it is not there: {asked.stderr.strip()}"
+    *sums, envelope, end = asked.stdout.split("\n")
+    try:
+        opened = open_envelope(f"{envelope}\n{end}".encode())
+        promised = subjects_of(opened.statement)
+    except ForgedError as error:
+        pytest.fail(f"{PROVENANCE}: {error}")
+    there = dict(reversed(line.split()) for line in sums)
+    changed = sorted(name for name in promised | there if promised.get(name) != there.get(name))
+    assert not changed, f"not as it was signed for: {', '.join(changed)}"
+    evidence(f"{', '.join(sorted(there))}, signed by {opened.key.fingerprint}")
 
 
 @pytest.mark.check(

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from sabotages import TOGETHER
 
 from boxwright.errors import Exit
+from boxwright.factory.evidence.bill_of_materials import require_valid
 from boxwright.model.catalogues import ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
@@ -173,6 +174,11 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     assert len(certificate["checks"]) == len(good.kind("check")) > 30
     assert certificate["receipt"]["versions"]["nginx"]
     assert {gap["what"] for gap in certificate["unproven"]} >= {"bench", "burnin"}
+    assert [one["name"] for one in certificate["evidence"]] == [
+        "provenance.intoto.jsonl",
+        "receipt.json",
+        "sbom.cdx.json",
+    ]
 
     at_once = [one for one in TOGETHER if one.check in ("platform.sysctls", "engine.weights", "logs.errors")]
     make_key = "ssh-keygen -qN '' -f /etc/meddled; chmod 644 /etc/meddled"
@@ -196,6 +202,38 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     assert "vm.swappiness is 60, not 10" in first
     assert "the test meddles with it" in rest
     on_twin(boxwright, twin_site, "\n".join(["rm /etc/meddled /etc/meddled.pub", *(one.undo for one in at_once)]))
+
+
+@pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
+def test_a_box_tells_what_is_on_it_and_how_it_was_built(boxwright: Boxwright, twin_site: str, tmp_path: Path) -> None:
+    left = on_twin(boxwright, twin_site, "cat /etc/boxwright/sbom.cdx.json")
+    ran = boxwright("evidence", "--profile", "lab", "--to", str(tmp_path), "--site", twin_site)
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    (told,) = ran.kind("evidence")
+    bill = Path(told["files"]["sbom.cdx.json"])
+    assert bill.read_text() == left, "provisioning left another bill on the box than the one that is true now"
+    require_valid(left)
+    packages = on_twin(boxwright, twin_site, "dpkg-query -W -f '${db:Status-Status}:${Package}\\n'").splitlines()
+    named = [one for one in json.loads(left)["components"] if "distro=debian-13" in one.get("purl", "")]
+    assert sorted(f"installed:{one['name']}" for one in named) == sorted(packages)
+    assert all(one["hashes"] for one in named), "apt's lists on a fresh box know every package"
+    wheels = [
+        within
+        for one in json.loads(left)["components"]
+        for within in one.get("components", ())
+        if within.get("purl", "").startswith("pkg:pypi/")
+    ]
+    assert len(wheels) == told["counts"]["wheel"] > 100
+    assert all(one["hashes"] for one in wheels)
+    assert told["counts"]["model file"] == 1
+
+    words = ("evidence.check", str(bill.parent), "--signer", told["signing_key"])
+    checked = boxwright(*words)
+    assert checked.code == Exit.OK, checked.text
+    (built,) = checked.kind("evidence")
+    assert (built["host"], built["twin"], len(built["held"])) == ("test-trixie-1", "SIMULATED hardware", 2)
+    bill.write_text(left.replace("nginx", "nginy", 1))
+    assert "sbom.cdx.json is not the one that was signed for" in boxwright(*words).text
 
 
 @pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])

@@ -17,7 +17,7 @@ from targets import target
 from boxwright.model.contract import Waiver
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning import remote_receipt
-from boxwright.provisioning.receipt import receipt, write_receipt
+from boxwright.provisioning.receipt import Run, receipt, write_receipt
 from boxwright.provisioning.remote_receipt import merged
 
 ALL = ("base", "kernel", "gateway", "models", "llama_cpp")
@@ -37,7 +37,8 @@ def on_box(path: Path, told: dict[str, Any]) -> None:
 def test_the_controller_tells_what_was_ordered() -> None:
     waiver = Waiver(check="pcie.width", by="Ada", reason="the riser is on its way")
     fleet = target("box-1", waivers=(waiver,)).fleet
-    told = receipt(fleet, fleet.hosts[0], ["base"])
+    told = receipt(fleet, fleet.hosts[0], ["base"], Run("r1", "2026-01-01T00:00:00Z", "abc"))
+    assert (told["run"], told["started_at"], told["source_revision"]) == ("r1", "2026-01-01T00:00:00Z", "abc")
     assert (told["profile"], told["site"], told["host"], told["stages"]) == ("lab", "s", "box-1", ["base"])
     assert told["all_stages"] == [stage.name for stage in stages_of(fleet)]
     assert told["digests"] == {file.name: f"sha256:{file.sha256}" for file in fleet.weights.build.files}
@@ -99,7 +100,8 @@ def test_it_is_left_alone_when_only_time_and_person_differ(tmp_path: Path) -> No
     path = tmp_path / "receipt.json"
     on_box(path, news("base", by="ada@desk", provisioned_at="2026-01-02T03:04:05Z"))
     written = (path.stat().st_ino, path.stat().st_mtime_ns)
-    on_box(path, news("base", by="bob@bench", provisioned_at="2026-02-02T03:04:05Z"))
+    passing = {"run": "r2", "started_at": "2026-02-02T03:00:00Z", "source_revision": "abc"}
+    on_box(path, news("base", by="bob@bench", provisioned_at="2026-02-02T03:04:05Z", **passing))
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == written
     on_box(path, news("kernel", by="bob@bench", provisioned_at="2026-03-02T03:04:05Z"))
     after = json.loads(path.read_text())

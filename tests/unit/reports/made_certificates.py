@@ -10,7 +10,7 @@ from boxwright.model.site import Host, Site
 from boxwright.reports.certificate import Certificate, Receipt
 from boxwright.reports.certify import Known, certify
 from boxwright.reports.measurements import Gap, Measurements, Point, Series
-from boxwright.reports.signing import SigningKey
+from boxwright.signing import SigningKey
 from boxwright.verification.check import Check, CheckOutcome, Severity
 
 PROVISIONED, MEASURED, ISSUED = "2026-11-01T08:00:00Z", "2026-11-01T09:00:00Z", "2026-11-01T10:00:00Z"

@@ -16,13 +16,13 @@ from boxwright.errors import BadInputError, Exit
 from boxwright.model.catalogues import ROOT
 from boxwright.provisioning.acceptance import EXAMINED, PROMISES
 from boxwright.reports import fonts
-from boxwright.reports.certificate import Certificate, to_json
+from boxwright.reports.certificate import Certificate, EvidenceFile, to_json
 from boxwright.reports.examination import examine
 from boxwright.reports.files import write_files
 from boxwright.reports.junit import junit
 from boxwright.reports.page import page
 from boxwright.reports.pdf import pdf
-from boxwright.reports.signing import ForgedError, SigningKey
+from boxwright.signing import ForgedError, SigningKey
 from boxwright.translation import LANGUAGES, table
 from boxwright.verification import ACCEPTANCE_SUITE
 from boxwright.verification.check import CheckOutcome
@@ -197,3 +197,23 @@ def test_the_verb_says_invalid_of_a_changed_file_and_ends_with_1(files: dict[str
     missing = boxwright("report.check", str(files["json"].with_name("none.json")))
     assert missing.code == Exit.BAD_INPUT
     assert "cannot read it" in missing.told
+
+
+def test_evidence_that_goes_with_a_certificate_is_held_to_it(tmp_path: Path, key: SigningKey) -> None:
+    evidence = {"sbom.cdx.json": b"{}", "receipt.json": b"[]"}
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in evidence.items()}
+    named = tuple(EvidenceFile(name=name, sha256=digest) for name, digest in sorted(digests.items()))
+    signed = everything(key).model_copy(update={"evidence": named})
+    written = write_files(tmp_path / "box-1", signed, key, evidence)
+    assert set(digests.values()) <= set(re.findall(r"[0-9a-f]{64}", written["html (zh)"].read_text()))
+    assert examine(written["json"]).held == ("receipt.json", "sbom.cdx.json")
+    assert examine(written["html (en)"]).held == ("receipt.json", "sbom.cdx.json")
+    bill = tmp_path / "box-1/sbom.cdx.json"
+    bill.write_bytes(b"[}")
+    with pytest.raises(ForgedError, match=r"sbom\.cdx\.json, beside it, is not the file"):
+        examine(written["json"])
+    bill.unlink()
+    told = boxwright("report.check", str(written["json"]))
+    assert told.code == 0
+    assert "not compared: sbom.cdx.json" in told.told
+    assert "evidence receipt.json" in told.told

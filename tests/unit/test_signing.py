@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from boxwright.errors import BadInputError
-from boxwright.reports.signing import NAMESPACE, ForgedError, SigningKey, read_public_key, verify
+from boxwright.signing import BUNDLE_NAMESPACE, NAMESPACE, ForgedError, SigningKey, read_public_key, verify
 
 DATA = b'{"what": "was found"}\n'
 
@@ -94,3 +94,10 @@ def test_a_key_that_others_read_or_that_is_none_signs_nothing(tmp_path: Path, ke
 def test_what_is_no_public_key_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no public key"):
         read_public_key(text)
+
+
+def test_what_was_signed_for_one_purpose_is_nothing_for_another(key: SigningKey) -> None:
+    signature = key.sign(DATA, BUNDLE_NAMESPACE)
+    assert verify(DATA, signature, BUNDLE_NAMESPACE) == key.public
+    with pytest.raises(ForgedError, match="not one of a boxwright-certificate"):
+        verify(DATA, signature)

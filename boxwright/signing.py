@@ -30,7 +30,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from boxwright.errors import BadInputError
 
-NAMESPACE = "boxwright-certificate"  # what is signed for this can be taken for nothing else
+# What is signed for one purpose can be taken for no other.
+NAMESPACE = "boxwright-certificate"
+BUNDLE_NAMESPACE = "boxwright-bundle"
 _MAGIC, _VERSION, _KIND, _HASH = b"SSHSIG", 1, b"ssh-ed25519", b"sha512"
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 _COLUMNS = 70  # as ssh-keygen breaks its lines
@@ -62,9 +64,20 @@ class PublicKey:
         """As it stands in a `.pub` file."""
         return f"{_KIND.decode()} {base64.b64encode(self.blob).decode()}"
 
+    def hold_to(self, data: bytes, signature: bytes) -> None:
+        """Whether a bare signature of ed25519 is this key's and of these bytes.
+
+        Raises:
+            ForgedError: It is not.
+        """
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+        except (InvalidSignature, ValueError):
+            raise ForgedError("the signature is not of this file: one of the two was changed") from None
+
 
 class SigningKey:
-    """The private key of whoever issues certificates on this controller."""
+    """The private key by which this controller signs what it issues."""
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
@@ -87,26 +100,27 @@ class SigningKey:
             public.write_text(f"{key.public.line} {NAMESPACE}\n", encoding="ascii")
         return key
 
-    def sign(self, data: bytes) -> str:
-        """The signature of some bytes, as the text of a `.sig` file."""
-        signature = _string(_KIND) + _string(self._private.sign(_to_be_signed(data)))
-        return _armoured(self.public, signature)
+    def sign(self, data: bytes, namespace: str = NAMESPACE) -> str:
+        """The signature of some bytes for one purpose, as the text of a `.sig` file."""
+        signature = _string(_KIND) + _string(self._private.sign(_to_be_signed(data, namespace)))
+        return _armoured(self.public, signature, namespace)
+
+    def sign_bare(self, data: bytes) -> bytes:
+        """A bare signature of ed25519, 64 bytes, for formats that say themselves what a signature is for."""
+        return self._private.sign(data)
 
 
-def verify(data: bytes, signature: str) -> PublicKey:
-    """Whose signature this is.
+def verify(data: bytes, signature: str, namespace: str = NAMESPACE) -> PublicKey:
+    """Whose signature this is, made for this purpose.
 
     Raises:
         ForgedError: It is none, or not of these bytes; a single byte of either that differs is enough.
     """
-    public, blob = _parts(signature)
+    public, blob = _parts(signature, namespace)
     kind, made = _strings(blob, 2)
     if kind != _KIND:
         raise ForgedError(f"the signature is of {kind.decode(errors='replace')} and not of ed25519")
-    try:
-        Ed25519PublicKey.from_public_bytes(public.raw).verify(made, _to_be_signed(data))
-    except (InvalidSignature, ValueError):
-        raise ForgedError("the signature is not of this file: one of the two was changed") from None
+    public.hold_to(_to_be_signed(data, namespace), made)
     return public
 
 
@@ -123,6 +137,26 @@ def read_public_key(text: str) -> PublicKey:
         return _public(base64.b64decode(words[1], validate=True))
     except (binascii.Error, ForgedError):
         raise ValueError("no public key of ed25519") from None
+
+
+def wanted_fingerprint(signer: str) -> str:
+    """The fingerprint of the one key that a person names; empty where none is.
+
+    Args:
+        signer: A fingerprint, `SHA256:…`, or the path of a `.pub` file.
+
+    Raises:
+        BadInputError: It is neither.
+    """
+    if not signer or signer.startswith("SHA256:"):
+        return signer
+    path = Path(signer).expanduser()
+    try:
+        return read_public_key(path.read_text(encoding="utf-8")).fingerprint
+    except (OSError, ValueError) as error:
+        raise BadInputError(
+            f"--signer: {error}", where=signer, hint="Give a fingerprint, SHA256:…, or the path of a .pub file."
+        ) from None
 
 
 def _place(path: Path, private: Ed25519PrivateKey) -> None:
@@ -143,7 +177,7 @@ def _place(path: Path, private: Ed25519PrivateKey) -> None:
 def _read(path: Path) -> Ed25519PrivateKey:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise BadInputError(
-            "others may read the key that signs certificates",
+            "others may read the key that signs what this controller issues",
             where=str(path),
             hint=f"If nobody could have: chmod 600 {path}. Else remove it, and tell your customers of the new one.",
         )
@@ -164,19 +198,19 @@ def _no_key(path: Path, reason: str) -> BadInputError:
     )
 
 
-def _to_be_signed(data: bytes) -> bytes:
+def _to_be_signed(data: bytes, namespace: str) -> bytes:
     digest = hashlib.sha512(data).digest()
-    return _MAGIC + b"".join(map(_string, (NAMESPACE.encode(), b"", _HASH, digest)))
+    return _MAGIC + b"".join(map(_string, (namespace.encode(), b"", _HASH, digest)))
 
 
-def _armoured(public: PublicKey, signature: bytes) -> str:
-    parts = (public.blob, NAMESPACE.encode(), b"", _HASH, signature)
+def _armoured(public: PublicKey, signature: bytes, namespace: str) -> str:
+    parts = (public.blob, namespace.encode(), b"", _HASH, signature)
     blob = _MAGIC + struct.pack(">I", _VERSION) + b"".join(map(_string, parts))
     lines = textwrap.wrap(base64.b64encode(blob).decode(), _COLUMNS)
     return "\n".join((_BEGIN, *lines, _END, ""))
 
 
-def _parts(text: str) -> tuple[PublicKey, bytes]:
+def _parts(text: str, wanted: str) -> tuple[PublicKey, bytes]:
     """The key and the signature proper of a `.sig` file."""
     lines = text.split("\n")
     if lines[0] != _BEGIN or lines[-2:] != [_END, ""]:
@@ -189,10 +223,10 @@ def _parts(text: str) -> tuple[PublicKey, bytes]:
     if not blob.startswith(head):
         raise ForgedError("this is no SSH signature of version 1")
     key, namespace, reserved, hashed, signature = _strings(blob[len(head) :], 5)
-    if (namespace, reserved, hashed) != (NAMESPACE.encode(), b"", _HASH):
-        raise ForgedError(f"the signature is not one of a {NAMESPACE}")
+    if (namespace, reserved, hashed) != (wanted.encode(), b"", _HASH):
+        raise ForgedError(f"the signature is not one of a {wanted}")
     public = _public(key)
-    if _armoured(public, signature) != text:  # base64 has spare bits, which would be free to change
+    if _armoured(public, signature, wanted) != text:  # base64 has spare bits, which would be free to change
         raise ForgedError("the signature is not written as it was made")
     return public, signature
 

@@ -1,0 +1,1 @@
+"""What a profile is made of, locked: bundles that are carried into rooms without internet."""

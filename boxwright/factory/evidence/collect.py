@@ -1,0 +1,52 @@
+"""Asks a box for what lies on it, and leaves its evidence there."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from boxwright.errors import BoxwrightError
+from boxwright.factory.evidence import remote_files, remote_inventory
+from boxwright.factory.evidence.inventory import Inventory
+from boxwright.transport.ssh import Endpoint, check
+
+FOLDER = "/etc/boxwright"
+_TIMEOUT_S = 300  # a slow disk with a hundred thousand small files
+
+
+def inventory_of(endpoint: Endpoint, models_directory: str, redact: Callable[[str], str]) -> Inventory:
+    """What lies on a box, without the secrets that `redact` knows.
+
+    Raises:
+        UnreachableError: The box cannot be entered.
+        BoxwrightError: It could not tell.
+    """
+    answer = check(endpoint, _script(remote_inventory, models_directory), timeout_s=_TIMEOUT_S)
+    try:
+        return Inventory.model_validate_json(redact(answer))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BoxwrightError(
+            f"what the box told of itself cannot be read: {place}: {first['msg']}", where=endpoint.name
+        ) from None
+
+
+def leave(endpoint: Endpoint, files: Mapping[str, bytes]) -> None:
+    """Put files beside the receipt on a box, where they differ from what is there.
+
+    Raises:
+        UnreachableError: The box cannot be entered.
+        BoxwrightError: It could not write them.
+    """
+    texts = json.dumps({name: data.decode() for name, data in files.items()})
+    check(endpoint, _script(remote_files, FOLDER), stdin=texts)
+
+
+def _script(program: ModuleType, argument: str) -> str:
+    return "exec " + shlex.join(["python3", "-I", "-S", "-c", inspect.getsource(program), argument])

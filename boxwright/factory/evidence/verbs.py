@@ -1,0 +1,64 @@
+"""What `evidence.check` does, told to a console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from boxwright.console import Console
+from boxwright.errors import BoxwrightError, Exit
+from boxwright.factory.evidence.examination import examine
+from boxwright.signing import ForgedError, wanted_fingerprint
+
+
+def check(console: Console, file: str, signer: str = "") -> Exit:
+    """Say whether evidence is what was signed, and by which key.
+
+    Raises:
+        BadInputError: There is nothing to check.
+        BoxwrightError: It is not what was signed, or by another key than `signer`.
+    """
+    path = Path(file).expanduser()
+    try:
+        examined = examine(path, wanted_fingerprint(signer))
+    except ForgedError as error:
+        raise BoxwrightError(
+            f"INVALID: {error}", where=str(path), hint="Ask whoever issued it for the files as they were signed."
+        ) from None
+    rows = _told(examined.statement)
+    files = {"held": list(examined.held), "absent": list(examined.absent)}
+    key = examined.key.fingerprint
+    console.data("evidence", {**rows, **files, "valid": True, "signing_key": key, "signer_known": bool(signer)})
+    console.success(
+        f"VALID: it is what was signed of {rows['host'] or 'a box'}, and {len(examined.held)} of its files match."
+    )
+    if not console.json:
+        shown = {name.replace("_", " "): value or "unknown" for name, value in rows.items()}
+        shown |= {"files that match": ", ".join(examined.held) or "none", "key": key}
+        console.table("", ["What", "Signed"], list(shown.items()), kind="fact")
+    if examined.absent:
+        console.warning(f"not beside it, so not compared: {', '.join(examined.absent)}")
+    if not signer:
+        console.warning(
+            "anybody can sign by a key of his own: compare the key's fingerprint with the issuer's, or give it "
+            "as --signer"
+        )
+    return Exit.OK
+
+
+def _told(statement: dict[str, Any]) -> dict[str, str]:
+    """What a reader wants to know of a build; what another builder did not state is empty."""
+    predicate = statement.get("predicate", {})
+    definition, details = predicate.get("buildDefinition", {}), predicate.get("runDetails", {})
+    parameters, metadata = definition.get("externalParameters", {}), details.get("metadata", {})
+    materials = definition.get("resolvedDependencies", [])
+    source: dict[str, Any] = next((one for one in materials if one.get("name") == "boxwright"), {})
+    return {
+        "host": str(parameters.get("host", "")),
+        "profile": str(parameters.get("profile", "")),
+        "twin": str(parameters.get("twin", "no")),
+        "built_by": str(details.get("builder", {}).get("id", "")),
+        "built_at": str(metadata.get("finishedOn", "")),
+        "boxwright": str(source.get("digest", {}).get("gitCommit", "")),
+        "made_of": str(len(materials)),
+    }
