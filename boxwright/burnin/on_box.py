@@ -29,6 +29,7 @@ TAIL = 60_000  # bytes of a program's output that are told
 
 _said = threading.Lock()
 _running: list[subprocess.Popen[str]] = []
+_starting = threading.Lock()  # held from the start of a program until it is known to run
 _heard = time.monotonic()
 
 
@@ -44,9 +45,10 @@ def tell(answer: dict[str, Any]) -> None:
 
 def leave(code: int) -> None:
     """End everything that was started, and this."""
-    for process in _running:
-        end(process)
-    os._exit(code)
+    with _starting:
+        for process in _running:
+            end(process)
+        os._exit(code)
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -106,14 +108,19 @@ class Cards(threading.Thread):
 
     def run(self) -> None:
         """Read until the program ends."""
-        try:
-            process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                start_new_session=True,
-            )  # fmt: skip
-        except OSError:
-            return
-        _running.append(process)
+        with _starting:
+            try:
+                process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                    start_new_session=True,
+                )
+            except OSError:
+                return
+            _running.append(process)
         assert process.stdout  # noqa: S101  piped
         for line in process.stdout:
             cells = [cell.strip() for cell in line.split(",")]
@@ -140,11 +147,19 @@ def allocate(order: dict[str, Any]) -> dict[str, Any]:
 
 def start(order: dict[str, Any]) -> subprocess.Popen[str]:
     """Begin a program, in a process group of its own."""
-    process = subprocess.Popen(
-        order["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace", start_new_session=True, cwd=order.get("folder"), env={**os.environ, "PATH": order["path"]},
-    )  # fmt: skip
-    _running.append(process)
+    with _starting:
+        process = subprocess.Popen(
+            order["argv"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            cwd=order.get("folder"),
+            env={**os.environ, "PATH": order["path"]},
+        )
+        _running.append(process)
     return process
 
 
