@@ -24,21 +24,32 @@ from boxwright.errors import BadInputError
 from boxwright.model.base import Frozen
 from boxwright.model.site import Site
 
-# Lengths in random bytes; 24 bytes are 192 bits.
+
+def _word(length: int) -> str:
+    """A random word of so many bytes; 24 bytes are 192 bits.
+
+    It does not begin with a dash, as one in 64 would: vLLM makes words of a command line of its configuration, takes
+    such a key for a flag, and ends.
+    """
+    while (word := secrets.token_urlsafe(length)).startswith("-"):
+        pass
+    return word
+
+
 _MAKERS = {
-    "api_password": lambda: secrets.token_urlsafe(24),
-    "api_key": lambda: "sk-" + secrets.token_urlsafe(32),
-    "engine_key": lambda: secrets.token_urlsafe(32),
-    "webui_admin_password": lambda: secrets.token_urlsafe(24),
-    "webui_secret_key": lambda: secrets.token_urlsafe(32),
+    "api_password": lambda: _word(24),
+    "api_key": lambda: "sk-" + _word(32),
+    "engine_key": lambda: _word(32),
+    "webui_admin_password": lambda: _word(24),
+    "webui_secret_key": lambda: _word(32),
 }
 SECRET_NAMES = tuple(_MAKERS)
 TOKEN_NAMES = ("huggingface_token", "modelscope_token")  # of model hubs: read where a site has them, made by nobody
 
 # What a secret of the customer's own must look like. Keys travel in headers and stand in configuration files;
 # bcrypt, which the gateway and the chat page hash passwords with, ignores what comes after byte 72.
-_KEY = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
-_KEY_RULE = "at least 16 characters out of A-Z a-z 0-9 . _ ~ + / = -"
+_KEY = re.compile(r"(?!-)[A-Za-z0-9._~+/=-]{16,}")
+_KEY_RULE = "at least 16 characters out of A-Z a-z 0-9 . _ ~ + / = -, not beginning with a dash"
 _TOKEN_RULE = "one word without spaces"  # noqa: S105  a rule, not a token
 _PASSWORD_RULE = "one line of 8 to 72 bytes"  # noqa: S105  a rule, not a password
 
@@ -131,7 +142,13 @@ def _kept(path: Path, hosts: list[str], names: list[str]) -> dict[str, dict[str,
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path):
         book = _decrypted(path)
-        missing = [(host, name) for host in hosts for name in names if name not in book.get(host, {})]
+        # An engine's key with a dash at its front was made once; it is made anew, as vLLM does not start with it.
+        missing = [
+            (host, name)
+            for host in hosts
+            for name in names
+            if name not in book.get(host, {}) or (name == "engine_key" and book[host][name].startswith("-"))
+        ]
         for host, name in missing:
             book.setdefault(host, {})[name] = _MAKERS[name]()
         if missing:

@@ -33,6 +33,25 @@ def test_made_once_and_different_for_each_host(tmp_path: Path) -> None:
     assert len(set(values)) == len(values) == 10
 
 
+def test_no_engine_is_given_a_key_that_reads_like_a_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = iter(["-dash-first", "word-1", "-dash-again", *(f"word-{number}" for number in range(2, 20))])
+    monkeypatch.setattr(vault.secrets, "token_urlsafe", lambda _length: next(made))
+    found = vault.resolve(site(), vault_path=tmp_path / "v")
+    assert not [value for host in found.values() for value in host.values() if value.startswith("-")]
+
+
+def test_an_old_key_of_an_engine_that_reads_like_a_flag_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.vault"
+    first = vault.resolve(site(), vault_path=path)
+    book = vault._decrypted(path)
+    book["a"]["engine_key"] = "-dash-first-0123456789"
+    vault._write(path, book)
+    again = vault.resolve(site(), vault_path=path)
+    assert again["a"].engine_key.get_secret_value()[0] != "-"
+    assert again["b"] == first["b"]
+    assert again["a"].api_key == first["a"].api_key
+
+
 def test_the_file_is_private_and_encrypted(tmp_path: Path) -> None:
     path = tmp_path / "secrets.vault"
     found = vault.resolve(site(), vault_path=path)
@@ -67,6 +86,7 @@ def test_a_missing_secret_is_refused(tmp_path: Path, reference: str) -> None:
     [
         ("api_key", "too-short", "16 characters"),
         ("engine_key", 'quote"and space in it', "16 characters"),
+        ("engine_key", "-begins-with-a-dash-0123", "not beginning with a dash"),
         ("webui_admin_password", "short", "8 to 72 bytes"),
         ("api_password", "ä" * 40, "8 to 72 bytes"),
         ("api_password", "two lines\nof a password", "8 to 72 bytes"),
