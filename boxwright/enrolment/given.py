@@ -11,7 +11,7 @@ from boxwright.model.site import Host
 from boxwright.transport.host_keys import FINGERPRINT
 
 HOW = (
-    "Each machine's console tells it: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub. Give it as "
+    "let each machine's console tell it, by ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, and give it as "
     "--fingerprint HOST=SHA256:…, several by commas, or in a file with a line for each: --fingerprint FILE"
 )
 

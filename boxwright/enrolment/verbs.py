@@ -106,7 +106,7 @@ def _refuse_unless_somebody_confirms(
     if open_ones:
         raise BadInputError(
             f"nobody is here to confirm the fingerprints of {', '.join(open_ones)}",
-            hint=f"{HOW}\nOr run it in a terminal; or add --yes to trust whoever answers at these addresses now.",
+            hint=f"Run it in a terminal to be asked; or add --yes to trust whoever answers there now. Or: {HOW}",
         )
 
 
