@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from boxwright.model.site import Host
 from boxwright.transport.host_keys import FINGERPRINT
 
 HOW = (
-    "Each machine's console tells it: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub. Give it as "
+    "let each machine's console tell it, by ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, and give it as "
     "--fingerprint HOST=SHA256:…, several by commas, or in a file with a line for each: --fingerprint FILE"
 )
 
@@ -24,7 +25,7 @@ def read_given(text: str, hosts: Sequence[Host]) -> dict[str, frozenset[str]]:
     Raises:
         BadInputError: The file cannot be read, a line has no fingerprint, or names no host or two.
     """
-    known = {word: host.name for host in hosts for word in (host.name, host.address) if word}
+    known = names_of(hosts)
     found: dict[str, set[str]] = {}
     for where, entry in _entries(text):
         fingerprint = FINGERPRINT.findall(entry)
@@ -36,6 +37,20 @@ def read_given(text: str, hosts: Sequence[Host]) -> dict[str, frozenset[str]]:
             )
         found.setdefault(_host(where, entry, known), set()).add(fingerprint[0])
     return {name: frozenset(fingerprints) for name, fingerprints in found.items()}
+
+
+def names_of(hosts: Sequence[Host]) -> dict[str, str]:
+    """Names of hosts by every word that means one of them: the name itself, the address, the serial number.
+
+    An address that several hosts share, by other ports, means none of them.
+    """
+    words = Counter(word for host in hosts for word in {host.name, host.address, host.serial} if word)
+    return {
+        word: host.name
+        for host in hosts
+        for word in (host.serial, host.address, host.name)
+        if word and (words[word] == 1 or word == host.name)
+    }
 
 
 def _entries(text: str) -> Iterator[tuple[str, str]]:

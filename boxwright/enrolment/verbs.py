@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from boxwright.console import Console
 from boxwright.detection.verbs import chosen_hosts
-from boxwright.enrolment.given import HOW, read_given
+from boxwright.enrolment.given import HOW, names_of, read_given
 from boxwright.errors import BadInputError, BoxwrightError, ChangedKeyError, Exit, UnreachableError, did_you_mean
 from boxwright.model.site import Host, Site
 from boxwright.transport.host_keys import HostKey, changed_key, pinned, scan
@@ -78,7 +78,7 @@ def enroll(console: Console, *, site: str, host: str, fingerprint: str, replace:
 
 
 def _replaced(text: str, hosts: Sequence[Host]) -> frozenset[str]:
-    known = {word: host.name for host in hosts for word in (host.name, host.address) if word}
+    known = names_of(hosts)
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in known:
@@ -106,7 +106,7 @@ def _refuse_unless_somebody_confirms(
     if open_ones:
         raise BadInputError(
             f"nobody is here to confirm the fingerprints of {', '.join(open_ones)}",
-            hint=f"{HOW}\nOr run it in a terminal; or add --yes to trust whoever answers at these addresses now.",
+            hint=f"Run it in a terminal to be asked; or add --yes to trust whoever answers there now. Or: {HOW}",
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from boxwright.detection.collect import detect
 from boxwright.detection.contract import Result, judge
 from boxwright.detection.machine import Machine
-from boxwright.errors import BoxwrightError, UnreachableError
+from boxwright.errors import BoxwrightError, ChangedKeyError, UnreachableError
 from boxwright.model.catalogues import load_accelerators
 from boxwright.model.site import Host
 from boxwright.provisioning.outcome import HostOutcome
@@ -22,7 +22,8 @@ Contracts = Mapping[str, tuple[Result, ...]]
 class Examination:
     """What was found on the hosts that could be looked at, and why the others could not.
 
-    A host that does not answer at all is in neither: its run says why.
+    A host that does not answer at all is in neither: its run says why. One that shows another key than the pinned one
+    is among the failures: nothing more is asked of whoever that is.
     """
 
     contracts: Contracts
@@ -56,7 +57,8 @@ def examine(target: Target) -> Examination:
         failures={
             host: one
             for host, one in found.items()
-            if isinstance(one, BoxwrightError) and not isinstance(one, UnreachableError)
+            if isinstance(one, BoxwrightError)
+            and (not isinstance(one, UnreachableError) or isinstance(one, ChangedKeyError))
         },
     )
 

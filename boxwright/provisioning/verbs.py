@@ -148,7 +148,8 @@ def hold_to_contract(console: Console, target: Target) -> tuple[Target, contract
         for one in results
     ]
     name = target.fleet.profile.name
-    show_contracts(console, name, rows, Counter(verdict for _, verdict, *_ in rows))
+    if rows:
+        show_contracts(console, name, rows, Counter(verdict for _, verdict, *_ in rows))
     target, refused = contract.split(target, examination)
     for one in refused:
         assert one.error is not None  # noqa: S101  that is what a refusal is

@@ -102,7 +102,9 @@ def trouble(stderr: str, known_hosts: Path | None, name: str, address: str, port
             output=stderr,
         )
     offered = [match[0] for match in FINGERPRINT.finditer(stderr)] or _asked(name, address, port)
-    return changed_key(name, address, port, [key.fingerprint for key in known], offered, output=stderr)
+    # ssh's own words come with advice to remove the pin, and are left out where both fingerprints can be told.
+    output = "" if known and offered else stderr
+    return changed_key(name, address, port, [key.fingerprint for key in known], offered, output=output)
 
 
 def changed_key(
@@ -114,9 +116,9 @@ def changed_key(
         f"the host shows another key than the pinned one ({address} port {port}): {told}",
         where=name,
         hint=(
-            "Did somebody reinstall it? Compare the offered fingerprint with the one on its console, then, with this "
-            f"command's --site or --host: ./invoke enroll --replace {name}\n"
-            "Did nobody? Then another machine answers at this address: find out which before anything else."
+            "Did nobody reinstall it? Then another machine answers at this address: find out which, first of all.\n"
+            "Did somebody? Compare the offered fingerprint with the one on its console, then, with the same "
+            f"--site or --host: ./invoke enroll --replace {name}"
         ),
         output=output,
     )

@@ -32,6 +32,13 @@ def test_by_a_file_of_lines_from_consoles(tmp_path: Path) -> None:
     assert read_given(str(path), HOSTS) == {"line-1": {ONE}, "line-2": {TWO}}
 
 
+def test_by_serial_number_and_never_by_an_address_of_two() -> None:
+    behind_one = [Host(name=f"b-{n}", address="192.0.2.1", port=2200 + n, serial=f"SN-{n}") for n in (1, 2)]
+    assert read_given(f"SN-2={ONE}", behind_one) == {"b-2": {ONE}}
+    with pytest.raises(BadInputError, match="no host of the site"):
+        read_given(f"192.0.2.1={ONE}", behind_one)
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
