@@ -27,6 +27,8 @@ _HELP = {
     "people_per_request": "people with an account for each that waits for an answer just then",
     "box": "what `./invoke detect --json` found on a machine, in a file",
     "html": "a file that the answer is written to as a page, too",
+    "deep": "hash every file of a model: about a minute for each 100 GB on a fast disk",
+    "junit": "a file that the checks are written to as JUnit XML, too",
     "speed": "tokens a second that each request shall get at least",
     "stages": "only these stages, by commas",
     "yes": "do not ask",
@@ -43,9 +45,10 @@ _HELP = {
     "on": "where a model is tried: cards, cpu, or auto: cards where the profile has some",
     "page": "also serve a page of it, behind the gateway under /try/",
     "seconds": "how long the page stays at most",
-    "keep": "leave the packages on the box for the next trial",
+    "keep": "leave the packages on the box for the next time",
     "to": "folder for what is written, a folder a host; without it, the site's in the state directory",
     "fingerprint": "HOST=SHA256:…, several by commas, or a file with a line for each host, as its console shows it",
+    "listen": "where the page is served: ADDRESS:PORT, or a port of 127.0.0.1",
     "replace": "hosts that were reinstalled on purpose, by commas: their new key takes the place of the pinned one",
     "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
     "lock": "the lock file that the boxes were made from: it knows digests that no box keeps",
@@ -53,7 +56,8 @@ _HELP = {
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
     "fast": "leave out the tests that boot twins",
     "on_demand": "only the tests that take long and are left out otherwise",
-    "only": "a pytest expression, as for pytest -k",
+    "only": "burnin: parts by commas, of cpu,memory,disk,network,gpu; test: a pytest expression, as for pytest -k",
+    "minutes": "how long all loads take together; parts of a minute are fine",
 }
 _POSITIONAL = {"topic", "file", "statement"}
 
@@ -98,19 +102,29 @@ def provision(console, profile, site="lab", host="", count=0, distribution="", s
 
 
 @_verb
-def verify(console, profile, site="lab", host="", count=0, distribution=""):
-    """Check provisioned hosts from outside: the acceptance suite."""
-    from boxwright.provisioning import verbs
+def board(console, site="lab", listen="127.0.0.1:8700", html=""):
+    """Serve a page of every machine of a batch: serial, stage, bytes, time left, verdict. Changes nothing."""
+    from boxwright.board import verbs
 
-    return verbs.verify(console, _choice(profile, site, host, count, distribution))
+    return verbs.board(console, site=site, listen=listen, html=html)
 
 
 @_verb
-def report_write(console, profile, site="lab", host="", count=0, distribution="", to=""):
+def verify(console, profile, site="lab", host="", count=0, distribution="", junit="", html="", deep=False):
+    """Check provisioned hosts from outside: the acceptance suite."""
+    from boxwright.provisioning import verbs
+    from boxwright.reports.verification import Outputs
+
+    choice = _choice(profile, site, host, count, distribution)
+    return verbs.verify(console, choice, Outputs.chosen(junit, html), deep=deep)
+
+
+@_verb
+def report_write(console, profile, site="lab", host="", count=0, distribution="", to="", deep=False):
     """Verify provisioned hosts and certify each: signed JSON, pages, PDFs and JUnit. Exit 6: a box fails."""
     from boxwright.provisioning import certifying
 
-    return certifying.report(console, _choice(profile, site, host, count, distribution), to)
+    return certifying.report(console, _choice(profile, site, host, count, distribution), to, deep=deep)
 
 
 @_verb
@@ -167,6 +181,14 @@ def enroll(console, site="", host="", fingerprint="", replace="", yes=False):
     from boxwright.enrolment import verbs
 
     return verbs.enroll(console, site=site, host=host, fingerprint=fingerprint, replace=replace, yes=yes)
+
+
+@_verb
+def burnin(console, profile, site="lab", host="", minutes=60.0, only="", keep=False):
+    """Load boxes part by part, and count what breaks. What serves is slow meanwhile. Exit 6: something broke."""
+    from boxwright.burnin import verbs
+
+    return verbs.burnin(console, _choice(profile, site, host), minutes=minutes, only=_names(only), keep=keep)
 
 
 @_verb
@@ -355,7 +377,7 @@ def lint(console):
 
 
 namespace = Collection(
-    plan, provision, verify, bench, handover, enroll, detect, fit, profiles, docs, doctor, test, lint
+    plan, provision, board, verify, bench, burnin, handover, enroll, detect, fit, profiles, docs, doctor, test, lint
 )
 models = Collection("models", pin=models_pin, switch=models_switch, remove=models_remove, clean=models_clean)
 models.add_task(models_try, name="try")

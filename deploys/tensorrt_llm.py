@@ -59,7 +59,8 @@ for service in data.tensorrt_llm_services:
     }
     texts = {
         f"{UNITS}/{unit}.service": rendered(
-            "tensorrt_llm/tensorrt-llm.service.j2",
+            "container/engine.service.j2",
+            engine="TensorRT-LLM",
             unit=unit,
             settings=settings,
             table=table,

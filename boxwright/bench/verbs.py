@@ -33,7 +33,9 @@ from boxwright.reports.runs import write_measurements
 from boxwright.sizing.expected import expected_speed
 
 # Engines that go on to the last token where a request says so; the answers of a small model end when they like.
-_GO_ON: frozenset[EngineName] = frozenset({"llama_cpp", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"})
+_GO_ON: frozenset[EngineName] = frozenset(
+    {"llama_cpp", "vllm", "vllm_ascend", "vllm_rocm", "ktransformers", "tensorrt_llm"}
+)
 
 
 def bench(

@@ -168,9 +168,25 @@ class Console:
         self._out.file.flush()
         return stdin.readline().strip().lower() in {"y", "yes"}
 
-    def run(self, title: str, hosts: Sequence[str], stages: Sequence[str], *, log: str = "") -> RunView:
-        """Return the view of a run, to be entered by `with`; `log` is where its full log is kept."""
-        return RunView(self, title, hosts, stages, log=log)
+    def run(
+        self,
+        title: str,
+        hosts: Sequence[str],
+        stages: Sequence[str],
+        *,
+        log: str = "",
+        serials: Mapping[str, str] | None = None,
+    ) -> RunView:
+        """Return the view of a run, to be entered by `with`.
+
+        Args:
+            title: What the run does.
+            hosts: Their names.
+            stages: What each goes through.
+            log: Where the run's full log is kept.
+            serials: Serial numbers of hosts, by their names.
+        """
+        return RunView(self, title, hosts, stages, log=log, serials=serials)
 
     def handover(self, handover: Handover, *, passwords: Mapping[str, SecretStr] | None = None) -> None:
         """Say where a box's chat page and its API are and how to log in, and behind a finished run that it is ready.

@@ -35,14 +35,14 @@ def live_lines(progress: RunProgress, now: float, symbols: Symbols, height: int)
     overflow = "ellipsis" if symbols.ellipsis == "…" else "crop"
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, overflow="crop", max_width=24)
+    grid.add_column(no_wrap=True, overflow="crop", max_width=32)
     grid.add_column(no_wrap=True, overflow=overflow, ratio=1)  # type: ignore[arg-type]
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, justify="right", min_width=5)
     for host in shown:
         grid.add_row(
             Text(_sign(host, now, symbols), style=_STYLE[host.state]),
-            Text(one_line(host.name), style="bold"),
+            _name(host),
             _activity(host, now, len(progress.stages)),
             _counters(host),
             Text(_clock(host, now), style="dim"),
@@ -96,6 +96,12 @@ def _sign(host: HostProgress, now: float, symbols: Symbols) -> str:
     if host.state is HostState.BUSY:
         return symbols.frame(now)
     return {HostState.DONE: symbols.done, HostState.FAILED: symbols.failed}.get(host.state, symbols.waiting)
+
+
+def _name(host: HostProgress) -> Text:
+    """A host by its name, and by the number that whoever stands before the box reads."""
+    text = Text(one_line(host.name), style="bold")
+    return text.append(f" {one_line(host.serial)}", style="not bold dim") if host.serial else text
 
 
 def _activity(host: HostProgress, now: float, stages: int) -> Text:

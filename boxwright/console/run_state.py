@@ -59,6 +59,7 @@ class HostProgress:
 
     name: str
     stages: dict[str, StageProgress]
+    serial: str = ""  # on its label, where its site says
     stage: str = ""
     resource: str = ""
     detail: str = ""  # how far the resource is, where its engine tells

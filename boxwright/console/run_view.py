@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -35,6 +35,7 @@ class RunView:
         hosts: The hosts, in the order in which they are shown.
         stages: The stages that every host goes through.
         log: Where the full log is, for whoever has to read on.
+        serials: Serial numbers of hosts, by their names.
         heartbeat: After how many silent seconds a plain log gets a line about a busy host.
         clock: A monotonic clock.
     """
@@ -47,6 +48,7 @@ class RunView:
         stages: Sequence[str],
         *,
         log: str = "",
+        serials: Mapping[str, str] | None = None,
         heartbeat: float = HEARTBEAT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,6 +58,8 @@ class RunView:
         self._heartbeat = heartbeat
         self._clock = clock
         self._progress = RunProgress(hosts, stages)
+        for name, serial in (serials or {}).items():
+            self._progress.hosts[name].serial = serial
         # Guards the progress. Never held while printing: rich's live display has a lock of its own, and its
         # refresh thread takes that one first and then this one.
         self._lock = threading.Lock()

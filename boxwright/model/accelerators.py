@@ -127,7 +127,7 @@ class Mig(Sourced):
 class EngineRange(Sourced):
     """The releases of an engine that run on the card. `supported: false` when none does."""
 
-    engine: Literal["vllm", "vllm_ascend", "ollama", "ktransformers", "tensorrt_llm"]
+    engine: Literal["vllm", "vllm_ascend", "vllm_rocm", "ollama", "ktransformers", "tensorrt_llm"]
     supported: bool = True
     min: Version | None = None
     max: Version | None = None

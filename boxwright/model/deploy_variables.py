@@ -225,6 +225,46 @@ class TensorrtLlmVariables(Variables):
     services: tuple[TensorrtLlmService, ...]
 
 
+class VllmContainerService(Frozen):
+    """One server of vLLM, in a vendor's container."""
+
+    unit: Annotated[str, Field(pattern=r"^vllm-(ascend|rocm)(-[a-z0-9-]+)?$")]  # of systemd, without .service
+    image: PinnedImage  # with a name it is pulled; an id alone has been loaded by somebody
+    entrypoint: str | None  # in place of the image's own
+    settings: dict[str, EngineSetting]  # flags of `vllm serve` without dashes, besides those that are fields here
+    environment: dict[str, str]
+    model_path: AbsolutePath
+    model_place: AbsolutePath  # the same folder in the container
+    model_names: tuple[str, ...]
+    purpose: Purpose
+    least_tokens_per_s: LeastSpeed
+    devices: tuple[AbsolutePath, ...]  # device files
+    groups: tuple[str, ...]  # of the box, that own them
+    readable: tuple[AbsolutePath, ...]  # of the box, at the same place in the container: the driver's part
+    memory_nodes: tuple[int, ...]  # NUMA nodes that it is bound to; none: all
+    port: Port
+    patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
+
+
+class VllmContainerVariables(Variables):
+    """What the deploys of vLLM's containers share."""
+
+    services: tuple[VllmContainerService, ...]
+    api_key: SecretStr
+
+
+class VllmRocmVariables(VllmContainerVariables):
+    """Deploy `vllm_rocm`."""
+
+    unit = "vllm_rocm"
+
+
+class VllmAscendVariables(VllmContainerVariables):
+    """Deploy `vllm_ascend`."""
+
+    unit = "vllm_ascend"
+
+
 class OpenWebuiConnection(Frozen):
     """An engine that people chat with."""
 
@@ -262,5 +302,7 @@ DEPLOY_VARIABLES: tuple[type[Variables], ...] = (
     OllamaVariables,
     KtransformersVariables,
     TensorrtLlmVariables,
+    VllmRocmVariables,
+    VllmAscendVariables,
     OpenWebuiVariables,
 )

@@ -152,8 +152,6 @@ class Fleet(Frozen):
     def _not_served(self, service: Service) -> str:
         """Why one service of the stack cannot be installed; empty where it can."""
         parts = parts_of(service, self.catalogue)
-        if not service.deployable:
-            return f"{service.engine} is not installed: Boxwright has no deploy for it yet"
         if foreign := self._not_on_foreign_cards(service):
             return foreign
         if service.engine == "ollama" and self.ollama_archive is None:
@@ -171,7 +169,7 @@ class Fleet(Frozen):
         why = {
             "llama_cpp": f"llama.cpp is built for NVIDIA's cards alone so far, and not for {card}",
             "ollama": f"Ollama's libraries for {card} are an archive of their own: not installed yet",
-            "vllm": f"vLLM for {card} comes from their vendor: Boxwright has no deploy for it yet",
+            "vllm": f"vLLM for {card} is an image of its vendor's, and how to run it is published nowhere",
         }
         return why.get(service.engine, "")
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 HUB = "docker.io"
 _HUB_HOSTS = frozenset({"index.docker.io", "registry-1.docker.io", "hub.docker.com"})
@@ -19,6 +19,7 @@ _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 _SUFFIX = re.compile(r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?")
+_PINNED = re.compile(r"(?:[a-z0-9][a-z0-9._:/-]*@)?sha256:[0-9a-f]{64}")
 
 
 def _registry(text: str) -> str:
@@ -36,8 +37,14 @@ def _place(text: str) -> str:
     return text
 
 
+def _pinned(text: str) -> str:
+    if not _PINNED.fullmatch(text):
+        raise ValueError("not an image by digest: NAME@sha256:DIGEST of 64 hex digits, or the id of one that is loaded")
+    return text
+
+
 # A name with a digest, which is pulled; or the id of an image that somebody has loaded on the box.
-PinnedImage = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9._:/-]*@)?sha256:[0-9a-f]{64}$")]
+PinnedImage = Annotated[str, AfterValidator(_pinned)]
 Registry = Annotated[str, AfterValidator(_registry)]
 ImagePlace = Annotated[str, AfterValidator(_place)]  # a registry, and a path in it where it has several others' images
 

@@ -10,8 +10,9 @@ from boxwright.model.base import AbsolutePath, Address, Frozen, HostName, HttpUr
 from boxwright.model.catalogue import HubName
 from boxwright.model.contract import Waiver
 from boxwright.model.drivers import AscendPart, HygonPart
-from boxwright.model.images import ImagePlace, Registry, rewritten
+from boxwright.model.images import ImagePlace, PinnedImage, Registry, rewritten
 from boxwright.model.ollama import OllamaArtefact
+from boxwright.model.versions import ReleaseName
 
 Distribution = Literal["debian-12", "debian-13"]
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
@@ -137,13 +138,22 @@ class LlamaCppArtefact(Artefact):
     version: Annotated[str, Field(pattern=r"^b[0-9]+$")]
 
 
+class EngineImage(Frozen):
+    """A container image of an engine, and which release it holds."""
+
+    engine: Literal["tensorrt_llm", "vllm_ascend", "vllm_rocm"]
+    version: ReleaseName  # of TensorRT-LLM, or of vLLM: its settings are held against it
+    image: PinnedImage
+
+
 class Artefacts(Frozen):
-    """Vendors' installers that no repository has, and archives of engines that a site has at hand."""
+    """Vendors' installers that no repository has, and archives and images of engines that a site has at hand."""
 
     ascend: tuple[AscendArtefact, ...] = ()
     hygon_dtk: tuple[HygonArtefact, ...] = ()
     llama_cpp: LlamaCppArtefact | None = None  # None: the source that Boxwright pins
     ollama: tuple[OllamaArtefact, ...] = ()
+    images: tuple[EngineImage, ...] = ()  # of engines in containers
 
     @model_validator(mode="after")
     def _each_part_comes_once(self) -> Artefacts:
@@ -155,6 +165,9 @@ class Artefacts(Frozen):
         versions = [one.version for one in self.ollama]
         if len(set(versions)) != len(versions):
             raise ValueError("ollama: two archives of one version")
+        held = [(one.engine, one.version) for one in self.images]
+        if len(set(held)) != len(held):
+            raise ValueError("images: two of one engine and version")
         return self
 
 
@@ -163,6 +176,7 @@ class Networks(Frozen):
 
     management: Annotated[tuple[Network, ...], Field(min_length=1)] = ("0.0.0.0/0", "::/0")
     clients: Annotated[tuple[Network, ...], Field(min_length=1)] = ("0.0.0.0/0", "::/0")
+    uplink_mbit_s: Annotated[int, Field(ge=1)] | None = None  # of the line to the hubs that all machines share
     compute: Network | None = None  # between the nodes of one box; None: the network that ssh comes in by
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,17 +11,20 @@ from boxwright.model.chat_page import ChatPage
 from boxwright.model.images import PinnedImage
 from boxwright.model.mig import MigSlice
 
-EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "ktransformers", "tensorrt_llm"]
+EngineName = Literal["llama_cpp", "ollama", "vllm", "vllm_ascend", "vllm_rocm", "ktransformers", "tensorrt_llm"]
 # The engines that take a slice of a card for a card, and see no other.
 _ON_SLICES: frozenset[EngineName] = frozenset({"llama_cpp", "ollama", "vllm"})
-# The engines that Boxwright installs so far.
-DEPLOYABLE: frozenset[EngineName] = frozenset({"ktransformers", "llama_cpp", "ollama", "tensorrt_llm", "vllm"})
+# The engines that run in a container, whose image has a digest.
+_CONTAINED: frozenset[EngineName] = frozenset({"tensorrt_llm", "vllm_ascend", "vllm_rocm"})
+# Each has a deploy of its name.
+ENGINES: frozenset[EngineName] = frozenset(get_args(EngineName))
 
 _UNITS: dict[EngineName, str] = {
     "llama_cpp": "llama-server",
     "ollama": "ollama",
     "vllm": "vllm",
     "vllm_ascend": "vllm-ascend",
+    "vllm_rocm": "vllm-rocm",
     "ktransformers": "ktransformers",
     "tensorrt_llm": "tensorrt-llm",
 }
@@ -103,18 +106,13 @@ class Service(Frozen):
     @property
     def contained(self) -> bool:
         """Whether it runs in a container: the process of its unit is then the container runtime's client."""
-        return self.engine == "tensorrt_llm"
+        return self.engine in _CONTAINED
 
     @property
     def metrics_path(self) -> str | None:
         """Where below its address the engine shows metrics to Prometheus; None where it shows none."""
         # TensorRT-LLM's own /metrics is JSON, of what it has computed since somebody asked last.
         return {"ollama": None, "tensorrt_llm": "/prometheus/metrics"}.get(self.engine, "/metrics")
-
-    @property
-    def deployable(self) -> bool:
-        """Whether Boxwright installs this engine; where not, it makes the machine and stops there."""
-        return self.engine in DEPLOYABLE
 
     @model_validator(mode="after")
     def _cards_are_named_once(self) -> Service:
@@ -143,12 +141,6 @@ class Service(Frozen):
     def _executor_is_of_vllm(self) -> Service:
         if self.executor != "mp" and self.engine != "vllm":
             raise ValueError(f"executor: {self.engine} starts its processes by itself; vllm alone does by Ray")
-        return self
-
-    @model_validator(mode="after")
-    def _speed_is_measured(self) -> Service:
-        if self.least_tokens_per_s and not self.deployable:
-            raise ValueError(f"least_tokens_per_s: {self.engine} is not installed, so its speed is not measured")
         return self
 
     @model_validator(mode="after")

@@ -23,16 +23,18 @@ from boxwright.model.setting import Value
 from boxwright.model.stack import EngineName, Service
 from boxwright.model.tensorrt_llm import check_fp8, check_tensorrt_llm
 from boxwright.model.versions import release_key
+from boxwright.model.vllm_container import check_vllm_container
 from boxwright.model.weights import Weights, weights_of
 
 TableOf = Callable[[str], EngineTable]
 
-# vLLM for Ascend is a plug-in of vLLM of the same version, and starts by the same command.
+# vLLM for Ascend is a plug-in of vLLM of the same version, and starts by the same command; that for AMD is vLLM itself.
 TABLES: dict[EngineName, str] = {
     "llama_cpp": "llama_cpp",
     "ollama": "ollama",
     "vllm": "vllm",
     "vllm_ascend": "vllm",
+    "vllm_rocm": "vllm",
     "ktransformers": "sglang_kt",
     "tensorrt_llm": "tensorrt_llm",
 }
@@ -90,6 +92,8 @@ def check_stack(profile: Profile, tables: TableOf, accelerators: AcceleratorCata
             raise case.refused(*found)
         if case.service.engine == "tensorrt_llm":
             _check_tensorrt_llm(case, weights)
+        if found := check_vllm_container(profile, case.service, case.cards):
+            raise case.refused(*found)
 
 
 def _check_tensorrt_llm(case: _Case, weights: Weights | None) -> None:

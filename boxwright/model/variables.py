@@ -220,6 +220,13 @@ class MonitoringVariables(MonitoringPolicy, Variables):
     nodes: dict[HostName, Address] = {}  # of the same box, besides this machine: watched through their gateways
 
 
+class BurnInVariables(Variables):
+    """Role `burn_in`, which `burnin` runs before and after its loads. It is no stage of a box."""
+
+    unit = "burn_in"
+    state: Literal["present", "absent"] = "present"  # of the programs that load
+
+
 ROLE_VARIABLES: tuple[type[Variables], ...] = (
     BaseVariables,
     StorageVariables,
@@ -237,6 +244,7 @@ ROLE_VARIABLES: tuple[type[Variables], ...] = (
     FirewallVariables,
 )
 SHARED_ROLE_VARIABLES: tuple[type[Variables], ...] = (AptRepositoryVariables,)  # roles that other roles include
+PASSING_ROLE_VARIABLES: tuple[type[Variables], ...] = (BurnInVariables,)  # roles whose work is undone again
 
 
 def revealed(value: object) -> Any:

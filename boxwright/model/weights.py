@@ -16,6 +16,7 @@ ENGINE_FORMATS: dict[EngineName, tuple[WeightFormat, ...]] = {
     "ollama": ("gguf",),
     "vllm": ("safetensors", "gguf"),  # a GGUF is turned into safetensors on the box
     "vllm_ascend": ("safetensors",),
+    "vllm_rocm": ("safetensors",),
     "ktransformers": ("safetensors", "gguf"),
     "tensorrt_llm": ("safetensors",),
 }

@@ -8,7 +8,7 @@ from typing import Literal
 from boxwright.errors import BadInputError, did_you_mean
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
-from boxwright.model.stack import DEPLOYABLE
+from boxwright.model.stack import ENGINES
 
 Engine = Literal["ansible", "pyinfra"]
 
@@ -45,6 +45,8 @@ WORKLOAD = (
     Stage("ollama", "pyinfra", "Ollama on loopback, with the model in place"),
     Stage("ktransformers", "pyinfra", "KTransformers on loopback, examined on this processor"),
     Stage("tensorrt_llm", "pyinfra", "TensorRT-LLM on loopback, in a container"),
+    Stage("vllm_rocm", "pyinfra", "vLLM on loopback, in a container for AMD's cards"),
+    Stage("vllm_ascend", "pyinfra", "vLLM on loopback, in a container for Huawei's cards"),
     Stage("open_webui", "pyinfra", "the chat page on loopback"),
 )
 
@@ -78,7 +80,7 @@ def stages_of(fleet: Fleet, only: tuple[str, ...] = ()) -> tuple[Stage, ...]:
     """
     profile = fleet.profile
     workload = tuple(stage for stage in WORKLOAD if not fleet.without_stack or stage.name in fleet.rehearsed)
-    unused = DEPLOYABLE - {service.engine for service in profile.stack.services}
+    unused = ENGINES - {service.engine for service in profile.stack.services}
     skipped: set[str] = {*unused}
     skipped |= {"open_webui"} if profile.stack.chat_page == "none" else set()
     skipped |= {name for name in _WHERE_THE_PROFILE_SAYS_SO if getattr(profile, name) is None}

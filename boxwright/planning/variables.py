@@ -40,6 +40,7 @@ from boxwright.planning.machine_variables import machine_variables
 from boxwright.planning.ollama_variables import api_paths, ollama_variables, packages
 from boxwright.planning.open_webui_variables import open_webui_variables
 from boxwright.planning.tensorrt_llm_variables import tensorrt_llm_variables
+from boxwright.planning.vllm_container_variables import vllm_container_variables
 from boxwright.planning.weights import wanted_builds
 from boxwright.vault import HostSecrets
 
@@ -117,6 +118,7 @@ def deploy_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mi
         ollama_variables(fleet),
         ktransformers_variables(fleet, secrets, mirrors),
         tensorrt_llm_variables(fleet),
+        *vllm_container_variables(fleet, secrets),
         open_webui_variables(fleet, public_url(fleet, host), secrets, mirrors),
     )
     elsewhere = () if fleet.leads(host) else (OpenWebuiVariables,)

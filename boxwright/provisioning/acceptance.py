@@ -14,10 +14,14 @@ from boxwright.model.site import Host
 from boxwright.model.stack import FurtherService
 from boxwright.model.weights import weights_of
 from boxwright.planning.addresses import chat_page_url, engine_url, head_url, public_url
+from boxwright.planning.weights import wanted_builds
+from boxwright.provisioning.contract import Examination
 from boxwright.provisioning.target import Target
 from boxwright.translation import LANGUAGES
 from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob, VerifyService
 from boxwright.verification.check import Severity
+from boxwright.verification.job import VerifyFile
+from boxwright.verification.weights import deep_budget_s
 
 PROMISES: dict[ContractCheck, str] = {
     "machine.serial": "The machine is the one that the site names by its serial number",
@@ -48,12 +52,16 @@ _OUTCOME: dict[Verdict, CheckOutcome] = {
 _WORST_LAST = (CheckOutcome.PASS, CheckOutcome.UNPROVEN, CheckOutcome.WAIVED, CheckOutcome.FAIL)
 
 
-def verify_job(target: Target, hosts: Collection[str]) -> VerifyJob:
-    """The job that checks these hosts of a target."""
-    return VerifyJob(
+def verify_job(target: Target, hosts: Collection[str], *, deep: bool = False) -> VerifyJob:
+    """The job that checks these hosts of a target; a deep one hashes every file of a model, and takes as long."""
+    job = VerifyJob(
         hosts=tuple(_verify_host(target, host) for host in target.fleet.hosts if host.name in hosts),
         run_logs=places.state() / "runs",
     )
+    if not deep:
+        return job
+    hashing_s = deep_budget_s(sum(file.bytes for file in _weights(target.fleet)))
+    return job.model_copy(update={"deep": True, "check_timeout_s": job.check_timeout_s + hashing_s})
 
 
 def _verify_host(target: Target, host: Host) -> VerifyHost:
@@ -75,6 +83,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         model_alias=fleet.served_name,
         ca_pem=target.chain,
         about=LANGUAGES if leads and not fleet.without_stack else (),
+        weights=_weights(fleet),
         further=tuple(_further(fleet, service) for service in fleet.profile.stack.further) if leads else (),
         head_url=head_url(fleet, host),
         nodes=tuple(one.name for one in fleet.box_of(host)[1:]) if leads else (),
@@ -83,6 +92,14 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         profile=fleet.profile,
         waivers=_waivers(fleet, host),
         secrets=target.secrets[host.name],
+    )
+
+
+def _weights(fleet: Fleet) -> tuple[VerifyFile, ...]:
+    return tuple(
+        VerifyFile(path=f"{build.directory}/{file.name}", bytes=file.bytes, sha256=file.sha256)
+        for build in wanted_builds(fleet)
+        for file in build.files
     )
 
 
@@ -134,6 +151,13 @@ def not_examined(host: str, reason: str) -> Check:
         outcome=CheckOutcome.FAIL,
         evidence=reason,
     )
+
+
+def unexamined(hosts: Sequence[str], examination: Examination) -> list[Check]:
+    """A failed check for each host whose machine nobody could look at."""
+    missing = [name for name in hosts if name not in examination.contracts]
+    reasons = {name: examination.failures[name].message for name in missing if name in examination.failures}
+    return [not_examined(name, reasons.get(name, "no answer over ssh")) for name in missing]
 
 
 def exit_code(checks: Collection[Check]) -> Exit:

@@ -10,8 +10,9 @@ from boxwright.console import Console
 from boxwright.errors import BoxwrightError, Exit
 from boxwright.model.site import Host
 from boxwright.provisioning import contract
-from boxwright.provisioning.acceptance import PROMISES, not_examined
+from boxwright.provisioning.acceptance import PROMISES, unexamined
 from boxwright.provisioning.evidence import evidence_of, signing_key
+from boxwright.provisioning.labelling import label_of, write_label, write_sheet
 from boxwright.provisioning.receipt import receipt_of
 from boxwright.provisioning.run import redactor
 from boxwright.provisioning.target import Choice, Target, prepare
@@ -30,13 +31,14 @@ _SHOWN = {
 }
 
 
-def report(console: Console, choice: Choice, to: str = "") -> Exit:
+def report(console: Console, choice: Choice, to: str = "", *, deep: bool = False) -> Exit:
     """Certify every host of a target as it is now. A box that fails is certified as failed.
 
     Args:
         console: Told what happens.
         choice: The hosts.
         to: A folder, in which each host gets its own; empty: the site's, in the state directory.
+        deep: Whether every file of a model is hashed.
 
     Raises:
         BadInputError: A name, a file or an argument is wrong, or the key that signs is none.
@@ -48,13 +50,10 @@ def report(console: Console, choice: Choice, to: str = "") -> Exit:
     for error in examination.failures.values():
         console.error(error)
     names = [host.name for host in target.fleet.hosts]
-    checks = verify_hosts(console, target, names, examination.contracts)
-    for name in names:
-        if name not in examination.contracts:
-            failure = examination.failures.get(name)
-            checks.append(not_examined(name, failure.message if failure else "no answer over ssh"))
+    missing = unexamined(names, examination)
+    checks = verify_hosts(console, target, names, examination.contracts, missing, deep=deep)
     folder = Path(to).expanduser() if to else places.state() / "sites" / target.fleet.site.name
-    verdicts = []
+    verdicts, labels = [], []
     for host in target.fleet.hosts:
         evidence, gap = _evidence(target, host, key)
         known = Known(
@@ -69,8 +68,11 @@ def report(console: Console, choice: Choice, to: str = "") -> Exit:
         )
         certificate = _certificate(target, host, known, key)
         files = write_files(folder / host.name, certificate, key, evidence)
+        labels.append(label_of(target, host, certificate))
+        files["label"] = write_label(folder, labels[-1])
         _show(console, certificate, {kind: str(path) for kind, path in files.items()})
         verdicts.append(certificate.verdict)
+    console.info(f"Labels to print: {write_sheet(folder, labels)}")
     return Exit.VERIFY_FAILED if "failed" in verdicts else Exit.OK
 
 

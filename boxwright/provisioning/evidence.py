@@ -16,7 +16,7 @@ from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.run import AT_ONCE, redactor
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.reporting.run_log import now, operator
-from boxwright.reports.files import write_file
+from boxwright.reports.files import write_whole
 from boxwright.signing import SigningKey
 from boxwright.transport.lock import DeployLock, Holder
 
@@ -122,7 +122,7 @@ def _write(console: Console, host: Host, files: dict[str, bytes], folder: Path, 
     from boxwright.factory.evidence.names import BILL  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: str(write_file(folder / name, data)) for name, data in files.items()}
+    paths = {name: str(write_whole(folder / name, data)) for name, data in files.items()}
     found, fingerprint = counts(files[BILL]), key.public.fingerprint
     console.data("evidence", {"host": host.name, "files": paths, "counts": found, "signing_key": fingerprint})
     told = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in found.items())

@@ -6,10 +6,10 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from boxwright import places
 from boxwright.console import RunView
@@ -34,6 +34,15 @@ AT_ONCE = 8  # hosts under way at the same time: each costs the controller two p
 def redactor(target: Target) -> Redactor:
     """Knows every secret of a target."""
     return Redactor([{"known_secret": [value for own in target.secrets.values() for value in own.values()]}])
+
+
+def log_fields(target: Target, stages: Sequence[str] = ()) -> dict[str, Any]:
+    """What a run is about, as a line of its log: the board reads it."""
+    hosts = [
+        {"name": host.name, "address": host.address or "", "serial": host.serial or ""} for host in target.fleet.hosts
+    ]
+    fleet = target.fleet
+    return {"site": fleet.site.name, "profile": fleet.profile.name, "stages": list(stages), "hosts": hosts}
 
 
 def execute(

@@ -36,6 +36,7 @@ from boxwright.model.switching import MAIN, Served, serving
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp
 from boxwright.planning.open_webui_variables import check_page_wheels
+from boxwright.planning.site_images import with_images
 from boxwright.planning.sized_stack import check_disk, size_stack
 from boxwright.planning.stages import stages_of
 from boxwright.planning.tensorrt_llm_variables import check_tensorrt_llm_spread
@@ -118,6 +119,7 @@ def _with_switched(profile: Profile, site: Site, choice: Choice) -> Fleet:
 
 def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     accelerators = load_accelerators()
+    profile = with_images(profile, site, choice.site if choice.site.endswith(".yml") else "")
     check_drivers(profile, accelerators)
     models = load_models(further=[Path(path).expanduser() for path in site.models.catalogues])
     check_stack(profile, load_engine, accelerators, models)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from boxwright.console import Console
@@ -18,11 +18,13 @@ from boxwright.planning.stages import stages_of
 from boxwright.provisioning import acceptance, contract, outcome
 from boxwright.provisioning.evidence import evidence_for, signing_key
 from boxwright.provisioning.handing_over import hand_over
+from boxwright.provisioning.link import show_link
 from boxwright.provisioning.outcome import HostOutcome
-from boxwright.provisioning.run import execute, redactor
+from boxwright.provisioning.run import execute, log_fields, redactor
 from boxwright.provisioning.switched import file_of
 from boxwright.provisioning.target import Choice, Target, choose, prepare
-from boxwright.reporting.run_log import RunLog
+from boxwright.reporting.run_log import RunLog, now, operator
+from boxwright.reports.verification import Outputs, Verification
 from boxwright.verification import Check
 from boxwright.verification import run as run_checks
 
@@ -53,6 +55,8 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     target, contracts, refused = hold_to_contract(console, target)
     if not target.fleet.hosts:
         return outcome.exit_code(refused)
+    if "models" in [stage.name for stage in stages_of(fleet, only)]:
+        show_link(console, target)
     if not yes:
         planned = show_plan(console, target, only)
         if (code := outcome.exit_code(planned)) is not Exit.OK:
@@ -60,7 +64,7 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
         if any(one.changes for one in planned) and not console.confirm("Apply this?"):
             console.info("Nothing was changed.")
             return Exit.OK
-    outcomes = [*run_stages(console, target, only, dry_run=False), *refused]
+    outcomes = [*run_stages(console, target, only, dry_run=False, refused=refused), *refused]
     finished = {one.host for one in outcomes if one.finished}
     code = outcome.exit_code(outcomes)
     if not finished or only:
@@ -73,15 +77,35 @@ def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, .
     return code if code is not Exit.OK else acceptance.exit_code(checks)
 
 
-def verify(console: Console, choice: Choice) -> Exit:
-    """Run the acceptance suite against hosts that were provisioned before."""
+def verify(console: Console, choice: Choice, outputs: Outputs | None = None, *, deep: bool = False) -> Exit:
+    """Run the acceptance suite against hosts that were provisioned before, and write what was found where wanted."""
+    outputs = outputs or Outputs()
     target = prepare(chosen(console, choice), console.info, boot=False)
-    hosts = {host.name for host in target.fleet.hosts}
+    hosts = [host.name for host in target.fleet.hosts]
     examination = contract.examine(target)
     for error in examination.failures.values():
         console.error(error)
-    code = acceptance.exit_code(verify_hosts(console, target, hosts, examination.contracts))
-    return Exit.VERIFY_FAILED if examination.failures else code
+    unexamined = acceptance.unexamined(hosts, examination)
+    checks = verify_hosts(console, target, hosts, examination.contracts, unexamined, deep=deep)
+    for kind, path in outputs.write(found_by(target, checks)).items():
+        console.data("page" if kind == "html" else kind, {"file": str(path)})
+        console.info(f"Written: {path}")
+    return Exit.VERIFY_FAILED if examination.failures else acceptance.exit_code(checks)
+
+
+def found_by(target: Target, checks: Collection[Check]) -> Verification:
+    """What a verification of a target found, for its files; no known secret is in it."""
+    fleet, redact = target.fleet, redactor(target)
+    told = [Check.model_validate_json(redact(check.model_dump_json())) for check in checks]
+    return Verification(
+        profile=fleet.profile.name,
+        summary=fleet.profile.summary,
+        site=fleet.site.name,
+        checked_at=now(),
+        checked_by=operator(),
+        twin=fleet.site.twin is not None,
+        hosts={host.name: [check for check in told if check.host == host.name] for host in fleet.hosts},
+    )
 
 
 def chosen(console: Console, choice: Choice) -> Fleet:
@@ -143,9 +167,24 @@ def show_plan(console: Console, target: Target, only: tuple[str, ...]) -> list[H
 
 
 def run_stages(
-    console: Console, target: Target, only: tuple[str, ...], *, dry_run: bool, verb: str = "provision"
+    console: Console,
+    target: Target,
+    only: tuple[str, ...],
+    *,
+    dry_run: bool,
+    verb: str = "provision",
+    refused: Sequence[HostOutcome] = (),
 ) -> list[HostOutcome]:
-    """Take every host of the target through its stages, or those of `only`, with a view and a log."""
+    """Take every host of the target through its stages, or those of `only`, with a view and a log.
+
+    Args:
+        console: Told what happens.
+        target: The hosts.
+        only: Names of stages; empty: all.
+        dry_run: Only say what would change.
+        verb: What the run is called.
+        refused: Hosts that were taken no further before, for the log.
+    """
     if not target.fleet.hosts:
         return []
     stages = stages_of(target.fleet, only)
@@ -153,8 +192,12 @@ def run_stages(
     evidence = None if dry_run else evidence_for(target, signing_key(console))
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
     with RunLog(verb, redactor(target)) as log:
+        log.write("run", log_fields(target, [stage.name for stage in stages]))
+        for one in refused:
+            log.write("refused", {"host": one.host, "message": one.error.message if one.error else ""})
         names = [host.name for host in target.fleet.hosts]
-        view = console.run(title, names, [stage.name for stage in stages], log=str(log.path))
+        serials = {host.name: host.serial for host in target.fleet.hosts if host.serial}
+        view = console.run(title, names, [stage.name for stage in stages], log=str(log.path), serials=serials)
         with view:
             outcomes = execute(target, stages, dry_run=dry_run, log=log, view=view, verb=verb, evidence=evidence)
         if not all(one.finished for one in outcomes):
@@ -164,16 +207,24 @@ def run_stages(
 
 
 def verify_hosts(
-    console: Console, target: Target, hosts: Collection[str], contracts: contract.Contracts
+    console: Console,
+    target: Target,
+    hosts: Collection[str],
+    contracts: contract.Contracts,
+    unexamined: Sequence[Check] = (),
+    *,
+    deep: bool = False,
 ) -> list[Check]:
-    """Run the acceptance suite against these hosts, and show what it found."""
+    """Run the acceptance suite against these hosts, and show what it found, with what the contract's checks say."""
     console.info(f"Verifying {', '.join(sorted(hosts))} from outside …")
     with RunLog("verify", redactor(target)) as log:
+        log.write("run", log_fields(target.only(lambda host: host.name in hosts)))
         checks = [check for host in hosts for check in acceptance.contract_checks(host, contracts.get(host, ()))]
+        checks += unexamined
         for check_of_contract in checks:
             log.write("check", check_of_contract.model_dump(mode="json"))
         checks += run_checks(
-            acceptance.verify_job(target, hosts),
+            acceptance.verify_job(target, hosts, deep=deep),
             lambda done: log.write("check", done.model_dump(mode="json")),
         )
         if acceptance.exit_code(checks) is not Exit.OK:

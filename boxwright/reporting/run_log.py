@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import json
 import os
@@ -40,6 +41,7 @@ class RunLog:
         self.directory.mkdir(mode=0o700, parents=True)
         self.path: Path = self.directory / "events.jsonl"
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with this process, so that readers know when it was killed
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
         self._redact = redact
         self._lock = threading.Lock()

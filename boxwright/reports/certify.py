@@ -29,7 +29,7 @@ from boxwright.verification.check import Check, CheckOutcome
 _KINDS: tuple[Kind, ...] = ("bench", "burnin")
 _NOT_RUN: dict[Kind, str] = {
     "bench": "it was not run: ./invoke bench",
-    "burnin": "it was not run: Boxwright has no burn-in yet",
+    "burnin": "it was not run: ./invoke burnin",
 }
 
 

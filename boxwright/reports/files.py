@@ -43,11 +43,11 @@ def write_files(
         contents[f"pdf ({language})"] = (f"certificate.{language}.pdf", pdf(signed, language))
     contents |= {f"evidence ({name.partition('.')[0]})": (name, data) for name, data in evidence.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    return {kind: write_file(folder / name, data) for kind, (name, data) in contents.items()}
+    return {kind: write_whole(folder / name, data) for kind, (name, data) in contents.items()}
 
 
-def write_file(path: Path, data: bytes) -> Path:
-    """Write a file whole or not at all."""
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all, and give its path back."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(data)
     draft.replace(path)

@@ -1,8 +1,9 @@
-"""The checks and measurements of a certificate as JUnit XML, for CI servers and test management."""
+"""Checks and measurements as JUnit XML, for CI servers and test management."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from boxwright.reports.certificate import Certificate
@@ -14,7 +15,7 @@ _UNSPEAKABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ff
 
 
 def junit(certificate: Certificate) -> str:
-    """One suite a host. JUnit knows no waiver: what is waived or unproven is `skipped`, its reason the message."""
+    """The suite of a certificate: its checks, and its measurements as further cases."""
     cases = [_case_of_check(check) for check in certificate.checks]
     for measured in certificate.measurements:
         cases += [
@@ -28,34 +29,68 @@ def junit(certificate: Certificate) -> str:
         ]
         if measured.stopped:
             cases.append(_case(f"{measured.kind}.stopped", "The run went to its end", "failure", measured.stopped))
+    properties = {
+        "verdict": certificate.verdict,
+        "serial": certificate.serial,
+        "signing_key": certificate.signing_key,
+        "twin": str(certificate.twin).lower(),
+    }
+    suite = _suite(certificate.profile, certificate.host, certificate.issued_at, cases, properties)
+    return _document([suite])
+
+
+def junit_of_checks(profile: str, checked_at: str, hosts: Mapping[str, Sequence[Check]], *, twin: bool) -> str:
+    """The checks of one verification.
+
+    Args:
+        profile: What the hosts were promised to be.
+        checked_at: The time, UTC.
+        hosts: The checks of each host, by its name.
+        twin: Whether the hosts are throw-away twins.
+    """
+    properties = {"twin": str(twin).lower()}
+    return _document(
+        [
+            _suite(profile, host, checked_at, [_case_of_check(check) for check in checks], properties)
+            for host, checks in hosts.items()
+        ]
+    )
+
+
+def _suite(
+    profile: str, host: str, at: str, cases: Sequence[ElementTree.Element], properties: Mapping[str, str]
+) -> ElementTree.Element:
+    """One suite a host. JUnit knows no waiver: what is waived or unproven is `skipped`, its reason the message."""
     counts = {
         "tests": len(cases),
         "failures": sum(case.find("failure") is not None for case in cases),
         "skipped": sum(case.find("skipped") is not None for case in cases),
         "errors": 0,
     }
-    attributes = {name: str(count) for name, count in counts.items()}
     suite = ElementTree.Element(
         "testsuite",
         {
-            "name": f"boxwright {certificate.profile}",
-            "hostname": certificate.host,
-            "timestamp": certificate.issued_at.removesuffix("Z"),
-            "time": f"{sum(check.seconds for check in certificate.checks):.3f}",
-            **attributes,
+            "name": f"boxwright {profile}",
+            "hostname": host,
+            "timestamp": at.removesuffix("Z"),
+            "time": f"{sum(float(case.get('time', '0')) for case in cases):.3f}",
+            **{name: str(count) for name, count in counts.items()},
         },
     )
-    properties = ElementTree.SubElement(suite, "properties")
-    for name, value in (
-        ("verdict", certificate.verdict),
-        ("serial", certificate.serial),
-        ("signing_key", certificate.signing_key),
-        ("twin", str(certificate.twin).lower()),
-    ):
-        ElementTree.SubElement(properties, "property", {"name": name, "value": _sayable(value)})
+    described = ElementTree.SubElement(suite, "properties")
+    for name, value in properties.items():
+        ElementTree.SubElement(described, "property", {"name": name, "value": _sayable(value)})
     suite.extend(cases)
-    root = ElementTree.Element("testsuites", {"name": "boxwright", **attributes})
-    root.append(suite)
+    return suite
+
+
+def _document(suites: Sequence[ElementTree.Element]) -> str:
+    totals = {
+        name: str(sum(int(suite.get(name, "0")) for suite in suites))
+        for name in ("tests", "failures", "skipped", "errors")
+    }
+    root = ElementTree.Element("testsuites", {"name": "boxwright", **totals})
+    root.extend(suites)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

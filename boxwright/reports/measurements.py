@@ -1,7 +1,6 @@
 """What a run measured on one host: named series with their units, and beside them what they are held to.
 
-`bench` writes one such file a host into the folder of its run, as a burn-in is going to; `report` reads the newest of
-each kind.
+`bench` and `burnin` write one such file a host into the folder of their run; `report` reads the newest of each kind.
 """
 
 from __future__ import annotations

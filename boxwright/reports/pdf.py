@@ -201,13 +201,13 @@ class _Writer:
         yield PageBreak()
         yield from self._heading(measured.kind)
         if measured.stopped:
-            yield self._text(f"{self._say('stopped', kind=words[measured.kind])}: {measured.stopped}", tone=_RED)
+            yield self._text(f"{self._say('stopped', kind=words[measured.kind])}: {term(measured.stopped)}", tone=_RED)
         yield self._facts(
             [
                 (words["measured_at"], measured.started_at),
                 (words["measured_for"], figure(measured.seconds, "s")),
                 (words["measured_by"], measured.tool),
-                *((term(name), value) for name, value in measured.conditions.items()),
+                *((term(name), term(value)) for name, value in measured.conditions.items()),
             ]
         )
         yield Spacer(0, 4 * mm)
@@ -226,7 +226,7 @@ class _Writer:
         single = len(values) == 1
         low, high = (figure(one, series.unit) for one in (min(values), max(values)))
         predicted = words["see_plot"] if told and not single else figure(told[0], series.unit) if told else "-"
-        name = f"{measured.kind}.{series.name}" + (f" · {series.note}" if series.note else "")
+        name = f"{measured.kind}.{series.name}" + (f" · {self.view.term(series.note)}" if series.note else "")
         holding = self.view.holding(measured, series)
         result: Cell = self._badge(holding)
         if series.out_of_bounds:

@@ -11,7 +11,7 @@ from boxwright.translation import table, words
 from boxwright.verification.check import Check, CheckOutcome, Severity
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "certificate"
-_WORST_FIRST = (CheckOutcome.FAIL, CheckOutcome.WAIVED, CheckOutcome.UNPROVEN, CheckOutcome.PASS)
+WORST_FIRST = (CheckOutcome.FAIL, CheckOutcome.WAIVED, CheckOutcome.UNPROVEN, CheckOutcome.PASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +39,19 @@ class View:
 
     def term(self, text: str) -> str:
         """A term or a promise of ours in the language; what nobody translated stays as it is, such as a disk's name."""
-        path = TEMPLATES / f"terms.{self.language}.yml"
-        if not path.exists():
-            return text
-        terms, (kind, _, name) = table(path), text.rpartition(" ")
-        return terms.get(text) or (f"{terms[kind]} {name}" if kind in terms else text)
+        paths = [TEMPLATES / f"{kind}.{self.language}.yml" for kind in ("terms", "measured")]
+        terms = {english: told for path in paths if path.exists() for english, told in table(path).items()}
+        return terms.get(text) or _in_parts(text, terms) or text
 
     @property
     def counts(self) -> dict[str, int]:
         """How many checks ended in each way, the worst first."""
-        return {outcome.value: len(self.certificate.with_outcome(outcome)) for outcome in _WORST_FIRST}
+        return {outcome.value: len(self.certificate.with_outcome(outcome)) for outcome in WORST_FIRST}
 
     @property
     def checks(self) -> list[Check]:
         """The checks, those that need a reader first."""
-        return sorted(self.certificate.checks, key=lambda check: (_WORST_FIRST.index(check.outcome), check.id))
+        return sorted(self.certificate.checks, key=lambda check: (WORST_FIRST.index(check.outcome), check.id))
 
     @property
     def unproven_checks(self) -> tuple[Check, ...]:
@@ -93,6 +91,27 @@ class View:
             if value is not None
         ]
         return ", ".join(parts) or self.words["no_bounds"]
+
+
+def _in_parts(text: str, terms: dict[str, str]) -> str:
+    """A text whose parts are terms: `Writing (system disk)`, `bench: …`, `card 0`, `64 tokens`; else empty."""
+
+    def told(part: str) -> str:
+        return terms.get(part) or _in_parts(part, terms) or part
+
+    head, _, inside = text.removesuffix(")").partition(" (")
+    if inside and text.endswith(")") and head in terms:
+        return f"{terms[head]}（{'，'.join(map(told, inside.split(', ')))}）"  # noqa: RUF001
+    head, _, rest = text.partition(": ")
+    if rest and head in terms:
+        return f"{terms[head]}：{told(rest)}"  # noqa: RUF001
+    before, _, last = text.rpartition(" ")
+    if before in terms:
+        return f"{terms[before]} {last}"
+    if before.isdigit() and last in terms:
+        return f"{before} {terms[last]}"
+    listed = text.split(", ")
+    return "、".join(map(told, listed)) if len(listed) > 1 and all(one in terms for one in listed) else ""
 
 
 def breach(series: Series) -> str:

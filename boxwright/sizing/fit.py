@@ -154,7 +154,7 @@ def _of_build(model: Model, build: Build, machine: Machine, wish: Wish) -> Itera
 
 def _by_vllm(model: Model, build: Build, size: int, machine: Machine, wish: Wish) -> Iterator[Fit]:
     card = machine.card
-    engines: list[EngineName] = ["vllm", "vllm_ascend"]
+    engines: list[EngineName] = ["vllm", "vllm_ascend", "vllm_rocm"]
     engine = next((one for one in engines if card and one in card.engines), None)
     if card is None or engine is None:
         return

@@ -27,7 +27,7 @@ from boxwright.sizing.shape import shape_of
 from boxwright.sizing.speed import Load
 
 # Engines that keep all of a model on cards. llama.cpp and KTransformers, which need not, count for themselves.
-_ON_CARDS: frozenset[EngineName] = frozenset({"ollama", "tensorrt_llm", "vllm", "vllm_ascend"})
+_ON_CARDS: frozenset[EngineName] = frozenset({"ollama", "tensorrt_llm", "vllm", "vllm_ascend", "vllm_rocm"})
 # Counting is no more exact than this share of a card: what lacks less is tried, and not refused.
 _MARGIN = 0.05
 # Of contexts, where the profile leaves it open: the longest of which several find room.

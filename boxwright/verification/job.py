@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from boxwright.errors import BadInputError
-from boxwright.model.base import Address, Frozen, HostName, HttpUrl, Port
+from boxwright.model.base import AbsolutePath, Address, Frozen, HostName, HttpUrl, Port, Sha256
 from boxwright.model.drivers import NvidiaDriverPolicy
 from boxwright.model.hardware import Accelerator
 from boxwright.model.platform import ContainerRuntimePolicy, RdmaPolicy, StoragePolicy
@@ -20,6 +20,7 @@ from boxwright.model.profile import Profile
 from boxwright.model.stack import Service
 from boxwright.model.variables import revealed
 from boxwright.vault import HostSecrets
+from boxwright.verification.pins import preferences
 
 Waiver = Annotated[str, Field(pattern=r"^[^:\s][^:]*: \S.*$")]  # "name: reason"
 
@@ -44,6 +45,14 @@ class VerifyService(Frozen):
     measured: bool
 
 
+class VerifyFile(Frozen):
+    """A file of a model on the box, with the size and the digest that it was published with."""
+
+    path: AbsolutePath
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+
 class VerifyHost(Frozen):
     """One provisioned host: how to reach it and what it promised.
 
@@ -58,6 +67,7 @@ class VerifyHost(Frozen):
         head_url: Where the gateway sends clients, of a node that another one of its box leads; None of one that leads.
         nodes: The other nodes of the box that it leads.
         further: What is served beside the main service.
+        weights: The files of everything that is served.
         twin: Whether the host is a throw-away twin.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
@@ -81,6 +91,7 @@ class VerifyHost(Frozen):
     open_ports: tuple[Port, ...] | None = None
     about: tuple[str, ...] = ()
     further: tuple[VerifyService, ...] = ()
+    weights: tuple[VerifyFile, ...] = ()
     head_url: HttpUrl | None = None
     nodes: tuple[HostName, ...] = ()
     twin: bool = False
@@ -108,6 +119,11 @@ class VerifyHost(Frozen):
     def nvidia_driver(self) -> NvidiaDriverPolicy | None:
         """The driver that the profile promises."""
         return self.profile.nvidia_driver
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """Files of apt's preferences that pin what the profile wants of vendors' repositories."""
+        return preferences(self.profile)
 
     @property
     def storage(self) -> StoragePolicy | None:
@@ -164,13 +180,15 @@ class VerifyJob(Frozen):
         hosts: The hosts; each is checked by a process of its own.
         run_logs: The directory of the controller's run logs, in which no secret may be found.
         report: Where the checks are written as JSON when all is done.
+        deep: Whether every file of a model is hashed, however long that takes.
         check_timeout_s: How long one check may take before it counts as failed.
     """
 
     hosts: Annotated[tuple[VerifyHost, ...], Field(min_length=1)]
     run_logs: Path
     report: Path | None = None
-    check_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 120
+    deep: bool = False
+    check_timeout_s: Annotated[int, Field(ge=1, le=86_400)] = 120
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> VerifyJob:

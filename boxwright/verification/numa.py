@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 from boxwright.model.stack import NumaPolicy
 
@@ -30,6 +31,23 @@ def processors(cpu_list: str) -> set[int]:
         first, _, last = part.partition("-")
         found |= set(range(int(first), int(last or first) + 1))
     return found
+
+
+def misconfigured(policy: NumaPolicy, unit: Mapping[str, str]) -> str:
+    """What of a unit's own settings is not as the policy says; empty when all is.
+
+    Args:
+        policy: What the profile says.
+        unit: systemd's `NUMAPolicy` and `NUMAMask` of it; a policy that nobody set is `n/a`.
+    """
+    told = unit.get("NUMAPolicy", "")
+    found = "default" if told in ("", "n/a") else told
+    if found != policy.policy:
+        return f"the unit's NUMAPolicy is {found}, not {policy.policy}"
+    nodes = processors(unit.get("NUMAMask", "").replace(" ", ","))
+    if policy.policy != "default" and nodes != set(policy.nodes):
+        return f"the unit's NUMAMask is {sorted(nodes)}, not {sorted(policy.nodes)}"
+    return ""
 
 
 def breach(policy: NumaPolicy, memory: dict[int, int], allowed: set[int], of_node: dict[int, set[int]]) -> str:

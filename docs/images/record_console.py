@@ -71,7 +71,7 @@ def without_checks(text: str) -> str:
     lines = text.splitlines()
     plain = [Text.from_ansi(line).plain for line in lines]
     begin = next((number for number, line in enumerate(plain) if line.split()[:2] == ["Result", "Check"]), None)
-    end = next((number for number, line in enumerate(plain) if line.endswith("checks passed.")), None)
+    end = next((number for number, line in enumerate(plain) if line.endswith(" passed.")), None)
     if begin is None or end is None:
         return text
     return "\n".join([*lines[:begin], f"  ⋮ {end - begin} lines: each check, and what it found", "", *lines[end:]])

@@ -11,7 +11,7 @@ from boxwright.verification.check import UnprovenError
 from boxwright.verification.gateway import Gateway
 from boxwright.verification.guarding import kept_from_people, wants_its_key
 from boxwright.verification.job import VerifyHost
-from boxwright.verification.numa import breach, memory_by_node, processors
+from boxwright.verification.numa import breach, memory_by_node, misconfigured, processors
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.questions import ask, question
 from boxwright.verification.ssh import BoxShell
@@ -125,8 +125,10 @@ def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence
 
 _PLACEMENT = """
 import contextlib, json, pathlib, subprocess, sys
-asked = ["systemctl", "show", "--property=MainPID", "--value", DATA]
-pid = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+asked = ["systemctl", "show", "--property=MainPID,NUMAPolicy,NUMAMask", DATA]
+lines = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+unit = dict(line.partition("=")[::2] for line in lines)
+pid = unit["MainPID"]
 # What holds the model may be a child of the process that systemd knows: the largest of them is meant.
 parents, sizes, family = {}, {}, {pid}
 for one in pathlib.Path("/proc").glob("[0-9]*"):
@@ -139,6 +141,7 @@ process = pathlib.Path("/proc", max(family & set(sizes), key=sizes.get))
 status = dict(line.partition(":")[::2] for line in (process / "status").read_text().splitlines())
 nodes = pathlib.Path("/sys/devices/system/node").glob("node[0-9]*")
 told = {
+    "unit": unit,
     "maps": (process / "numa_maps").read_text() if (process / "numa_maps").exists() else None,
     "allowed": status["Cpus_allowed_list"],
     "nodes": {node.name[4:]: (node / "cpulist").read_text() for node in nodes},
@@ -159,6 +162,8 @@ def test_numa_placement(host: Host, target: VerifyHost, shell: BoxShell, evidenc
         raise UnprovenError("it runs in a container, and the unit's own process is Docker's client")
     policy = target.profile.stack.numa
     told = shell.python(_PLACEMENT, f"{target.profile.stack.unit}.service")
+    wrong = misconfigured(policy, told["unit"])
+    assert not wrong, wrong
     if told["maps"] is None:
         assert policy.policy == "default", "this kernel tells nothing of NUMA, and the profile wants a policy"
         evidence("this kernel has no NUMA, and the profile wants no policy")

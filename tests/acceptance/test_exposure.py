@@ -14,9 +14,13 @@ from boxwright.verification.exposure import (
     forgotten_service,
     parse_listeners,
 )
+from boxwright.verification.forwards import forwards
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
+from boxwright.verification.remote import source
 from boxwright.verification.ssh import BoxShell
+
+MOST_TRIED = 16  # ports of one range
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,26 @@ def test_only_planned_ports_answer(listeners: list[Listener], target: VerifyHost
     silent = sorted(set(target.allowed_ports) - set(answering))
     assert not silent, f"should answer from outside and do not: {', '.join(map(str, silent))}"
     evidence(f"of {len(candidates)} ports tried from here, {', '.join(map(str, answering))} answer")
+
+
+@pytest.mark.check(
+    id="exposure.forwards",
+    title="No container and no address translation hands on a port that the profile does not name",
+    severity="critical",
+    remedy="Publish it on the loopback (-p 127.0.0.1:PORT:…), or name it in container_runtime.reachable_ports.",
+)
+def test_only_planned_ports_are_handed_on(target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
+    told = shell.python(source("forward_facts"), None)
+    runtime = target.container_runtime
+    planned = {*target.allowed_ports, *(runtime.reachable_ports if runtime else ())}
+    found = forwards(told)
+    strange = [one for one in found if not one.first or not planned.issuperset(one.ports)]
+    tried = {port for one in strange if one.first for port in list(one.ports)[:MOST_TRIED] if port not in planned}
+    answering = answering_ports(target.address, tried)
+    reached = f"; of these {', '.join(map(str, answering))} answer from here" if answering else ""
+    assert not strange, f"{', '.join(map(str, strange))}{reached}"
+    rules = f"{len(told['nft'])} entries of nftables, {len(told['iptables'])} of iptables"
+    evidence(f"{', '.join(map(str, found)) or 'nothing is handed on'}; {len(told['containers'])} containers, {rules}")
 
 
 @pytest.mark.check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from boxwright.verification import drivers
+from boxwright.verification import drivers, pins
 from boxwright.verification.check import UnprovenError
 from boxwright.verification.facts import Facts
 from boxwright.verification.job import VerifyHost
@@ -15,8 +15,12 @@ from boxwright.verification.ssh import BoxShell
 
 @pytest.fixture(scope="module")
 def facts(shell: BoxShell, target: VerifyHost) -> Facts:
-    folders = list(target.profile.folders.values())
-    return Facts(shell.python(source("machine_facts"), {"packages": list(drivers.PATTERNS), "folders": folders}))
+    asked = {
+        "packages": [*drivers.PATTERNS, *pins.held(target.profile)],
+        "folders": list(target.profile.folders.values()),
+        "preferences": pins.preferences(target.profile),
+    }
+    return Facts(shell.python(source("machine_facts"), asked))
 
 
 @pytest.mark.check(
@@ -97,6 +101,41 @@ def test_driver_packages(facts: Facts, target: VerifyHost, evidence: Evidence) -
     assert not loose, f"not held: {', '.join(loose)}"
     simulated = "; the packages are SIMULATED" if any(one["simulated"] for one in found.values()) else ""
     evidence(f"{len(found)} packages of {releases[0]}, held{simulated}")
+
+
+@pytest.mark.check(
+    id="machine.driver_module",
+    title="The driver's module that is loaded is of the release of its libraries",
+    severity="critical",
+    remedy="Reboot the machine: an upgrade changed the libraries under a module that runs. Then: dkms status.",
+    needs="nvidia_driver",
+)
+def test_driver_module(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
+    if target.twin:
+        raise UnprovenError("a twin loads no module of a driver")
+    loaded = facts.told("driver_module")
+    installed = drivers.releases(facts.told("packages"))
+    assert [loaded] == installed, f"{loaded} is loaded, and the libraries are of {', '.join(installed) or 'no release'}"
+    evidence(f"module and libraries are of {loaded}")
+
+
+@pytest.mark.check(
+    id="machine.pins",
+    title="What vendors' repositories offer is pinned, and what no upgrade may change is held",
+    severity="major",
+    remedy="Provision again: the role that installs the package writes its pins and holds it. apt-mark showhold.",
+    needs="pins",
+)
+def test_pins(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
+    files = facts.told("preferences")
+    loose = [f"{path} {'is gone' if count is None else 'pins nothing'}" for path, count in files.items() if not count]
+    meant = pins.held(target.profile)
+    found = [one for one in facts.told("packages") if one["name"] in meant]
+    loose += [f"{one['name']} is not held" for one in found if not one["held"]]
+    assert not loose, ", ".join(loose)
+    assert found or not meant, f"none of {', '.join(meant)} is installed"
+    simulated = "; packages are SIMULATED" if any(one["simulated"] for one in found) else ""
+    evidence(f"pinned by {len(files)} files; held: {', '.join(one['name'] for one in found) or 'none'}{simulated}")
 
 
 @pytest.mark.check(

@@ -7,10 +7,20 @@ from testinfra.host import Host
 
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
+from boxwright.verification.remote import source
+from boxwright.verification.ssh import BoxShell
 
 PLATFORM_UNITS = ("boxwright-firewall", "nginx", "prometheus", "prometheus-node-exporter", "ssh")
 CHAT_PAGE_UNITS = {"open_webui": "open-webui"}
 PROPERTIES = "Id,ActiveState,SubState,UnitFileState,User,NRestarts"
+
+# Programs that serve models, by the names of their files, scripts or modules.
+SERVING_PROGRAMS = (
+    *("ollama", "llama-server", "vllm", "sglang", "trtllm-serve", "text-generation-launcher", "text-generation-server"),
+    *("lmdeploy", "tritonserver", "koboldcpp", "localai", "local-ai", "xinference", "xinference-local", "tabbyapi"),
+)
+# What ./invoke models.try runs beside the engine, as long as somebody tries a model.
+TRIAL_UNIT = "boxwright-try"
 
 Units = dict[str, dict[str, str]]
 
@@ -105,6 +115,26 @@ def test_no_service_was_restarted(units: Units, evidence: Evidence) -> None:
     shaky = [f"{name}: {unit['NRestarts']}" for name, unit in units.items() if unit["NRestarts"] not in ("0", "")]
     assert not shaky, f"restarts after a failure: {', '.join(shaky)}"
     evidence(f"no restarts of {len(units)} services")
+
+
+@pytest.mark.check(
+    id="services.rivals",
+    title="Nothing serves models beside the planned services",
+    severity="major",
+    remedy="It takes memory from the engine: systemctl disable --now UNIT, or end the process. Who started it?",
+)
+def test_no_rival_serves(shell: BoxShell, stack_units: tuple[str, ...], evidence: Evidence) -> None:
+    told = shell.python(source("serving_programs"), {"names": SERVING_PROGRAMS})
+    planned = {*stack_units, TRIAL_UNIT}
+    strange = [
+        f"{one['name']} (process {one['pid']}{', of ' + one['unit'] if one['unit'] else ''})"
+        for one in told["processes"]
+        if one["unit"] not in planned and (not one["container"] or one["container"] not in told["ours"])
+    ]
+    strange += [f"{unit}.service starts at boot" for unit in told["enabled"] if unit not in planned]
+    assert not strange, ", ".join(strange)
+    units = sorted({one["unit"] for one in told["processes"]})
+    evidence(f"what serves models belongs to planned services: {', '.join(units) or 'nothing that is known by name'}")
 
 
 @pytest.mark.usefixtures("stack")

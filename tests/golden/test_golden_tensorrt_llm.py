@@ -71,7 +71,7 @@ def run_words(service: dict[str, Any]) -> list[str]:
         "readable": {service["model_place"]: service["model_path"], "/etc/trtllm/options.yaml": "/etc/t/options.yaml"},
         "writable": {"/cache": "/var/lib/boxwright/containers/tensorrt-llm"},
     }
-    words: list[str] = runner().command(request, 990, 991)
+    words: list[str] = runner().command(request, 990, 991, [])
     return words
 
 
@@ -82,7 +82,8 @@ def test_what_is_rendered_is_as_read(name: str) -> None:
     given = named(variables)
     (service,) = given["tensorrt_llm_services"]
     unit = rendered(
-        "tensorrt_llm/tensorrt-llm.service.j2",
+        "container/engine.service.j2",
+        engine="TensorRT-LLM",
         unit=service["unit"],
         settings=f"/etc/{service['unit']}",
         table="boxwright_tensorrt_llm",

@@ -10,6 +10,9 @@ from typing import Any
 
 from boxwright.model.catalogues import ROOT
 
+# What no twin can prove: its clock, its disk and its kernel are the controller's.
+UNPROVEN_ON_A_TWIN = frozenset({"clock.synchronised", "disks.health", "logs.kernel"})
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -22,6 +25,15 @@ class Ran:
     def kind(self, name: str) -> list[dict[str, Any]]:
         """The JSON lines of this type."""
         return [line for line in self.lines if line.get("type") == name]
+
+    @property
+    def odd_checks(self) -> dict[str, str]:
+        """The checks that ended in another way than they do on a twin of a box that is right, with what was found."""
+        return {
+            check["id"]: f"{check['result']}: {check['evidence']}"
+            for check in self.kind("check")
+            if check["result"] != ("unproven" if check["id"] in UNPROVEN_ON_A_TWIN else "pass")
+        }
 
 
 @dataclass(frozen=True)

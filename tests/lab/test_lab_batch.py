@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fresh_lab import fresh_lab
@@ -71,3 +75,35 @@ def test_eight_bare_hosts_become_verified_boxes(lab: Lab, boxwright: Boxwright, 
     checked = Counter(line["host"] for line in ran.kind("check") if line["result"] == "pass")
     assert set(checked) == set(names)
     assert min(checked.values()) > 50, checked
+
+
+@pytest.mark.on_demand
+def test_a_batch_goes_on_after_its_controller_was_killed(lab: Lab, boxwright: Boxwright, tmp_path: Path) -> None:
+    hardware = load_profile("lab").hardware
+    twins = lab.up([TwinSpec(f"cut-{number}", "debian-12", hardware) for number in (1, 2, 3)])
+    site = site_of(lab, twins, tmp_path)
+    words = ("provision", "--profile", "lab", "--site", site, "--yes", "--stages", "base,kernel,monitoring")
+    board = ("board", "--site", site)
+
+    run = boxwright.start(*words, "--json")
+    assert run.stdout
+    first_ended = next(line for line in map(json.loads, run.stdout) if _has_ended(line, "base"))
+    assert "at work" in {row["verdict"] for row in boxwright(*board).kind("board")}
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate(timeout=30)
+    cut = boxwright(*board).kind("board")
+    assert ({row["state"] for row in cut}, {row["verdict"] for row in cut}) == ({"killed"}, {"stopped"})
+    assert {row["host"] for row in cut} == {twin.name for twin in twins}
+
+    again = boxwright(*words)
+    assert again.code == Exit.OK, again.text[-3000:]
+    states = {(line["host"], line["stage"]): line["state"] for line in again.kind("stage")}
+    assert states[first_ended["host"], "base"] == "ok", "what was done is not done again"
+    done = boxwright(*board).kind("board")
+    assert ({row["state"] for row in done}, {row["verdict"] for row in done}) == ({"ended"}, {"provisioned"})
+    for log in Path(boxwright.environment["BOXWRIGHT_STATE"], "runs").glob("*/events.jsonl"):
+        assert all(json.loads(line)["kind"] for line in log.read_text().splitlines()), log
+
+
+def _has_ended(line: dict[str, Any], stage: str) -> bool:
+    return line.get("type") == "stage" and line["stage"] == stage and line["state"] == "changed"

@@ -14,6 +14,7 @@ from lab_command import Boxwright, Ran
 from model_switching import Visitor, add_models
 from page_requests import requests_on, run_here
 from ruamel.yaml import YAML
+from sabotages import TOGETHER
 
 from boxwright.errors import Exit
 from boxwright.factory.evidence.bill_of_materials import require_valid
@@ -117,7 +118,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next(boxwright: Boxwright, twi
     assert ran.code == Exit.OK, ran.text[-3000:]
     checks = ran.kind("check")
     assert len(checks) > 30
-    assert {check["result"] for check in checks} == {"pass"}
+    assert ran.odd_checks == {}
     (handover,) = ran.kind("handover")
     assert handover["chat_url"].startswith("https://")
 
@@ -179,9 +180,9 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
         "sbom.cdx.json",
     ]
 
-    on_twin(
-        boxwright, twin_site, "sysctl -qw vm.swappiness=60; ssh-keygen -qN '' -f /etc/meddled; chmod 644 /etc/meddled"
-    )
+    at_once = [one for one in TOGETHER if one.check in ("platform.sysctls", "engine.weights", "logs.errors")]
+    make_key = "ssh-keygen -qN '' -f /etc/meddled; chmod 644 /etc/meddled"
+    on_twin(boxwright, twin_site, "\n".join([make_key, *(one.do for one in at_once)]))
     meddled = tmp_path / "site.yml"
     waiver = "waivers: [{check: secrets.private_keys, by: Ada, reason: the test meddles with it}]\n"
     meddled.write_text(Path(twin_site).read_text() + waiver)
@@ -189,6 +190,9 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     assert bad.code == Exit.VERIFY_FAILED
     results = {check["id"]: (check["result"], check["evidence"]) for check in bad.kind("check")}
     assert results["platform.sysctls"] == ("fail", "vm.swappiness is 60, not 10")
+    for one in at_once:
+        assert results[one.check][0] == "fail"
+        assert one.says in results[one.check][1]
     result, evidence = results["secrets.private_keys"]
     assert result == "waived"
     assert evidence.startswith("waived by Ada: the test meddles with it (")
@@ -197,7 +201,7 @@ def test_a_box_is_certified_as_it_is(boxwright: Boxwright, twin_site: str, tmp_p
     first, _, rest = page.partition('<section class="page">')
     assert "vm.swappiness is 60, not 10" in first
     assert "the test meddles with it" in rest
-    on_twin(boxwright, twin_site, "sysctl -qw vm.swappiness=10; rm /etc/meddled /etc/meddled.pub")
+    on_twin(boxwright, twin_site, "\n".join(["rm /etc/meddled /etc/meddled.pub", *(one.undo for one in at_once)]))
 
 
 @pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
@@ -263,7 +267,8 @@ def test_another_model_takes_over_or_what_served_goes_on(boxwright: Boxwright, t
     with Visitor(twin["address"], authority, secret["value"], "smollm2-135m-instruct") as visitor:
         switched = boxwright("models.switch", *words, "--model", "again", "--yes")
     assert switched.code == Exit.OK, switched.text[-3000:]
-    assert {check["result"] for check in switched.kind("check")} == {"pass"}
+    assert switched.kind("check")
+    assert switched.odd_checks == {}
     served = [reply.json()["data"][0]["id"] for reply in visitor.replies if reply.is_success]
     assert (served[0], served[-1]) == ("smollm2-135m-instruct", "again")
     away = [reply for reply in [*visitor.replies, visitor.cut] if reply and not reply.is_success]
@@ -321,9 +326,9 @@ def test_a_second_service_is_served_and_every_request_on_the_page_about_the_box_
     words = two_services(tmp_path, twin_site)
     ran = boxwright("provision", *words, "--yes")
     assert ran.code == Exit.OK, ran.text[-4000:]
-    results = {check["id"]: check["result"] for check in ran.kind("check")}
-    assert {"further.answers", "further.users", "further.guarded", "gateway.about"} <= set(results)
-    assert set(results.values()) == {"pass"}
+    made = {check["id"] for check in ran.kind("check")}
+    assert {"further.answers", "further.users", "further.guarded", "gateway.about"} <= made
+    assert ran.odd_checks == {}
 
     handed = boxwright("handover", *words)
     assert handed.code == Exit.OK, handed.text

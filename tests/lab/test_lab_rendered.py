@@ -227,7 +227,8 @@ def _of_ollama() -> Iterator[Text]:
     confined = {"engine": "TensorRT-LLM", "confined": "daemon"}  # an account that every twin has
     yield _unit("engine_guard/guard.nft.j2", table="boxwright_tensorrt_llm", port=8001, **confined)
     yield _unit(
-        "tensorrt_llm/tensorrt-llm.service.j2",
+        "container/engine.service.j2",
+        engine="TensorRT-LLM",
         unit="tensorrt-llm",
         settings="/etc/tensorrt-llm",
         table="boxwright_tensorrt_llm",
@@ -235,6 +236,7 @@ def _of_ollama() -> Iterator[Text]:
         models="/srv/models/m/bf16",
         stop_s=75,
     )
+    yield _unit("engine_guard/guard.nft.j2", table="boxwright_vllm_rocm", port=8001, keyed=True, **confined)
     told = {"unit": unit, "runner": runner, "port": 8001, "placement": "cards", "metrics": metrics}
     yield _unit("ollama/measure.service.j2", **told)
 

@@ -63,12 +63,17 @@ def assert_that_nobody_saw_but_the_503(seen: Visitor, first: str, last: str) -> 
     assert (served[0], served[-1]) == (first, last)
     away = [reply for reply in seen.replies if not reply.is_success]
     assert {(reply.status_code, reply.headers.get("Retry-After")) for reply in away} == {(503, "10")}
-    assert {reply.json()["error"]["code"] for reply in away} == {"engine_unavailable"}
+    errors = [reply.json()["error"] for reply in away]
+    # The gateway's own; and, as an engine's own answers pass, that of a llama-server which loads its model.
+    assert {(one["code"], one["type"]) for one in errors} - {(503, "unavailable_error")} == {
+        ("engine_unavailable", "server_error")
+    }
 
 
 def assert_that_it_holds(ran: Ran) -> None:
     assert ran.code == Exit.OK, ran.text[-4000:]
-    assert {check["result"] for check in ran.kind("check")} == {"pass"}
+    assert ran.kind("check")
+    assert ran.odd_checks == {}
 
 
 @TWIN

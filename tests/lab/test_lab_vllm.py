@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Iterator
@@ -35,10 +36,10 @@ QUESTION = {
 }
 
 
-def told(node: Node, spread: Parallelism) -> dict[str, Any]:
+def told(node: Node, spread: Parallelism, number: int = 0) -> dict[str, Any]:
     assert MODEL
     service = Service(model="smollm2", engine="vllm", context_tokens=2048)
-    return dict(vllm_settings(service, MODEL, HARDWARE, spread, node))
+    return dict(vllm_settings(service, MODEL, HARDWARE, spread, node, number=number))
 
 
 def service(**changes: Any) -> dict[str, Any]:
@@ -125,10 +126,16 @@ def test_a_changed_setting_restarts_it_and_a_wrong_one_says_why(boxes: Boxes) ->
     assert models["data"][0]["max_model_len"] == 1024
     wrong = service(settings=shorter | {"swap-space": 4}, patience_s=120)
     process = boxes.deploy("vllm", vllm_services=[wrong])
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode != 0
-    assert "vllm.service does not answer" in output
-    assert "swap-space" in output
+    # On a busy machine three starts take longer than it is waited for.
+    assert re.search(r"vllm\.service (ends as soon as it is started|was not ready within 120 s)", output), output[
+        -3000:
+    ]
+    assert "unrecognized arguments: --swap-space" in output
+    assert "vllm.service serves smollm2 again, with the files that it had." in output
+    _, models = boxes.call(twin, "http://127.0.0.1:8000/v1/models", token=KEY)
+    assert models["data"][0]["max_model_len"] == 1024
 
 
 def test_a_floor_of_speed_holds_and_one_too_high_puts_back_what_served(boxes: Boxes) -> None:

@@ -38,8 +38,8 @@ def failed_checks(ran: Ran) -> dict[tuple[str, str], str]:
 def test_a_box_with_vllm_is_verified_and_then_left_alone(patient: Boxwright, twin_site: str) -> None:
     words = ("provision", "--profile", "lab-vllm", "--site", twin_site, "--yes")
     first = patient(*words)
-    assert first.code == Exit.OK, first.text[-4000:]
     assert failed_checks(first) == {}
+    assert first.code == Exit.OK, first.text[-4000:]
     results = {line["id"]: line["result"] for line in first.kind("check")}
     for name in ("engine.model", "engine.stream", "engine.chat_by_key", "chat_page.chat", "monitoring.targets"):
         assert results.get(name) == "pass", (name, results)
@@ -55,8 +55,8 @@ def test_a_box_with_vllm_is_verified_and_then_left_alone(patient: Boxwright, twi
 def test_a_pair_is_one_box_and_a_lost_node_is_told_by_name(patient: Boxwright, twin_site: str) -> None:
     words = ("--profile", "lab-vllm-pair", "--site", twin_site)
     first = patient("provision", *words, "--yes")
-    assert first.code == Exit.OK, first.text[-4000:]
     assert failed_checks(first) == {}
+    assert first.code == Exit.OK, first.text[-4000:]
     assert {line["host"] for line in first.kind("check")} == {"test-vllm-pair-1", "test-vllm-pair-2"}
     before = [on_twin(patient, twin_site, STATE, number) for number in (HEAD, OTHER)]
     second = patient("provision", *words, "--yes")

@@ -20,7 +20,8 @@ from boxwright.serving.vllm import Node, vllm_environment
 # Two gigabytes of wheels for each of two machines, and some minutes: on demand.
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(3000)]
 
-CHAT = "http://127.0.0.1:8000/v1/chat/completions"
+PORT = 8000
+CHAT = "http://127.0.0.1:{port}/v1/chat/completions"
 SPREADS = {"layers": Parallelism(pipeline=2), "copies": Parallelism(data=2)}
 
 
@@ -41,32 +42,38 @@ class Pair(Boxes):
         said = [process.communicate()[0] for process in running]
         return [(process.returncode, text) for process, text in zip(running, said, strict=True)]
 
-    def serve(self, spread: Parallelism) -> None:
-        """Have both serve one model, spread so."""
-        addresses = [twin.address for twin in self.twins]
-        services = [
-            service(
-                settings=told(node, spread),
-                # As role rdma writes it into /etc/boxwright/fabric.env, where a profile has it.
-                environment=vllm_environment("vllm", HARDWARE, (), node, p2p=True) | {"GLOO_SOCKET_IFNAME": "eth0"},
-                answers=node.answers,
-                node_address=node.address,
-                head_address=node.head_address,
-                peers=[one for one in addresses if one != node.address],
-                lifeline_port=node_ports(0).lifeline,
-                patience_s=600,
-            )
+    def serve(self, *spreads: Parallelism) -> None:
+        """Have both serve one model, spread so; of several ways, each is a service of its own."""
+        wanted = [
+            {"vllm_services": [self.spanning(node, spread, number) for number, spread in enumerate(spreads)]}
             for node in self.nodes()
         ]
-        for code, text in self.together([{"vllm_services": [one]} for one in services]):
+        for code, text in self.together(wanted):
             assert code == 0, text[-4000:]
 
-    def answered(self, timeout_s: float = 0) -> tuple[int, Any]:
+    def spanning(self, node: Node, spread: Parallelism, number: int) -> dict[str, Any]:
+        """A service on one of the nodes."""
+        unit = f"vllm-{number}" if number else "vllm"
+        return service(
+            unit=unit,
+            settings=told(node, spread, number),
+            # As role rdma writes it into /etc/boxwright/fabric.env, where a profile has it.
+            environment=vllm_environment(unit, HARDWARE, (), node, p2p=True) | {"GLOO_SOCKET_IFNAME": "eth0"},
+            port=PORT + number,
+            answers=node.answers,
+            node_address=node.address,
+            head_address=node.head_address,
+            peers=[twin.address for twin in self.twins if twin.address != node.address],
+            lifeline_port=node_ports(number).lifeline,
+            patience_s=900,
+        )
+
+    def answered(self, timeout_s: float = 0, port: int = PORT) -> tuple[int, Any]:
         """What the head answers; it is asked again until then, where it may take a while to serve."""
         end = time.monotonic() + timeout_s
         while True:
             try:
-                status, answer = self.call(self.twins[0], CHAT, QUESTION, KEY)
+                status, answer = self.call(self.twins[0], CHAT.format(port=port), QUESTION, KEY)
             except subprocess.CalledProcessError as error:  # nobody listens yet
                 status, answer = 0, error.stderr
             if status == 200 or time.monotonic() > end:
@@ -119,6 +126,17 @@ def test_when_the_head_is_stopped_the_other_node_serves_nothing_and_waits(pair: 
     time.sleep(30)
     assert "VLLM" not in pair.on(other, "ps -eo args")
     assert "waiting for the head" in pair.on(other, "journalctl -u vllm -o cat --no-pager -n 20")
+
+
+@pytest.mark.usefixtures("models")
+def test_two_services_over_the_same_machines_do_not_meet(pair: Pair) -> None:
+    pair.serve(*SPREADS.values())  # four processes of vLLM, of 3.3 GB each
+    for port in (PORT, PORT + 1):
+        status, answer = pair.answered(port=port)
+        assert status == 200, answer
+        assert "Paris" in answer["choices"][0]["message"]["content"]
+    pair.serve(*SPREADS.values())
+    assert [pair.answered(port=port)[0] for port in (PORT, PORT + 1)] == [200, 200]
 
 
 # Where a task runs on each node of a cluster; a client without its token is not let in.

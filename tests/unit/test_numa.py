@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import load_profile
 from boxwright.model.stack import NumaPolicy
-from boxwright.verification.numa import breach, memory_by_node, processors
+from boxwright.verification.numa import breach, memory_by_node, misconfigured, processors
 
 MAPS = """\
 7f2a00000000 bind:0 anon=262144 dirty=262144 active=0 N0=262000 N1=144 kernelpagesize_kB=4
@@ -65,3 +65,18 @@ def test_a_node_that_the_machine_lacks_is_refused(tmp_path: Path) -> None:
     path.write_text(text + "stack: {model: smollm2, engine: llama_cpp, numa: {policy: bind, nodes: [1]}}\n")
     with pytest.raises(BadInputError, match=r"stack\.numa\.nodes: the machine has no node 1"):
         load_profile(str(path))
+
+
+@pytest.mark.parametrize(
+    ("policy", "unit", "said"),
+    [
+        (NumaPolicy(), {"NUMAPolicy": "n/a", "NUMAMask": ""}, ""),
+        (NumaPolicy(), {"NUMAPolicy": "bind", "NUMAMask": "0"}, "the unit's NUMAPolicy is bind, not default"),
+        (BIND, {"NUMAPolicy": "bind", "NUMAMask": "0"}, ""),
+        (BIND, {"NUMAPolicy": "bind", "NUMAMask": "1"}, "the unit's NUMAMask is [1], not [0]"),
+        (INTERLEAVE, {"NUMAPolicy": "interleave", "NUMAMask": "0-1"}, ""),
+        (INTERLEAVE, {}, "the unit's NUMAPolicy is default, not interleave"),
+    ],
+)
+def test_a_unit_that_was_told_another_policy_is_seen(policy: NumaPolicy, unit: dict[str, str], said: str) -> None:
+    assert misconfigured(policy, unit) == said

@@ -6,6 +6,7 @@ It says which secret lies where and never what a secret is.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import lzma
@@ -42,13 +43,21 @@ def names_in(stream: IO[bytes], needles: Needles, most: int) -> tuple[set[str], 
 
 
 def in_file(path: str, needles: Needles, most: int) -> set[str]:
-    """The names of the secrets in a file, compressed or not. A file that has just gone holds none."""
+    """The names of the secrets in a file, compressed or not. A file that has just gone holds none.
+
+    Nor does what stands in the tree for an object of the kernel, such as a network namespace of a container: it shows
+    as a regular file and cannot be read.
+    """
     opener: Any = gzip.open if path.endswith(".gz") else lzma.open if path.endswith(".xz") else open
     try:
         with opener(path, "rb") as stream:
             return names_in(stream, needles, most)[0]
     except (FileNotFoundError, ProcessLookupError, EOFError, gzip.BadGzipFile, lzma.LZMAError):
         return set()
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return set()
+        raise
 
 
 def in_processes(needles: Needles) -> tuple[list[list[str]], int]:

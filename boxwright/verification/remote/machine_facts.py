@@ -32,6 +32,14 @@ def packages(patterns: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+def pins_of(path: str) -> int | None:
+    """How many packages a file of apt's preferences pins; None where there is no such file."""
+    place = Path(path)
+    if not place.exists():
+        return None
+    return sum(line.startswith("Pin-Priority:") for line in place.read_text().splitlines())
+
+
 def device_of(path: str) -> int:
     """The device of the file system that a folder lies on, or would lie on."""
     place = Path(path)
@@ -60,16 +68,19 @@ def fabric() -> dict[str, str]:
 def facts(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Each fact as `{"value": …}`, or `{"error": …}` where it cannot be told; one never hides another.
 
-    `data` holds the `packages` to look for, by patterns, and the `folders` whose devices are asked for.
+    `data` holds the `packages` to look for, by patterns, the `folders` whose devices are asked for, and the files of
+    apt's `preferences`.
     """
     sources: dict[str, Callable[[], Any]] = {
         "packages": lambda: packages(data["packages"]),
+        "preferences": lambda: {name: pins_of(name) for name in data["preferences"]},
         "devices": lambda: {folder: device_of(folder) for folder in ("/", *data["folders"])},
         "arguments": lambda: Path("/proc/cmdline").read_text().split(),
         "memlock": lambda: output_of("systemctl", "show", "--property=DefaultLimitMEMLOCK", "--value"),
         "docker": docker,
         "published": lambda: json.loads(output_of("nft", "--json", "list", "table", "inet", "boxwright_containers")),
         "fabric": fabric,
+        "driver_module": lambda: Path("/sys/module/nvidia/version").read_text().strip(),
         "reboot_due": lambda: [path.read_text().strip() for path in Path("/run/boxwright/reboot-due").glob("*")],
     }
     told: dict[str, dict[str, Any]] = {}

@@ -130,7 +130,7 @@ def test_what_is_turned_away_and_what_is_silent_has_failed(server: Server) -> No
 
 def test_a_server_may_end_each_connection_behind_a_tunnel(server: Server) -> None:
     server.mood = "dying"
-    assert {one.error for one in run_job(job(server))} == {""}
+    assert {one.error for one in run_job(job(server, timeout_s=30.0))} == {""}
 
 
 def test_a_server_that_is_not_there(server: Server) -> None:

@@ -190,6 +190,15 @@ def rendered(record: Record, progress: RunProgress, now: float, width: int, heig
     return seen.out.splitlines()
 
 
+def test_a_serial_number_stands_beside_the_name(record: Record) -> None:
+    seen = record(width=100)
+    with seen.console.run("Run", ["line-1", "line-2"], STAGES, serials={"line-2": "SN-0042"}) as view:
+        seen.console.show(view._draw())
+    first, second = seen.out.splitlines()[-2:]
+    assert "line-2 SN-0042" in second
+    assert "SN" not in first
+
+
 @pytest.mark.parametrize("width", [40, 80, 140])
 def test_a_host_has_one_line_that_fits(record: Record, width: int) -> None:
     progress = RunProgress(["lab-1"], STAGES)

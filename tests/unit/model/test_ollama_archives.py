@@ -17,7 +17,7 @@ from boxwright.model.catalogues import (
 from boxwright.model.fleet import Fleet
 from boxwright.model.ollama import DEFAULT_RELEASE, OllamaArtefact, archive_of, pinned_releases
 from boxwright.model.site import Artefacts, Host, Mirrors, Site, TwinSettings
-from boxwright.model.stack import DEPLOYABLE, Service, Stack
+from boxwright.model.stack import Stack
 
 OWN = OllamaArtefact(version="0.33.0", path="~/ollama-linux-amd64.tgz", sha256="ab" * 32)
 MIRROR = "https://mirror.example/ollama/"
@@ -95,13 +95,6 @@ def test_two_services_have_one_release() -> None:
     further = {"name": "e", "model": "bge-m3", "engine": "ollama", "engine_port": 8001, "engine_version": "0.32.7"}
     with pytest.raises(ValidationError, match="two services of ollama name two"):
         Stack(model="smollm2", engine="ollama", engine_version="0.33.0", further=(further,))
-
-
-def test_speed_is_asked_of_what_measures_it() -> None:
-    for engine in DEPLOYABLE:
-        assert Service(model="m", engine=engine, least_tokens_per_s=5).least_tokens_per_s == 5
-    with pytest.raises(ValidationError, match="vllm_ascend is not installed, so its speed is not measured"):
-        Service(model="m", engine="vllm_ascend", least_tokens_per_s=5)
 
 
 def test_the_model_is_listed_with_its_tag() -> None:

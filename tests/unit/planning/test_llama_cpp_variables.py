@@ -155,7 +155,7 @@ def test_cards_need_the_toolkit() -> None:
 
 
 def test_cards_of_another_vendor_get_nothing_and_the_fleet_says_why() -> None:
-    made = fleet("8xmi300x", model="smollm2", context_tokens=4096)
+    made = fleet("8xmi300x", model="smollm2", context_tokens=4096, engine_settings={})
     check_llama_cpp(made)
     assert llama_cpp_variables(made, SECRETS, MIRRORS) is None
     assert "MI300X" in made.without_stack

@@ -15,7 +15,7 @@ from boxwright.provisioning.certifying import report
 from boxwright.provisioning.target import Choice
 from boxwright.reports.examination import examine
 
-SITE = "name: s\nhosts: [{name: box-1, address: 192.0.2.1}]\n"
+SITE = "name: s\nhosts: [{name: box-1, address: 192.0.2.1, serial: SN 42/a}]\n"
 
 
 def test_a_box_that_does_not_answer_has_failed(
@@ -37,3 +37,7 @@ def test_a_box_that_does_not_answer_has_failed(
     assert {gap.what for gap in certificate.unproven} >= {"machine", "bench", "burnin"}
     assert (own_places / "signing/ed25519").stat().st_mode & 0o777 == 0o600
     assert "certificates was made" in told.getvalue()
+    by_serial = tmp_path / "to/by-serial/SN-42-a"
+    assert by_serial.readlink() == Path("../box-1")
+    assert "SN 42/a" in (by_serial / "label.html").read_text()
+    assert (tmp_path / "to/labels.html").read_text().count("<section") == 1

@@ -60,7 +60,7 @@ def test_a_verdict_that_was_written_over_is_no_certificate() -> None:
 def test_what_was_not_measured_or_measured_before_is_told_as_not_proven() -> None:
     told = {gap.what: gap.reason for gap in certificate(PASS).unproven}
     assert told["bench"] == "it was not run: ./invoke bench"
-    assert told["burnin"] == "it was not run: Boxwright has no burn-in yet"
+    assert told["burnin"] == "it was not run: ./invoke burnin"
     assert told["kernel"] == "no tool"
 
     anew = RECEIPT.model_copy(update={"provisioned_at": "2026-11-01T09:00:01Z"})

@@ -12,9 +12,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from boxwright.model.base import Frozen
-from boxwright.model.variables import ROLE_VARIABLES, SHARED_ROLE_VARIABLES, revealed
+from boxwright.model.variables import PASSING_ROLE_VARIABLES, ROLE_VARIABLES, SHARED_ROLE_VARIABLES, revealed
 
-ALL_ROLES = (*ROLE_VARIABLES, *SHARED_ROLE_VARIABLES)
+ALL_ROLES = (*ROLE_VARIABLES, *SHARED_ROLE_VARIABLES, *PASSING_ROLE_VARIABLES)
 ROLES = Path(__file__).parents[3] / "roles"
 SCALARS = {str: "str", int: "int", bool: "bool", float: "float", SecretStr: "str"}
 

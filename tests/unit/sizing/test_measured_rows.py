@@ -54,6 +54,35 @@ def test_throughput_of_7b_on_a_v100(context: int, requests: int, measured: float
     assert requests / seconds == pytest.approx(measured, rel=WITHIN)
 
 
+# Qwen2.5 by vLLM 0.6.3 on an A100 80 GB, BF16, one request of 2048 tokens: Qwen's "Speed Benchmark". R1's distilled
+# models have the same shapes.
+QWEN_ON_A100 = (("1.5b", 183.33), ("7b", 84.28), ("14b", 46.30))
+
+
+def alone_on_an_a100(size: str) -> float:
+    served, known = model(f"deepseek-r1-distill-qwen-{size}"), CARDS.find("10de:20b2")
+    assert known
+    load = Load(2048, served.parameters * 2)
+    links = cards_alone(*known, 1).links
+    seconds = step_seconds(served.architecture, Parallelism(), A100, links, load=load, requests=1)
+    assert seconds
+    return 1 / seconds
+
+
+@pytest.mark.parametrize(("size", "measured"), QWEN_ON_A100)
+def test_one_request_to_a_small_model_on_an_a100(size: str, measured: float) -> None:
+    assert alone_on_an_a100(size) == pytest.approx(measured, rel=WITHIN)
+
+
+def test_no_step_is_shorter_than_what_the_processor_takes_for_it() -> None:
+    served, known = model("smollm2-135m-instruct"), CARDS.find("10de:1db6")
+    assert known
+    load, links = Load(4096, served.parameters * 2), cards_alone(*known, 1).links
+    seconds = step_seconds(served.architecture, Parallelism(), V100, links, load=load, requests=1)
+    assert seconds
+    assert 200 < 1 / seconds < 400  # by its memory alone 1900
+
+
 def test_memory_of_7b_on_a_v100() -> None:
     served = model("deepseek-r1-distill-qwen-7b")
     memory = card_memory(served.architecture, served.parameters * 2, Parallelism(), V100.memory_bytes, utilisation=0.9)
@@ -168,6 +197,8 @@ def test_the_page_tells_the_same() -> None:
         seconds = step_seconds(served.architecture, Parallelism(), V100, links, load=load, requests=requests)
         assert seconds
         assert f"| {seen} | {requests / seconds:.1f} |" in page
+    for size, seen in QWEN_ON_A100:
+        assert f"{size.upper()}, one request | {seen:.2f} | {alone_on_an_a100(size):.2f} |" in page
     for count, on, seen in ((0, None, 3.23), (7, RTX_4090, 3.65), (41, RTX_4090, 5.78), (61, H100, 20.93)):
         seconds = hybrid_seconds(R1.architecture, IQ1, layers(count), card=on, host=DUAL_64, engine=LLAMA_CPP)
         assert seconds

@@ -1,0 +1,1 @@
+"""Loads boxes part by part for a while, and counts what breaks."""

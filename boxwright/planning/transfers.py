@@ -1,0 +1,58 @@
+"""How many bytes of models a batch still has to get, from where, and how long the line takes for them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from boxwright.model.weights import WantedBuild, WantedFile
+
+ASSUMED_MBIT_S = 1000  # an ordinary uplink or switch port; the site's `networks.uplink_mbit_s` says better
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What goes over one line to all machines of a batch."""
+
+    source: str  # "the controller" or "the hubs"
+    machines: int  # that lack something
+    bytes: int  # of all of them together
+    mbit_s: float  # of the line that they share
+    basis: str  # where that figure comes from
+
+    @property
+    def seconds(self) -> float:
+        """How long the line is busy if nothing else is in the way."""
+        return self.bytes * 8 / (self.mbit_s * 1e6)
+
+
+def on_controller(build: WantedBuild, file: WantedFile, folders: Sequence[str]) -> bool:
+    """Whether a folder of the controller has a file, where the deploy `models` looks for it."""
+    below = Path(build.directory).parts[-2:]
+    homes = [Path(folder).expanduser() for folder in folders]
+    places = [place for home in homes for place in (home.joinpath(*below, file.name), home / (file.path or file.name))]
+    places += [home / file.name for home in homes]
+    return any(place.is_file() and place.stat().st_size == file.bytes for place in places)
+
+
+def missing_bytes(builds: Sequence[WantedBuild], there: Mapping[str, int], folders: Sequence[str]) -> tuple[int, int]:
+    """Bytes that one machine still has to get: from the controller, and from hubs.
+
+    Args:
+        builds: What it shall have.
+        there: Sizes of files on it by their paths, those of halves, which end in .part, among them.
+        folders: Folders of the controller.
+    """
+    of_controller = of_hubs = 0
+    for build in builds:
+        for file in build.files:
+            path = f"{build.directory}/{file.name}"
+            if there.get(path) == file.bytes:
+                continue
+            left = max(0, file.bytes - there.get(f"{path}.part", 0))
+            if on_controller(build, file, folders):
+                of_controller += left
+            else:
+                of_hubs += left
+    return of_controller, of_hubs

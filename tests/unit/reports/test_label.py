@@ -1,0 +1,60 @@
+"""Labels: what stands on a box names its certificate, and nothing that a machine says becomes markup or a path."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+import segno
+from made_certificates import certificate, check, everything, machine
+
+from boxwright.detection.machine import System
+from boxwright.reports.certificate import to_json
+from boxwright.reports.label import Label, folder_name, label_page, serial_of
+
+KEY = "SHA256:" + "k" * 43
+LABEL = Label(certificate(check("services.active")), "SN-0042", "192.0.2.1", (KEY,))
+
+
+def test_it_says_whose_it_is_and_names_the_file() -> None:
+    page = label_page([LABEL])
+    digest = hashlib.sha256(to_json(LABEL.certificate)).hexdigest()
+    for told in ("box-1", "SN-0042", "192.0.2.1", KEY, digest, LABEL.certificate.signing_key, "passed 2026-11-01"):
+        assert told in page
+    wanted = segno.make(f"sha256:{digest}", error="m", micro=False)
+    assert (
+        wanted.svg_inline(omitsize=True, border=2, dark="#000", light="#fff", svgclass="code", lineclass=None) in page
+    )
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_failed_box_and_one_without_a_number() -> None:
+    page = label_page([replace(LABEL, certificate=everything(), serial="", host_key=())])
+    assert "FAILED" in page
+    assert "none known" in page
+    assert "not pinned" in page
+
+
+def test_a_sheet_has_every_box() -> None:
+    assert label_page([LABEL, replace(LABEL, serial="SN-0043")]).count("<section") == 2
+
+
+def test_what_a_machine_says_is_no_markup() -> None:
+    assert "<script" not in label_page([replace(LABEL, serial="<script>alert(1)</script>")])
+
+
+@pytest.mark.parametrize(
+    ("serial", "name"),
+    [("SN-0042", "SN-0042"), ("../../etc", "etc"), ("A 1/2\n", "A-1-2"), ("..", ""), ("", ""), ("序列", "")],
+)
+def test_a_number_as_a_folder(serial: str, name: str) -> None:
+    assert folder_name(serial) == name
+
+
+def test_whose_number_it_is() -> None:
+    of_machine = certificate(check("a.b"))
+    assert serial_of(of_machine, "") == "SN-0042"
+    assert serial_of(of_machine, "SN-1") == "SN-1"
+    twin = certificate(check("a.b"), machine=machine(system=System(serial="of-the-controller"), twin=True))
+    assert serial_of(twin, "") == ""
