@@ -172,9 +172,11 @@ class Lab:
             make = kind_of(spec.kind).make
             make(places, spec, network, octet, base=base, vendors=self._places.vendors, public_key=public_key)
         elif not record.matches(spec):
-            other = f"Say --kind {record.kind}, or remove" if record.kind != spec.kind else "Remove"
+            same = record.kind == spec.kind
+            other = "Remove" if same else f"Say --kind {record.kind}, or remove"
+            how = "with another distribution, hardware or disk" if same else f"as a {record.kind}"
             raise LabError(
-                f"twin {spec.name} exists as a {record.kind}, with another kind, distribution, hardware or disk",
+                f"twin {spec.name} exists {how}",
                 where=f"lab {self.name}",
                 hint=f"{other} the lab first: {self._verb('down')}",
             )
