@@ -16,6 +16,7 @@ _HELP = {
     "site": "whose boxes: a name under inventories/sites, or a .yml file",
     "host": "one of the site's hosts by name or address, or one instead of a site: USER@ADDRESS[:PORT]",
     "count": "for twins: how many",
+    "kind": "for twins: container or vm",
     "distribution": "for twins: debian-12 or debian-13",
     "gpu": "cards alone instead of a profile, such as V100-32GB; --count says how many",
     "context": "tokens of context of each request",
@@ -74,10 +75,11 @@ def _verb(function):
     )
 
 
-def _choice(profile, site, host, count=0, distribution="", service=""):
+def _choice(profile, site, host, count=0, distribution="", service="", kind=""):
     from boxwright.provisioning.target import Choice
 
-    return Choice(profile=profile, site=site, host=host, count=int(count), distribution=distribution, service=service)
+    twins = {"count": int(count), "distribution": distribution, "kind": kind}
+    return Choice(profile=profile, site=site, host=host, service=service, **twins)
 
 
 def _names(text):
@@ -85,19 +87,19 @@ def _names(text):
 
 
 @_verb
-def plan(console, profile, site="lab", host="", count=0, distribution="", stages=""):
+def plan(console, profile, site="lab", host="", count=0, distribution="", kind="", stages=""):
     """Show what would change: one diff over both engines. Exit 0 nothing, 2 changes, 1 error."""
     from boxwright.provisioning import verbs
 
-    return verbs.plan(console, _choice(profile, site, host, count, distribution), _names(stages))
+    return verbs.plan(console, _choice(profile, site, host, count, distribution, kind=kind), _names(stages))
 
 
 @_verb
-def provision(console, profile, site="lab", host="", count=0, distribution="", stages="", yes=False):
+def provision(console, profile, site="lab", host="", count=0, distribution="", kind="", stages="", yes=False):
     """Turn bare hosts into verified private-LLM boxes: plan, confirm, apply, record, verify."""
     from boxwright.provisioning import verbs
 
-    choice = _choice(profile, site, host, count, distribution)
+    choice = _choice(profile, site, host, count, distribution, kind=kind)
     return verbs.provision(console, choice, yes=yes, only=_names(stages))
 
 
@@ -110,12 +112,12 @@ def board(console, site="lab", listen="127.0.0.1:8700", html=""):
 
 
 @_verb
-def verify(console, profile, site="lab", host="", count=0, distribution="", junit="", html="", deep=False):
+def verify(console, profile, site="lab", host="", count=0, distribution="", kind="", junit="", html="", deep=False):
     """Check provisioned hosts from outside: the acceptance suite."""
     from boxwright.provisioning import verbs
     from boxwright.reports.verification import Outputs
 
-    choice = _choice(profile, site, host, count, distribution)
+    choice = _choice(profile, site, host, count, distribution, kind=kind)
     return verbs.verify(console, choice, Outputs.chosen(junit, html), deep=deep)
 
 
@@ -307,11 +309,11 @@ def models_try(console, profile, site="", host="", model="", build="", on="auto"
 
 
 @_verb
-def lab_up(console, profile="lab", site="lab", count=0, distribution=""):
+def lab_up(console, profile="lab", site="lab", count=0, distribution="", kind=""):
     """Boot the throw-away hosts of a site on this machine."""
     from boxwright.lab import verbs
 
-    verbs.up(console, profile, site, int(count), distribution)
+    verbs.up(console, _choice(profile, site, "", count, distribution, kind=kind))
 
 
 @_verb
@@ -336,6 +338,14 @@ def lab_ssh(console, host="", site="lab"):
     from boxwright.lab import verbs
 
     verbs.ssh(console, site, host)
+
+
+@_verb
+def lab_box(console, site="vagrant", distribution="debian-12"):
+    """Make the box from which Vagrant boots the hosts of a site."""
+    from boxwright.lab import verbs
+
+    verbs.box(console, site, distribution)
 
 
 @_verb
@@ -389,5 +399,5 @@ namespace.add_collection(report)
 evidence = Collection("evidence", check=evidence_check)
 evidence.add_task(evidence_write, name="write", default=True)
 namespace.add_collection(evidence)
-namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh))
+namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh, box=lab_box))
 namespace.add_collection(Collection("secrets", show=secrets_show))

@@ -172,7 +172,7 @@ def numa_nodes(hardware: Hardware) -> Files:
     names = ("online", "possible", "has_cpu", "has_memory", "has_normal_memory")
     files = {name: everywhere.encode() for name in names}
     for node, cpus in enumerate(placed):
-        distances = " ".join(str(_distance(hardware, node, other)) for other in range(nodes))
+        distances = " ".join(str(distance(hardware, node, other)) for other in range(nodes))
         texts = {
             "cpulist": cpu_list(cpus) + "\n",
             "cpumap": cpu_mask(cpus, total) + "\n",
@@ -191,7 +191,8 @@ def _node_meminfo(node: int, kib: int) -> str:
     return "".join(lines + [f"Node {node} HugePages_{name + ':':<7}{0:>5}\n" for name in ("Total", "Free", "Surp")])
 
 
-def _distance(hardware: Hardware, one: int, other: int) -> int:
+def distance(hardware: Hardware, one: int, other: int) -> int:
+    """How far two nodes are from each other, as firmware tells it: 10 is the node itself."""
     if one == other:
         return _LOCAL
     sockets, nodes = hardware.cpu.sockets, hardware.numa_nodes

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from boxwright.errors import BadInputError, LabError, did_you_mean
-from boxwright.lab import cgroups, machine, prerequisites, processes, proxy, rootfs
+from boxwright.lab import cgroups, machine, prerequisites, processes, proxy
 from boxwright.lab.commands import locked, remove_tree, tail
-from boxwright.lab.machine import TwinRecord
+from boxwright.lab.kinds import kind_of
 from boxwright.lab.network import LabNetwork, free_host_octet, free_subnet
 from boxwright.lab.places import LabPlaces, labs
+from boxwright.lab.record import TwinRecord
 from boxwright.lab.spec import RunningTwin, TwinSpec, TwinStatus, checked_name
 from boxwright.lab.vendors import shelf
 from boxwright.lab.vendors.shelf import Shelf
@@ -24,8 +25,7 @@ from boxwright.model.site import Mirrors
 _EXTRA_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 # Of the whole machine, not of one state directory: routes are, too.
 _SUBNETS = Path("/run/lock/boxwright-subnets.lock")
-_BOOT_S = 60.0  # for the first twin of a command
-_BOOT_EACH_S = 10.0  # for every further one
+_BOOT_EACH_S = 10.0  # for every twin beyond the first of a command
 
 
 class Lab:
@@ -71,18 +71,15 @@ class Lab:
         names = [spec.name for spec in specs]
         if len(set(names)) < len(names):
             raise BadInputError("two twins of the same name", where=f"lab {self.name}")
-        prerequisites.ensure(self._progress)
+        prerequisites.ensure(self._progress, vms=any(spec.kind == "vm" for spec in specs))
         mirrors = resolve_debian(self._mirrors)
         with locked(self._places.lock, self._progress):
             network = self._prepare_network()
-            bases = {
-                distribution: rootfs.ensure(distribution, mirrors, self._progress)
-                for distribution in sorted({spec.distribution for spec in specs})
-            }
+            bases = [kind_of(spec.kind).base_of(spec, mirrors, self._progress) for spec in specs]
             if any(spec.vendors for spec in specs):
                 shelf.ensure(self._places.vendors, self._progress)
-            for spec in specs:
-                self._ensure_twin(spec, network, bases[spec.distribution])
+            for spec, base in zip(specs, bases, strict=True):
+                self._ensure_twin(spec, network, base)
             prerequisites.ensure_inotify(len(list(self._places.root.parent.glob("*/twins/*"))), self._progress)
             self._write_known_hosts(network)
             stopped = [name for name in names if not self._processes.pids(_group(name))]
@@ -138,6 +135,7 @@ class Lab:
             key=self._places.key,
             known_hosts=self._places.known_hosts,
             distribution=record.distribution,
+            kind=record.kind,
         )
 
     def _network(self) -> LabNetwork:
@@ -171,12 +169,16 @@ class Lab:
             self._processes.stop(_group(spec.name))
             octet = free_host_octet(self._used_octets())
             public_key = self._places.key.with_suffix(".pub").read_text()
-            machine.make(places, spec, network, octet, base=base, vendors=self._places.vendors, public_key=public_key)
+            make = kind_of(spec.kind).make
+            make(places, spec, network, octet, base=base, vendors=self._places.vendors, public_key=public_key)
         elif not record.matches(spec):
+            same = record.kind == spec.kind
+            other = "Remove" if same else f"Say --kind {record.kind}, or remove"
+            how = "with another distribution, hardware or disk" if same else f"as a {record.kind}"
             raise LabError(
-                f"twin {spec.name} exists with another distribution, hardware or disk",
+                f"twin {spec.name} exists {how}",
                 where=f"lab {self.name}",
-                hint=f"Remove the lab first: {self._verb('down')}",
+                hint=f"{other} the lab first: {self._verb('down')}",
             )
         elif not Path(record.base).is_dir():
             raise LabError(
@@ -189,18 +191,20 @@ class Lab:
         if names:
             self._progress(f"Starting {', '.join(names)}")
         for name in names:
-            places = self._places.twin(name)
-            network.attach(self._record(name).octet)
+            places, record = self._places.twin(name), self._record(name)
+            kind = kind_of(record.kind)
+            kind.attach(network, record.octet)
             self._processes.start(
                 _group(name),
-                machine.supervisor_command(places, network.twin_namespace(self._record(name).octet)),
+                kind.supervisor_command(places, network, record.octet),
                 log=places.console,
                 environment=machine.supervisor_environment(),
             )
 
     def _await_ssh(self, names: Sequence[str], network: LabNetwork) -> None:
         waiting = {name: network.address(self._record(name).octet) for name in names}
-        deadline = time.monotonic() + _BOOT_S + _BOOT_EACH_S * len(names)
+        slowest = max(kind_of(self._record(name).kind).BOOT_S for name in names)
+        deadline = time.monotonic() + slowest + _BOOT_EACH_S * len(names)
         while waiting:
             for name, address in list(waiting.items()):
                 if _sshd_answers(address):
@@ -220,9 +224,7 @@ class Lab:
         record = TwinRecord.read(places)
         self._processes.stop(_group(name))
         if record is not None:
-            network = self._network()
-            network.detach(record.octet)
-            machine.forget(network, record.octet)
+            kind_of(record.kind).detach(self._network(), record.octet)
         remove_tree(places.root)
 
     def _remove_rest(self) -> None:
@@ -241,6 +243,7 @@ class Lab:
             state="running" if pids else "stopped",
             since=cgroups.started_at(pids),
             memory_bytes=cgroups.memory_bytes(pids),
+            kind=record.kind,
         )
 
     def _verb(self, name: str) -> str:

@@ -1,23 +1,23 @@
-"""Making one twin: its own files, the views of its hardware, and the order to its supervisor."""
+"""Making a container twin: its own files, the views of its hardware, and the order to its supervisor."""
 
 from __future__ import annotations
 
-import json
 import sys
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import boxwright
-from boxwright.lab import hardware_view
+from boxwright.lab import hardware_view, rootfs
 from boxwright.lab.commands import remove_tree, run
 from boxwright.lab.network import LabNetwork
 from boxwright.lab.places import TwinPlaces
+from boxwright.lab.record import record_of
 from boxwright.lab.spec import TwinSpec
 from boxwright.lab.supervisor import GUEST_VIEWS, Order, dump_files
 from boxwright.model.hardware import Hardware
-from boxwright.model.site import Distribution
+from boxwright.model.site import Mirrors
 
 _PROPAGATED = Path("/run/systemd/nspawn/propagate")
 
@@ -67,45 +67,12 @@ Simulated, where the profile has cards:
 """
 
 
-@dataclass(frozen=True)
-class TwinRecord:
-    """What a twin was made as; it stands in `twin.json`."""
-
-    name: str
-    distribution: Distribution
-    octet: int
-    hardware: dict[str, object]
-    disk_mib: int | None
-    containers: bool
-    vendors: bool
-    devices: list[str]
-    base: str
-
-    @classmethod
-    def read(cls, places: TwinPlaces) -> TwinRecord | None:
-        """The record of a whole twin; none for a half-made one."""
-        try:
-            return cls(**json.loads(places.record.read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def matches(self, spec: TwinSpec) -> bool:
-        """Whether the twin is what `spec` asks for."""
-        return replace(self, base="") == _record(spec, self.octet, base="")
+BOOT_S = 60.0  # for the first twin of a command
 
 
-def _record(spec: TwinSpec, octet: int, *, base: str) -> TwinRecord:
-    return TwinRecord(
-        name=spec.name,
-        distribution=spec.distribution,
-        octet=octet,
-        hardware=spec.hardware.model_dump(mode="json"),
-        disk_mib=spec.disk_mib,
-        containers=spec.containers,
-        vendors=spec.vendors,
-        devices=[str(device) for device in spec.devices],
-        base=base,
-    )
+def base_of(spec: TwinSpec, mirrors: Mirrors, progress: Callable[[str], None]) -> Path:
+    """What the twin starts from: the root filesystem under its disk."""
+    return rootfs.ensure(spec.distribution, mirrors, progress)
 
 
 def make(
@@ -124,7 +91,7 @@ def make(
     for folder in (places.root, places.seed, places.disk, places.containers, places.mount, places.views):
         folder.mkdir(parents=True)
     places.root.chmod(0o700)
-    _write_seed(places.seed, spec.name, public_key)
+    write_seed(places.seed, spec.name, public_key, _NOTICE)
     _write_views(places, spec.hardware)
     order = Order(
         machine=_machine_name(network, octet),
@@ -140,14 +107,17 @@ def make(
         view_files=str(places.view_files),
     )
     order_path(places).write_text(order.dump())
-    record = _record(spec, octet, base=str(base))
-    draft = places.record.with_suffix(".draft")
-    draft.write_text(json.dumps(asdict(record), indent=1))
-    draft.replace(places.record)
+    record_of(spec, octet, base=str(base)).write(places)
 
 
-def forget(network: LabNetwork, octet: int) -> None:
-    """Remove what nspawn leaves on the controller where /run is not a memory file system."""
+def attach(network: LabNetwork, octet: int) -> None:
+    """Connect the twin to the lab's network."""
+    network.attach(octet)
+
+
+def detach(network: LabNetwork, octet: int) -> None:
+    """Disconnect it, and remove what nspawn leaves on the controller where /run is not a memory file system."""
+    network.detach(octet)
     with suppress(FileNotFoundError):
         (_PROPAGATED / _machine_name(network, octet)).rmdir()
 
@@ -173,13 +143,13 @@ def host_key(places: TwinPlaces) -> str:
     return f"{algorithm} {key}"
 
 
-def supervisor_command(places: TwinPlaces, namespace: str) -> list[str]:
+def supervisor_command(places: TwinPlaces, network: LabNetwork, octet: int) -> list[str]:
     """The command of a twin's supervisor, in the twin's network namespace and a mount namespace of its own.
 
     Mounts of the controller still propagate into it (slave), so that no copy holds up `ip netns delete`.
     """
     return [
-        *("nsenter", f"--net=/run/netns/{namespace}"),
+        *("nsenter", f"--net=/run/netns/{network.twin_namespace(octet)}"),
         *("unshare", "--mount", "--propagation", "slave"),
         *(sys.executable, "-P", "-S", "-m", "boxwright.lab.supervisor", str(order_path(places))),
     ]
@@ -191,12 +161,13 @@ def supervisor_environment() -> dict[str, str]:
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(package)}
 
 
-def _write_seed(seed: Path, name: str, public_key: str) -> None:
+def write_seed(seed: Path, name: str, public_key: str, notice: str) -> None:
+    """Write the files that make a twin itself: names, keys, and what it says of itself."""
     files = {
         "etc/hostname": f"{name}\n",
         "etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
         "etc/machine-id": f"{uuid.uuid4().hex}\n",  # never empty: systemd would take it for a first boot
-        "etc/boxwright-twin": _NOTICE,
+        "etc/boxwright-twin": notice,
         "root/.ssh/authorized_keys": public_key,
     }
     for path, text in files.items():

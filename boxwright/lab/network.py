@@ -89,6 +89,19 @@ class LabNetwork:
         """The namespace of the twin with this last octet."""
         return f"{self.namespace}.{host}"
 
+    def port(self, host: int) -> str:
+        """The port of the bridge that this twin is on."""
+        return f"twin{host}"
+
+    def hardware_address(self, host: int) -> str:
+        """The same each time: neighbours remember it, for half a minute beyond a power-off."""
+        return f"02:62:77:00:{self.octet:02x}:{host:02x}"
+
+    @property
+    def gateway(self) -> str:
+        """The default gateway of the twins, which leads nowhere."""
+        return self.address(_GATEWAY)
+
     @property
     def _controller_end(self) -> str:
         return f"bwlab{self.octet}"
@@ -114,23 +127,29 @@ class LabNetwork:
     def attach(self, host: int) -> None:
         """Make the namespace of a twin and its wire into the bridge."""
         self.detach(host)
-        namespace, port = self.twin_namespace(host), f"twin{host}"
+        namespace, port = self.twin_namespace(host), self.port(host)
         inside = ["ip", "-netns", namespace]
         run(["ip", "netns", "add", namespace])
         wire = ["ip", "-netns", self.namespace, "link"]
         run([*wire, "add", port, "type", "veth", "peer", "name", "eth0", "netns", namespace])
         run([*wire, "set", port, "master", _BRIDGE, "up"])
-        # The same address each time: neighbours remember it, for half a minute beyond a power-off.
-        run([*inside, "link", "set", "eth0", "address", f"02:62:77:00:{self.octet:02x}:{host:02x}"])
+        run([*inside, "link", "set", "eth0", "address", self.hardware_address(host)])
         run([*inside, "link", "set", "lo", "up"])
         run([*inside, "address", "add", f"{self.address(host)}/24", "dev", "eth0"])
         run([*inside, "link", "set", "eth0", "up"])
         run([*inside, "route", "add", "default", "via", self.address(_GATEWAY)])
 
+    def attach_tap(self, host: int) -> None:
+        """Make the port of a VM on the bridge, for a QEMU that runs in the bridge's namespace."""
+        self.detach(host)
+        inside = ["ip", "-netns", self.namespace]
+        run([*inside, "tuntap", "add", self.port(host), "mode", "tap"])
+        run([*inside, "link", "set", self.port(host), "master", _BRIDGE, "up"])
+
     def detach(self, host: int) -> None:
         """Remove the namespace of a twin and its wire."""
         with suppress(LabError):  # gone already, as it goes with either end
-            run(["ip", "-netns", self.namespace, "link", "delete", f"twin{host}"])
+            run(["ip", "-netns", self.namespace, "link", "delete", self.port(host)])
         _remove_namespace(self.twin_namespace(host))
 
     def down(self) -> None:

@@ -18,6 +18,21 @@ def root_filesystems() -> Path:
     return places.cache().absolute() / "rootfs"
 
 
+def vm_images() -> Path:
+    """The cache of disks that VM twins start from."""
+    return places.cache().absolute() / "vm" / "images"
+
+
+def vm_templates() -> Path:
+    """The cache of frozen machines that VM twins go on from."""
+    return places.cache().absolute() / "vm" / "templates"
+
+
+def vagrant() -> Path:
+    """The boxes for Vagrant, the key that enters their machines, and the machines' pinned key."""
+    return places.state().absolute() / "vagrant"
+
+
 @dataclass(frozen=True)
 class LabPlaces:
     """The paths of one lab."""

@@ -20,6 +20,12 @@ _PACKAGES = {  # the program that shows that a package is there
     "nsenter": "util-linux",
     "apt-config": "apt",
 }
+_VM_PACKAGES = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "mke2fs": "e2fsprogs",
+    "setpriv": "util-linux",
+}
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 _INOTIFY_PER_TWIN = 16  # systemd, udevd, dbus and journald of a twin count on the controller's root user
@@ -27,23 +33,26 @@ _INOTIFY_OWN = 64
 _INOTIFY_ROOMY = 8192
 
 
-def ensure(progress: Callable[[str], None]) -> None:
-    """Install what is missing, as root on Debian.
+def ensure(progress: Callable[[str], None], *, vms: bool = False) -> None:
+    """Install what is missing, as root on Debian; for VMs too if they are wanted.
 
     Raises:
         LabError: This machine cannot run twins, or a package must be installed by hand first.
     """
     if os.geteuid() != 0:
         raise LabError("twins need root on the controller", hint="Run the same command as root.")
-    if missing := missing_packages():
+    if missing := missing_packages(vms=vms):
         _install(missing, progress)
+    if vms and not Path("/dev/net/tun").exists():
+        raise LabError("this kernel has no /dev/net/tun, which connects a VM", hint="Load it: modprobe tun")
     if not Path("/dev/fuse").exists():
         raise LabError("this kernel has no /dev/fuse", hint="Load it: modprobe fuse")
 
 
-def missing_packages() -> list[str]:
-    """The Debian packages that the lab needs and this machine does not have."""
-    missing = [package for program, package in _PACKAGES.items() if shutil.which(program) is None]
+def missing_packages(*, vms: bool = False) -> list[str]:
+    """The Debian packages that the lab needs, with VMs or without, and this machine does not have."""
+    needed = _PACKAGES | _VM_PACKAGES if vms else _PACKAGES
+    missing = [package for program, package in needed.items() if shutil.which(program) is None]
     return missing if _KEYRING.exists() else [*missing, "debian-archive-keyring"]
 
 

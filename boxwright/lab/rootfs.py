@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from boxwright.errors import LabError
@@ -22,6 +22,9 @@ _PACKAGES = (
     *("openssh-server", "sudo", "python3", "python3-apt", "ca-certificates", "curl", "gpg"),
     *("iproute2", "iputils-ping", "nftables", "pciutils", "numactl", "dmidecode"),
 )
+# What boots the tree as a machine of its own. e2fsprogs looks after its disk.
+_KERNEL_PACKAGES = ("linux-image-cloud-amd64", "initramfs-tools", "lz4", "e2fsprogs")
+_INITRAMFS_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4", "crc32c_generic")
 _LAYOUT = 3  # raised when the way the tree is cleaned up changes
 
 
@@ -35,11 +38,13 @@ class Recipe:
     packages: tuple[str, ...] = _PACKAGES
     components: tuple[str, ...] = ("main", "contrib", "non-free", "non-free-firmware")
     layout: int = _LAYOUT
+    initramfs_modules: tuple[str, ...] = ()  # with a kernel of its own: all that its initramfs needs to find a disk
 
     @property
     def digest(self) -> str:
         """The name of the tree in the cache."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        deciding = {name: value for name, value in asdict(self).items() if value or name != "initramfs_modules"}
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     @property
     def sources(self) -> str:
@@ -55,22 +60,28 @@ class Recipe:
         )
 
 
-def recipe(distribution: Distribution, mirrors: Mirrors) -> Recipe:
-    """The recipe of a distribution. `mirrors` are resolved ones."""
+def recipe(distribution: Distribution, mirrors: Mirrors, *, kernel: bool = False) -> Recipe:
+    """The recipe of a distribution. `mirrors` are resolved ones; `kernel` asks for what boots it as a machine."""
     if mirrors.debian is None or mirrors.debian_security is None:
         raise LabError("a root filesystem needs resolved mirrors")
-    return Recipe(_CODENAMES[distribution], mirrors.debian, mirrors.debian_security)
+    plain = Recipe(_CODENAMES[distribution], mirrors.debian, mirrors.debian_security)
+    if not kernel:
+        return plain
+    return replace(plain, packages=_PACKAGES + _KERNEL_PACKAGES, initramfs_modules=_INITRAMFS_MODULES)
 
 
-def ensure(distribution: Distribution, mirrors: Mirrors, progress: Callable[[str], None]) -> Path:
+def ensure(
+    distribution: Distribution, mirrors: Mirrors, progress: Callable[[str], None], *, kernel: bool = False
+) -> Path:
     """Return the tree of a distribution. What is not cached is built; two commands never build twice."""
-    wanted = recipe(distribution, mirrors)
+    wanted = recipe(distribution, mirrors, kernel=kernel)
     tree = root_filesystems() / wanted.digest
     if tree.is_dir():
         return tree
     with locked(tree.with_name(f".{wanted.digest}.lock"), progress) as lock:
         if not tree.is_dir():
-            progress(f"Building the root filesystem of {distribution} (once, about half a minute)")
+            kind = f"{distribution} with a kernel" if kernel else distribution
+            progress(f"Building the root filesystem of {kind} (once, about half a minute)")
             _build(wanted, tree, _apt_options(mirrors), lock)
     return tree
 
@@ -85,6 +96,7 @@ def _build(wanted: Recipe, tree: Path, apt_options: Sequence[str], lock: int) ->
             "mmdebstrap",
             *("--mode=root", "--variant=minbase", f"--keyring={_KEYRING}", "--format=directory"),
             f"--include={','.join(wanted.packages)}",
+            *_initramfs_hook(wanted.initramfs_modules),
             *(f"--aptopt={line}" for line in apt_options),
             *('--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io"),
             *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("man", "locale", "doc")),
@@ -97,6 +109,18 @@ def _build(wanted: Recipe, tree: Path, apt_options: Sequence[str], lock: int) ->
     )
     _make_impersonal(unfinished)
     os.rename(unfinished, tree)  # noqa: PTH104 (says what it is: the one atomic step)
+
+
+def _initramfs_hook(modules: Sequence[str]) -> list[str]:
+    """Options by which the kernel's package makes a small initramfs at once, instead of one for any machine."""
+    if not modules:
+        return []
+    settings = r"MODULES=list\nCOMPRESS=lz4\n"
+    return [
+        '--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"',
+        f'--essential-hook=printf "{settings}" >"$1/etc/initramfs-tools/conf.d/twin"',
+        f'--essential-hook=printf "%s\\n" {" ".join(modules)} >"$1/usr/share/initramfs-tools/modules.d/twin"',
+    ]
 
 
 def _apt_options(mirrors: Mirrors) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from boxwright.errors import BadInputError
 from boxwright.model.hardware import Hardware
-from boxwright.model.site import Distribution
+from boxwright.model.site import Distribution, TwinKind
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -33,6 +33,9 @@ class TwinSpec:
 
     `containers` lets it run containers of its own, with their data in /srv/docker. `vendors` gives it the lab's
     simulated vendors. `devices` are block devices of the controller that it may write to, as its disks.
+
+    A `kind` of "vm" makes it a machine of QEMU instead of a container. It runs containers anyway, has a disk of its
+    own, and knows neither `disk_mib` nor `devices`.
     """
 
     name: str
@@ -42,9 +45,12 @@ class TwinSpec:
     containers: bool = False
     vendors: bool = False
     devices: tuple[Path, ...] = ()
+    kind: TwinKind = "container"
 
     def __post_init__(self) -> None:
         checked_name(self.name)
+        if self.kind == "vm" and (self.disk_mib is not None or self.devices):
+            raise BadInputError(f"twin {self.name} is a VM, which has one disk of its own: no disk_mib, no devices")
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class RunningTwin:
     distribution: Distribution
     port: int = 22
     user: str = "root"
+    kind: TwinKind = "container"
 
 
 @dataclass(frozen=True)
@@ -70,3 +77,4 @@ class TwinStatus:
     state: Literal["running", "stopped"]
     since: float | None
     memory_bytes: int
+    kind: TwinKind = "container"

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NoReturn
+from typing import NoReturn, cast, get_args
 
 from boxwright.console import Console
-from boxwright.errors import BadInputError
+from boxwright.errors import BadInputError, did_you_mean
 from boxwright.lab.lab import Lab
+from boxwright.lab.vm import box as vm_box
 from boxwright.model.catalogues import load_site
+from boxwright.model.site import Distribution
 from boxwright.provisioning.switched import forget
 from boxwright.provisioning.target import Choice, choose, lab_of, twin_specs
 
 
-def up(console: Console, profile: str, site: str, count: int, distribution: str) -> None:
+def up(console: Console, choice: Choice) -> None:
     """Boot the twins of a site."""
-    fleet = choose(Choice(profile=profile, site=site, count=count, distribution=distribution))
+    fleet = choose(choice)
     if fleet.site.twin is None:
-        raise _no_twins(site)
+        raise _no_twins(choice.site)
     began = time.monotonic()
     lab_of(fleet.site, console.info).up(twin_specs(fleet.site, fleet.profile))
     console.success(f"Up after {time.monotonic() - began:.1f} s.")
-    status(console, site)
+    status(console, choice.site)
+
+
+def box(console: Console, site: str, distribution: str) -> None:
+    """Make the box for Vagrant, and tell how to go on."""
+    loaded = load_site(site)
+    if distribution not in get_args(Distribution):
+        known = get_args(Distribution)
+        hint = f"There are: {', '.join(known)}."
+        raise BadInputError(f"--distribution: no '{distribution}'.{did_you_mean(distribution, known)}", hint=hint)
+    if not any(host.address for host in loaded.hosts):
+        hint = "Vagrant gives the machines the addresses of the site's hosts: --site vagrant"
+        raise BadInputError(f"the hosts of site '{site}' have no addresses", hint=hint)
+    path = vm_box.build(loaded, cast("Distribution", distribution), console.info)
+    console.data("box", {"name": vm_box.name_of(cast("Distribution", distribution)), "path": str(path)})
+    console.success(f"Made {path}, {path.stat().st_size / 2**20:.0f} MiB.")
+    console.info(f"Next: vagrant box add --force --name {path.stem} {path} && vagrant up")
 
 
 def down(console: Console, site: str) -> None:
@@ -30,7 +48,7 @@ def down(console: Console, site: str) -> None:
     lab = _lab(console, site)
     lab.down()
     forget(lab.name)
-    console.success(f"Nothing of lab {lab.name} is left but cached root filesystems.")
+    console.success(f"Nothing of lab {lab.name} is left but cached root filesystems, and frozen VMs.")
 
 
 def status(console: Console, site: str) -> None:
@@ -39,6 +57,7 @@ def status(console: Console, site: str) -> None:
     rows = [
         (
             twin.name,
+            twin.kind,
             twin.distribution,
             twin.address,
             twin.state,
@@ -50,7 +69,7 @@ def status(console: Console, site: str) -> None:
     if not rows and not console.json:
         console.info(f"No twin runs. Boot one: ./invoke lab.up --site {site}")
         return
-    console.table("Twins", ["Name", "Distribution", "Address", "State", "Up", "Memory"], rows, kind="twin")
+    console.table("Twins", ["Name", "Kind", "Distribution", "Address", "State", "Up", "Memory"], rows, kind="twin")
 
 
 def ssh(console: Console, site: str, host: str) -> NoReturn:

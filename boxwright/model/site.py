@@ -15,6 +15,7 @@ from boxwright.model.ollama import OllamaArtefact
 from boxwright.model.versions import ReleaseName
 
 Distribution = Literal["debian-12", "debian-13"]
+TwinKind = Literal["container", "vm"]
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
 DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
 TokenReference = Annotated[str, Field(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]  # no vault makes one
@@ -66,6 +67,7 @@ class TwinSettings(Frozen):
     """Marks a site whose hosts are throw-away twins on the controller itself."""
 
     distribution: Distribution = "debian-12"
+    kind: TwinKind = "container"  # a VM has a kernel of its own, and takes minutes where a container takes seconds
 
 
 class Mirrors(Frozen):

@@ -88,6 +88,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         head_url=head_url(fleet, host),
         nodes=tuple(one.name for one in fleet.box_of(host)[1:]) if leads else (),
         twin=fleet.site.twin is not None,
+        shares_kernel=fleet.site.twin is not None and fleet.site.twin.kind == "container",
         without_stack=fleet.without_stack,
         profile=fleet.profile,
         waivers=_waivers(fleet, host),

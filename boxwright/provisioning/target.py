@@ -31,7 +31,7 @@ from boxwright.model.chat_page_check import check_chat_page
 from boxwright.model.compatibility import check_drivers, check_stack
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
-from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh
+from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh, TwinKind
 from boxwright.model.switching import MAIN, Served, serving
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp
@@ -45,6 +45,7 @@ from boxwright.provisioning.switched import file_of, switched
 from boxwright.transport.ssh import Endpoint
 
 _MOST_TWINS = 64
+_EMULATED_CONNECT_S = 60  # an emulated processor takes seconds for an ssh handshake, more while it has other work
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Choice:
     host: str = ""  # one of the site's hosts, or USER@ADDRESS[:PORT] instead of a site
     count: int = 0  # twins only: this many hosts instead of the site's
     distribution: str = ""  # twins only: instead of the site's
+    kind: str = ""  # twins only: instead of the site's
     serves: Served | None = None  # instead of what the profile says, and of what its boxes were switched to before
     service: str = MAIN  # which of its services: the main one, or one of stack.further by its name
 
@@ -186,6 +188,7 @@ def twin_specs(site: Site, profile: Profile) -> list[TwinSpec]:
             profile.hardware,
             containers=profile.container_runtime is not None,
             vendors=needs_vendors(profile),
+            kind=site.twin.kind,
         )
         for host in site.hosts
     ]
@@ -237,10 +240,13 @@ def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *
             )
         twins = [lab.twin(host.name) for host in site.hosts]
     authorities = tuple(str(path) for path in lab.ca_certificates)
+    ssh = Ssh(user=twins[0].user, key=str(twins[0].key), known_hosts=str(twins[0].known_hosts))
+    if any(twin.kind == "vm" for twin in twins):
+        ssh = ssh.model_copy(update={"connect_timeout_s": _EMULATED_CONNECT_S})
     return site.model_copy(
         update={
             "hosts": tuple(_as_twin(host, twin) for host, twin in zip(site.hosts, twins, strict=True)),
-            "ssh": Ssh(user=twins[0].user, key=str(twins[0].key), known_hosts=str(twins[0].known_hosts)),
+            "ssh": ssh,
             "proxy": site.proxy or lab.proxy_url,
             "ca_certificates": (*site.ca_certificates, *authorities),
             **(_with_vendors(site, lab.vendors) if needs_vendors(profile) else {}),
@@ -257,20 +263,20 @@ def _as_twin(host: Host, twin: RunningTwin) -> Host:
 def _adjusted(site: Site, choice: Choice, nodes: int) -> Site:
     """The site with what the command line says of its twins; they are as many as one box needs, if it says nothing."""
     count = choice.count or (nodes if site.twin and len(site.hosts) < nodes else 0)
-    if not count and not choice.distribution:
+    if not count and not choice.distribution and not choice.kind:
         return site
     if site.twin is None:
         raise BadInputError(
-            f"--count and --distribution are for twins, and the hosts of site '{site.name}' are real machines"
+            f"--count, --distribution and --kind are for twins, and the hosts of site '{site.name}' are real machines"
         )
     if not 0 <= count <= _MOST_TWINS:
         raise BadInputError(f"--count {count}: a lab has 1 to {_MOST_TWINS} twins")
-    distribution, known = choice.distribution or site.twin.distribution, get_args(Distribution)
-    if distribution not in known:
-        raise BadInputError(
-            f"--distribution: no '{distribution}'.{did_you_mean(distribution, known)}",
-            hint=f"There are: {', '.join(known)}.",
-        )
+    twin = site.twin.model_copy(
+        update={
+            "distribution": _one_of("distribution", choice.distribution or site.twin.distribution, Distribution),
+            "kind": _one_of("kind", choice.kind or site.twin.kind, TwinKind),
+        }
+    )
     try:
         hosts = tuple(Host(name=f"{site.name}-{number}") for number in range(1, count + 1))
     except ValidationError:
@@ -278,8 +284,17 @@ def _adjusted(site: Site, choice: Choice, nodes: int) -> Site:
             f"no twin can be called '{site.name}-1'",
             hint=f"Give site '{site.name}' a name of lower-case letters, digits and hyphens.",
         ) from None
-    twin = site.twin.model_copy(update={"distribution": distribution})
     return site.model_copy(update={"twin": twin, "hosts": hosts or site.hosts})
+
+
+def _one_of(option: str, value: str, type_of: object) -> str:
+    """What was said for an option, if there is such a thing."""
+    known = get_args(type_of)
+    if value not in known:
+        raise BadInputError(
+            f"--{option}: no '{value}'.{did_you_mean(value, known)}", hint=f"There are: {', '.join(known)}."
+        )
+    return value
 
 
 def single_host(text: str) -> Site:

@@ -69,6 +69,7 @@ class VerifyHost(Frozen):
         further: What is served beside the main service.
         weights: The files of everything that is served.
         twin: Whether the host is a throw-away twin.
+        shares_kernel: Whether it is a twin that runs the controller's kernel: a container.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
         waivers: Accepted failures: the id of a check, and `name: reason` of who accepts it.
@@ -95,6 +96,7 @@ class VerifyHost(Frozen):
     head_url: HttpUrl | None = None
     nodes: tuple[HostName, ...] = ()
     twin: bool = False
+    shares_kernel: bool = False
     without_stack: str = ""
     profile: Profile
     waivers: dict[str, Waiver] = Field(default_factory=dict)

@@ -49,8 +49,8 @@ def test_disks(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
 )
 def test_kernel_arguments(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
     wanted = target.profile.kernel.arguments
-    if wanted and target.twin:
-        raise UnprovenError("a twin runs the controller's kernel")
+    if wanted and target.shares_kernel:
+        raise UnprovenError("a container twin runs the controller's kernel")
     missing = [argument for argument in wanted if argument not in facts.told("arguments")]
     assert not missing, f"not in /proc/cmdline: {' '.join(missing)}"
     evidence(f"in force: {' '.join(wanted) or 'none asked for'}")

@@ -1,0 +1,1 @@
+"""VM twins: throw-away machines of QEMU, with a kernel, a boot and a reboot of their own."""
