@@ -13,9 +13,9 @@ from pathlib import Path
 from boxwright.errors import LabError
 from boxwright.lab.commands import locked, remove_tree, run
 from boxwright.lab.places import root_filesystems
-from boxwright.model.site import Distribution, Mirrors
+from boxwright.mirrors import apt_options
+from boxwright.model.site import CODENAMES, Distribution, Mirrors
 
-_CODENAMES: dict[Distribution, str] = {"debian-12": "bookworm", "debian-13": "trixie"}
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod", "procps"),
@@ -59,7 +59,7 @@ def recipe(distribution: Distribution, mirrors: Mirrors) -> Recipe:
     """The recipe of a distribution. `mirrors` are resolved ones."""
     if mirrors.debian is None or mirrors.debian_security is None:
         raise LabError("a root filesystem needs resolved mirrors")
-    return Recipe(_CODENAMES[distribution], mirrors.debian, mirrors.debian_security)
+    return Recipe(CODENAMES[distribution], mirrors.debian, mirrors.debian_security)
 
 
 def ensure(distribution: Distribution, mirrors: Mirrors, progress: Callable[[str], None]) -> Path:
@@ -71,7 +71,7 @@ def ensure(distribution: Distribution, mirrors: Mirrors, progress: Callable[[str
     with locked(tree.with_name(f".{wanted.digest}.lock"), progress) as lock:
         if not tree.is_dir():
             progress(f"Building the root filesystem of {distribution} (once, about half a minute)")
-            _build(wanted, tree, _apt_options(mirrors), lock)
+            _build(wanted, tree, apt_options(mirrors), lock)
     return tree
 
 
@@ -97,17 +97,6 @@ def _build(wanted: Recipe, tree: Path, apt_options: Sequence[str], lock: int) ->
     )
     _make_impersonal(unfinished)
     os.rename(unfinished, tree)  # noqa: PTH104 (says what it is: the one atomic step)
-
-
-def _apt_options(mirrors: Mirrors) -> list[str]:
-    """Options of the build only: the controller's own proxy to its mirrors, and patience with a frozen mirror."""
-    dump = run(["apt-config", "dump"])
-    options = [
-        line.rstrip(";")
-        for line in dump.splitlines()
-        if line.lower().startswith(("acquire::http::proxy", "acquire::https::")) and not line.endswith('"";')
-    ]
-    return options if mirrors.check_valid_until is not False else [*options, 'Acquire::Check-Valid-Until "false"']
 
 
 def _make_impersonal(tree: Path) -> None:

@@ -19,10 +19,13 @@ from boxwright.model.site import Site
 
 SCHEMAS: dict[str, type[BaseModel]] = {"profile": Profile, "site": Site}
 SLICE = ("mig_slice", "mig_slice.card", "mig_slice.profile")
-# Alternatives, to addresses and to whole cards, that are shown as comments.
-COMMENTED_OUT = {"hosts_file", "twin", "twin.distribution"} | {
-    f"stack.{of}{key}" for of in ("", "further.") for key in SLICE
-}
+# Alternatives, to addresses, to mirrors and to whole cards, that are shown as comments.
+BUNDLE = {"bundle", "bundle.url", "bundle.suite", "bundle.key"}
+COMMENTED_OUT = (
+    {"hosts_file", "twin", "twin.distribution"}
+    | BUNDLE
+    | {f"stack.{of}{key}" for of in ("", "further.") for key in SLICE}
+)
 
 
 def keys_of(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
