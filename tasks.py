@@ -17,7 +17,7 @@ _HELP = {
     "host": "one of the site's hosts by name or address, or one instead of a site: USER@ADDRESS[:PORT]",
     "count": "for twins: how many",
     "kind": "for twins: container or vm",
-    "distribution": "for twins: debian-12 or debian-13",
+    "distribution": "debian-12 or debian-13; of provision and its like for twins alone",
     "gpu": "cards alone instead of a profile, such as V100-32GB; --count says how many",
     "context": "tokens of context of each request",
     "concurrency": "requests at a time, such as 1,2,4; else 1, 2 and so on up to what the engine works on at once",
@@ -46,21 +46,25 @@ _HELP = {
     "on": "where a model is tried: cards, cpu, or auto: cards where the profile has some",
     "page": "also serve a page of it, behind the gateway under /try/",
     "seconds": "how long the page stays at most",
-    "keep": "leave the packages on the box for the next time",
-    "to": "folder for what is written, a folder a host; without it, the site's in the state directory",
+    "to": "where it is written: a folder, a folder a host, else the site's; bundle.lock a file, else NAME.lock.json",
     "fingerprint": "HOST=SHA256:…, several by commas, or a file with a line for each host, as its console shows it",
-    "listen": "where the page is served: ADDRESS:PORT, or a port of 127.0.0.1",
     "replace": "hosts that were reinstalled on purpose, by commas: their new key takes the place of the pinned one",
     "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
-    "lock": "the lock file that the boxes were made from: it knows digests that no box keeps",
     "statement": "provenance.intoto.jsonl with the files that it is about beside it, or their folder",
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
+    "bundle": "folder of a bundle; of provision: take everything from there, without any route to the internet",
+    "lock": "a lock file that bundle.lock wrote; of evidence, of what the boxes were made from",
+    "before": "the older lock file",
+    "after": "the newer lock file",
+    "near": "other bundles of this machine, by commas: what they have is linked and not fetched",
+    "listen": "ADDRESS:PORT; of a page, also a port of 127.0.0.1; of bundle.serve, also an address that boxes reach",
+    "keep": "leave the packages on the box for the next time; of bundle.clean: remove all locks but these, too",
     "fast": "leave out the tests that boot twins",
     "on_demand": "only the tests that take long and are left out otherwise",
     "only": "burnin: parts by commas, of cpu,memory,disk,network,gpu; test: a pytest expression, as for pytest -k",
     "minutes": "how long all loads take together; parts of a minute are fine",
 }
-_POSITIONAL = {"topic", "file", "statement"}
+_POSITIONAL = {"topic", "file", "statement", "before", "after"}
 
 
 def _verb(function):
@@ -95,12 +99,14 @@ def plan(console, profile, site="lab", host="", count=0, distribution="", kind="
 
 
 @_verb
-def provision(console, profile, site="lab", host="", count=0, distribution="", kind="", stages="", yes=False):
+def provision(
+    console, profile, site="lab", host="", count=0, distribution="", kind="", stages="", bundle="", signer="", yes=False
+):
     """Turn bare hosts into verified private-LLM boxes: plan, confirm, apply, record, verify."""
     from boxwright.provisioning import verbs
 
     choice = _choice(profile, site, host, count, distribution, kind=kind)
-    return verbs.provision(console, choice, yes=yes, only=_names(stages))
+    return verbs.provision(console, choice, yes=yes, only=_names(stages), bundle=bundle, signer=signer)
 
 
 @_verb
@@ -309,6 +315,54 @@ def models_try(console, profile, site="", host="", model="", build="", on="auto"
 
 
 @_verb
+def bundle_lock(console, profile, site="lab", distribution="", to=""):
+    """Write down every artefact of a profile: name, version, size and digest, and no address."""
+    from boxwright.factory import verbs
+
+    return verbs.lock(console, profile=profile, site=site, distribution=distribution, to=to)
+
+
+@_verb
+def bundle_diff(console, before, after):
+    """Tell what differs between two locks, as a changelog."""
+    from boxwright.factory import verbs
+
+    return verbs.diff(console, before=before, after=after)
+
+
+@_verb
+def bundle_fetch(console, lock, bundle, site="lab", near=""):
+    """Fetch what a lock names into a folder, verified and signed. Goes on where it was cut off."""
+    from boxwright.factory import verbs
+
+    return verbs.fill(console, lock_file=lock, bundle=bundle, site=site, near=near)
+
+
+@_verb
+def bundle_verify(console, bundle, signer=""):
+    """Read every byte of a bundle, and name what is damaged. Exit 1: something is."""
+    from boxwright.factory import verbs
+
+    return verbs.verify(console, bundle=bundle, signer=signer)
+
+
+@_verb
+def bundle_serve(console, bundle, listen, signer=""):
+    """Serve a bundle to boxes until Ctrl-C: apt repository, Python index, models."""
+    from boxwright.factory import verbs
+
+    return verbs.serve(console, bundle=bundle, listen=listen, signer=signer)
+
+
+@_verb
+def bundle_clean(console, bundle, keep="", yes=False):
+    """Remove from a bundle what no lock names."""
+    from boxwright.factory import verbs
+
+    return verbs.clean(console, bundle=bundle, keep=keep, yes=yes)
+
+
+@_verb
 def lab_up(console, profile="lab", site="lab", count=0, distribution="", kind=""):
     """Boot the throw-away hosts of a site on this machine."""
     from boxwright.lab import verbs
@@ -399,5 +453,9 @@ namespace.add_collection(report)
 evidence = Collection("evidence", check=evidence_check)
 evidence.add_task(evidence_write, name="write", default=True)
 namespace.add_collection(evidence)
+bundle = Collection("bundle", lock=bundle_lock, diff=bundle_diff, fetch=bundle_fetch, verify=bundle_verify)
+bundle.add_task(bundle_serve, name="serve")
+bundle.add_task(bundle_clean, name="clean")
+namespace.add_collection(bundle)
 namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh, box=lab_box))
 namespace.add_collection(Collection("secrets", show=secrets_show))

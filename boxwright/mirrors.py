@@ -91,6 +91,21 @@ def _apt_checks_valid_until() -> bool:
     return "'false'" not in told.stdout
 
 
+def apt_options(mirrors: Mirrors) -> list[str]:
+    """Lines for an apt of our own: the controller's proxy to its mirrors, and patience with a frozen mirror.
+
+    Raises:
+        OSError: This machine has no apt.
+    """
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    options = [
+        line.rstrip(";")
+        for line in dump.splitlines()
+        if line.lower().startswith(("acquire::http::proxy", "acquire::https::")) and not line.endswith('"";')
+    ]
+    return options if mirrors.check_valid_until is not False else [*options, 'Acquire::Check-Valid-Until "false"']
+
+
 def debian_mirrors(sources: tuple[AptSource, ...]) -> tuple[str | None, str | None]:
     """Pick the mirrors of Debian itself and of its security updates from everything that apt is told to use.
 

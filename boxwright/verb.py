@@ -64,6 +64,7 @@ def _needed(function: Callable[..., Any]) -> list[str]:
 
 
 def _left_out(verb_name: str, option: str, meanings: Mapping[str, str]) -> BadInputError:
+    verb_name = verb_name.replace("_", ".")  # as a person types it
     return BadInputError(
         f"{verb_name} needs --{option}: {meanings.get(option, option)}",
         hint=f"./invoke {verb_name} --help shows its options.",

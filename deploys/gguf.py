@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from deploys.facts.files import UnpackedVersion
 from deploys.operations.files import REQUESTS, request_text, written_file
 from deploys.operations.gguf import packaged_tool, reshaped_gguf
@@ -21,6 +22,7 @@ written_file(
     content=request_text(
         destination=DESTINATION,
         mirror=data.gguf_debian_mirror,
+        keyring=DEBIAN_KEYRING,
         check_valid_until=data.gguf_debian_check_valid_until,
         suites=["forky", "sid"],
         packages=["llama.cpp-tools-extra"],

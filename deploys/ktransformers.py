@@ -49,6 +49,7 @@ if data.ktransformers_flavour == "cpu" and not data.ktransformers_wheels:
 folders()
 python_3_11(
     mirror=data.ktransformers_debian_mirror,
+    keyring=data.ktransformers_debian_keyring,
     check_valid_until=data.ktransformers_debian_check_valid_until,
     proxy=data.ktransformers_proxy,
 )

@@ -8,6 +8,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.operations import files, server
 
+from boxwright.model.debian_packages import LLAMA_CPP
 from deploys.facts.files import UnpackedVersion
 from deploys.facts.machine import UsableProcessors
 from deploys.operations.builds import COMPILER_PACKAGES, COMPILERS, WORK, Program, built_program
@@ -30,9 +31,9 @@ def packages_request(destination: str, version_of: str, check: list[str], **pack
     return request_text(
         destination=destination,
         mirror=data.llama_cpp_debian_mirror,
+        keyring=data.llama_cpp_debian_keyring,
         # Off only for a mirror that is frozen on purpose; signatures are checked all the same.
         check_valid_until=data.llama_cpp_debian_check_valid_until,
-        with_dependencies=True,
         version_of=version_of,
         check=check,
         chroot=True,
@@ -50,9 +51,7 @@ def from_packages() -> None:
             PACKAGED,
             "llama.cpp-tools",
             ["usr/bin/llama-server", "--version"],
-            suites=["forky", "sid"],
-            packages=["llama.cpp-tools", "llama.cpp-tools-extra"],
-            provided=["debconf", "wget"],  # for the packages' own set-up, which never runs here
+            **LLAMA_CPP.request,
         ),
         dest=request,
         mode="600",
@@ -73,7 +72,9 @@ def from_source(build: dict[str, Any]) -> str:
     program("install-program", "built_program/install_program.py")
     written_file(
         name="Write what packages the compilers are, and where they come from",
-        content=packages_request(COMPILERS, "g++-12", ["usr/bin/cmake", "--version"], **COMPILER_PACKAGES),
+        content=packages_request(
+            COMPILERS, "g++-12", ["usr/bin/cmake", "--version"], with_dependencies=True, **COMPILER_PACKAGES
+        ),
         dest=compilers,
         mode="600",
     )

@@ -40,6 +40,7 @@ if any(";" in key for key in keys):
 folders()
 python_3_11(
     mirror=data.open_webui_debian_mirror,
+    keyring=data.open_webui_debian_keyring,
     check_valid_until=data.open_webui_debian_check_valid_until,
     proxy=data.open_webui_proxy,
 )

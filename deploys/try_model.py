@@ -20,6 +20,7 @@ PARTS = ("__main__.py", "model.py", "page.py", "gate.py", "location.conf")
 folders()
 python_3_11(
     mirror=data.try_model_debian_mirror,
+    keyring=data.try_model_debian_keyring,
     check_valid_until=data.try_model_debian_check_valid_until,
     proxy=data.try_model_proxy,
 )

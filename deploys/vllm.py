@@ -37,6 +37,7 @@ lists = [pinned, *([LISTS / f"requirements-ray-{ray['release']}.lock"] if ray el
 folders()
 python_3_11(
     mirror=data.vllm_debian_mirror,
+    keyring=data.vllm_debian_keyring,
     check_valid_until=data.vllm_debian_check_valid_until,
     proxy=data.vllm_proxy,
 )

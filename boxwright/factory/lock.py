@@ -16,11 +16,10 @@ from boxwright.errors import BadInputError
 from boxwright.model.base import Frozen, Identifier, Sha256
 from boxwright.model.site import Distribution
 
-Kind = Literal["debian", "model", "source", "wheel"]
+Kind = Literal["debian", "model", "wheel"]
 KINDS: dict[Kind, str] = {
     "debian": "Debian package",
     "model": "model file",
-    "source": "source archive",
     "wheel": "Python wheel",
 }
 # One segment of a path: what a folder or an HTTP server could take for anything else is refused.
@@ -34,7 +33,7 @@ class Artefact(Frozen):
 
     kind: Kind
     name: str  # of the package, or model/build/file
-    version: str  # of the package; of a model file the quantization; of a source the release
+    version: str  # of the package; of a model file the quantization
     size: Annotated[int, Field(gt=0)]  # bytes
     sha256: Sha256
     file: FileName  # its name where it is served

@@ -13,9 +13,9 @@ from pathlib import Path
 from boxwright.errors import LabError
 from boxwright.lab.commands import locked, remove_tree, run
 from boxwright.lab.places import root_filesystems
-from boxwright.model.site import Distribution, Mirrors
+from boxwright.mirrors import apt_options
+from boxwright.model.site import CODENAMES, Distribution, Mirrors
 
-_CODENAMES: dict[Distribution, str] = {"debian-12": "bookworm", "debian-13": "trixie"}
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod", "procps"),
@@ -64,7 +64,7 @@ def recipe(distribution: Distribution, mirrors: Mirrors, *, kernel: bool = False
     """The recipe of a distribution. `mirrors` are resolved ones; `kernel` asks for what boots it as a machine."""
     if mirrors.debian is None or mirrors.debian_security is None:
         raise LabError("a root filesystem needs resolved mirrors")
-    plain = Recipe(_CODENAMES[distribution], mirrors.debian, mirrors.debian_security)
+    plain = Recipe(CODENAMES[distribution], mirrors.debian, mirrors.debian_security)
     if not kernel:
         return plain
     return replace(plain, packages=_PACKAGES + _KERNEL_PACKAGES, initramfs_modules=_INITRAMFS_MODULES)
@@ -82,7 +82,7 @@ def ensure(
         if not tree.is_dir():
             kind = f"{distribution} with a kernel" if kernel else distribution
             progress(f"Building the root filesystem of {kind} (once, about half a minute)")
-            _build(wanted, tree, _apt_options(mirrors), lock)
+            _build(wanted, tree, apt_options(mirrors), lock)
     return tree
 
 
@@ -121,17 +121,6 @@ def _initramfs_hook(modules: Sequence[str]) -> list[str]:
         f'--essential-hook=printf "{settings}" >"$1/etc/initramfs-tools/conf.d/twin"',
         f'--essential-hook=printf "%s\\n" {" ".join(modules)} >"$1/usr/share/initramfs-tools/modules.d/twin"',
     ]
-
-
-def _apt_options(mirrors: Mirrors) -> list[str]:
-    """Options of the build only: the controller's own proxy to its mirrors, and patience with a frozen mirror."""
-    dump = run(["apt-config", "dump"])
-    options = [
-        line.rstrip(";")
-        for line in dump.splitlines()
-        if line.lower().startswith(("acquire::http::proxy", "acquire::https::")) and not line.endswith('"";')
-    ]
-    return options if mirrors.check_valid_until is not False else [*options, 'Acquire::Check-Valid-Until "false"']
 
 
 def _make_impersonal(tree: Path) -> None:

@@ -65,6 +65,7 @@ class LlamaCppVariables(Variables):
     services: tuple[LlamaCppService, ...]
     api_key: SecretStr
     debian_mirror: HttpUrl
+    debian_keyring: AbsolutePath  # on the box
     debian_check_valid_until: bool
     python_index: HttpUrl  # with the source, where Boxwright pins it
     proxy: HttpUrl | None
@@ -119,6 +120,7 @@ class VllmVariables(Variables):
     python_index: HttpUrl
     wheels: tuple[str, ...]  # pages, or folders of the controller, with wheels that the index does not have
     debian_mirror: HttpUrl
+    debian_keyring: AbsolutePath  # on the box
     debian_check_valid_until: bool
     proxy: HttpUrl | None
 
@@ -195,6 +197,7 @@ class KtransformersVariables(Variables):
     python_index: HttpUrl
     wheels: tuple[str, ...]  # pages, or folders of the controller, with wheels that the index does not have
     debian_mirror: HttpUrl
+    debian_keyring: AbsolutePath  # on the box
     debian_check_valid_until: bool
     proxy: HttpUrl | None
 
@@ -291,6 +294,7 @@ class OpenWebuiVariables(Variables):
     python_index: HttpUrl
     wheels: tuple[str, ...]  # pages, or folders of the controller, with wheels that the index does not have
     debian_mirror: HttpUrl
+    debian_keyring: AbsolutePath  # on the box
     debian_check_valid_until: bool
     proxy: HttpUrl | None
 

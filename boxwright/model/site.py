@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from boxwright.model.base import AbsolutePath, Address, Frozen, HostName, HttpUrl, Identifier, Network, Port, Sha256
 from boxwright.model.catalogue import HubName
 from boxwright.model.contract import Waiver
+from boxwright.model.debian_packages import BUNDLE_KEYRING, DEBIAN_KEYRING
 from boxwright.model.drivers import AscendPart, HygonPart
 from boxwright.model.images import ImagePlace, PinnedImage, Registry, rewritten
 from boxwright.model.ollama import OllamaArtefact
@@ -16,6 +17,7 @@ from boxwright.model.versions import ReleaseName
 
 Distribution = Literal["debian-12", "debian-13"]
 TwinKind = Literal["container", "vm"]
+CODENAMES: dict[Distribution, str] = {"debian-12": "bookworm", "debian-13": "trixie"}
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
 DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
 TokenReference = Annotated[str, Field(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]  # no vault makes one
@@ -83,6 +85,14 @@ class Mirrors(Frozen):
     ollama_releases: HttpUrl = "https://github.com/ollama/ollama/releases/download"  # archives of Ollama itself
     check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
     builds: str | None = None  # a folder here, where programs that were built for boxes are kept; None: in our cache
+
+
+class ServedBundle(Frozen):
+    """A bundle that a controller serves: where boxes take every package, wheel and model from, and nothing else."""
+
+    url: HttpUrl  # of one of its locks
+    suite: Identifier  # of the packages that the box itself installs
+    key: Annotated[str, Field(pattern=r"^-----BEGIN PGP PUBLIC KEY BLOCK-----")]  # of its lists of Debian packages
 
 
 class ModelSources(Frozen):
@@ -213,6 +223,7 @@ class Site(Frozen):
     proxy: HttpUrl | None = None
     no_proxy: tuple[str, ...] = ()
     mirrors: Mirrors = Mirrors()
+    bundle: ServedBundle | None = None  # `bundle.serve` prints it; `provision --bundle` sets it by itself
     models: ModelSources = ModelSources()
     repositories: Repositories = Repositories()
     artefacts: Artefacts = Artefacts()
@@ -235,6 +246,24 @@ class Site(Frozen):
             ValueError: It is not the name of an image.
         """
         return rewritten(name, self.registry_rewrites)
+
+    def behind_its_bundle(self) -> Site:
+        """The same site, where everything comes from its bundle; without one, the site itself."""
+        if self.bundle is None:
+            return self
+        own = {
+            "debian": f"{self.bundle.url}/apt",
+            "debian_security": f"{self.bundle.url}/apt",
+            "python_index": f"{self.bundle.url}/simple",
+            "wheels": (),
+            "check_valid_until": False,  # its lists are signed, and are not dated
+        }
+        return self.model_copy(update={"proxy": None, "no_proxy": (), "mirrors": self.mirrors.model_copy(update=own)})
+
+    @property
+    def debian_keyring(self) -> AbsolutePath:
+        """The file on a box with the keys that lists of Debian packages are signed by."""
+        return BUNDLE_KEYRING if self.bundle else DEBIAN_KEYRING
 
     @model_validator(mode="after")
     def _hosts_are_distinct(self) -> Site:

@@ -28,7 +28,7 @@ from boxwright.model.platform import (
     RebootPolicy,
     StoragePolicy,
 )
-from boxwright.model.site import AscendArtefact, DiskPath, HygonArtefact, Operator, PackageRepository
+from boxwright.model.site import AscendArtefact, DiskPath, HygonArtefact, Operator, PackageRepository, ServedBundle
 
 
 class Variables(Frozen):
@@ -53,6 +53,7 @@ class BaseVariables(BasePolicy, Variables):
     ca_certificates: tuple[CaCertificate, ...]
     ntp_servers: tuple[str, ...]
     operators: tuple[Operator, ...]
+    bundle: ServedBundle | None  # where packages come from instead of the system's own sources
 
 
 class FileSystem(Frozen):

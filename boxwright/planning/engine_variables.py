@@ -43,6 +43,7 @@ def vllm_variables(fleet: Fleet, host: Host, secrets: HostSecrets, mirrors: Mirr
         python_index=mirrors.python_index,
         wheels=mirrors.wheels or (),
         debian_mirror=mirrors.debian,
+        debian_keyring=fleet.site.debian_keyring,
         debian_check_valid_until=mirrors.check_valid_until is not False,
         proxy=fleet.site.proxy,
     )

@@ -45,6 +45,7 @@ def ktransformers_variables(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors
         python_index=mirrors.python_index,
         wheels=mirrors.wheels or (),
         debian_mirror=mirrors.debian,
+        debian_keyring=fleet.site.debian_keyring,
         debian_check_valid_until=mirrors.check_valid_until is not False,
         proxy=fleet.site.proxy,
     )

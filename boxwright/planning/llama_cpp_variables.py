@@ -40,6 +40,7 @@ def llama_cpp_variables(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors) ->
         services=tuple(_Instance.of(fleet, one).variables() for one in services),
         api_key=secrets.engine_key,
         debian_mirror=mirrors.debian,
+        debian_keyring=fleet.site.debian_keyring,
         debian_check_valid_until=mirrors.check_valid_until is not False,
         python_index=mirrors.python_index,
         proxy=fleet.site.proxy,

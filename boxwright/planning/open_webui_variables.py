@@ -55,6 +55,7 @@ def open_webui_variables(
         python_index=mirrors.python_index,
         wheels=mirrors.wheels or (),
         debian_mirror=mirrors.debian,
+        debian_keyring=fleet.site.debian_keyring,
         debian_check_valid_until=mirrors.check_valid_until is not False,
         proxy=fleet.site.proxy,
     )

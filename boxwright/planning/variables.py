@@ -60,6 +60,7 @@ def role_variables(
             ca_certificates=certificates,
             ntp_servers=site.ntp_servers,
             operators=site.operators,
+            bundle=site.bundle,
         ),
         *machine_variables(fleet, host),
         FirewallVariables(**profile.firewall.model_dump(), services=_services(fleet, host)),

@@ -142,13 +142,16 @@ def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     return fleet
 
 
-def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True) -> Target:
+def prepare(
+    fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True, offline: Callable[[Site], Site] | None = None
+) -> Target:
     """Complete a fleet: read its files, make its secrets, boot its twins.
 
     Args:
         fleet: What was chosen.
         progress: Told what takes long, one sentence each.
         boot: Boot twins that do not run. Without it they must be there.
+        offline: Gives the site the bundle that its boxes take everything from.
 
     Raises:
         BadInputError: A secret or a certificate is missing, or where something comes from is.
@@ -162,8 +165,10 @@ def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True)
     )
     if site.twin and "ollama" in [stage.name for stage in stages_of(fleet)]:
         site = _with_ollama(site, fleet.ollama_release, progress)
+    site = (offline(site) if offline else site).behind_its_bundle()
     resolved = mirrors.resolve(site.mirrors)
-    check_page_wheels(fleet, resolved)
+    if site.bundle is None:
+        check_page_wheels(fleet, resolved)
     return Target(
         fleet=fleet.model_copy(update={"site": site}),
         secrets=secrets,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 
 from boxwright.console import Console
 from boxwright.console.checks_view import CheckResult, show_checks
 from boxwright.console.contract_view import show_contracts
 from boxwright.console.plan_view import render_plan
-from boxwright.errors import Exit
+from boxwright.errors import BadInputError, Exit
+from boxwright.factory.offline import offline
 from boxwright.model.fleet import Fleet
 from boxwright.model.switching import service_of
 from boxwright.model.weights import weights_of
@@ -43,15 +46,34 @@ def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
     return Exit.CHANGES if any(one.changes for one in outcomes) else Exit.OK
 
 
-def provision(console: Console, choice: Choice, *, yes: bool, only: tuple[str, ...] = ()) -> Exit:
-    """Plan, confirm, apply, record, verify and hand over. With `yes` nobody is asked, so nothing is planned apart."""
+def provision(
+    console: Console, choice: Choice, *, yes: bool, only: tuple[str, ...] = (), bundle: str = "", signer: str = ""
+) -> Exit:
+    """Plan, confirm, apply, record, verify and hand over. With `yes` nobody is asked, so nothing is planned apart.
+
+    Args:
+        console: Told everything.
+        choice: Which boxes.
+        yes: Nobody is asked.
+        only: Stages by name; empty: all.
+        bundle: Folder of a bundle that the boxes take everything from; empty: the site's mirrors.
+        signer: Whose the bundle must be.
+    """
     fleet = chosen(console, choice)
     stages_of(fleet, only)
+    if signer and not bundle:
+        raise BadInputError("--signer is the signer of a bundle: say --bundle, too")
     if not yes and (console.json or not console.live):
         console.confirm("Apply?")  # refuses here, before anything is contacted
     signing_key(console)  # so does a key that cannot sign what the boxes are left with
     show_sizes(console, fleet)
-    target = prepare(fleet, console.info)
+    with ExitStack() as stack:
+        door = stack.enter_context(offline(Path(bundle), fleet, signer, console.info)) if bundle else None
+        return _provision(console, prepare(fleet, console.info, offline=door), yes=yes, only=only)
+
+
+def _provision(console: Console, target: Target, *, yes: bool, only: tuple[str, ...]) -> Exit:
+    fleet = target.fleet
     target, contracts, refused = hold_to_contract(console, target)
     if not target.fleet.hosts:
         return outcome.exit_code(refused)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
 from boxwright.errors import BadInputError, did_you_mean
-from boxwright.model.base import HttpUrl
+from boxwright.model.base import AbsolutePath, HttpUrl
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
 from boxwright.model.variables import Variables
@@ -29,6 +29,7 @@ class TryModelVariables(Variables):
     python_index: HttpUrl
     wheels: tuple[str, ...]  # pages, or folders of the controller, with wheels that the index does not have
     debian_mirror: HttpUrl
+    debian_keyring: AbsolutePath  # on the box
     debian_check_valid_until: bool
     proxy: HttpUrl | None
 
@@ -57,6 +58,7 @@ class TrialTarget(Target):
             python_index=mirrors.python_index,
             wheels=mirrors.wheels or (),
             debian_mirror=mirrors.debian,
+            debian_keyring=fleet.site.debian_keyring,
             debian_check_valid_until=mirrors.check_valid_until is not False,
             proxy=fleet.site.proxy,
         )

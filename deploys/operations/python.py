@@ -11,6 +11,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations import files
 
+from boxwright.model.debian_packages import PYTHON_3_11
 from deploys.facts.files import UnpackedVersion
 from deploys.operations.files import PROGRAMS, REQUESTS, request_text, written_file
 from deploys.operations.install import debian_root, program
@@ -22,11 +23,12 @@ WHEELS = "/var/lib/boxwright/wheels"
 _MINUTES_AT_MOST = 90
 
 
-def python_3_11(*, mirror: str, check_valid_until: bool, proxy: str | None) -> None:
+def python_3_11(*, mirror: str, keyring: str, check_valid_until: bool, proxy: str | None) -> None:
     """Have Python 3.11 at `PYTHON`: Debian 12's own packages, on every Debian, beside the system's Python.
 
     Args:
         mirror: Debian mirror with the suite bookworm.
+        keyring: File on the box with the keys that its lists are signed by.
         check_valid_until: False only for a mirror that is frozen on purpose; signatures are checked all the same.
         proxy: For the mirror.
     """
@@ -37,22 +39,13 @@ def python_3_11(*, mirror: str, check_valid_until: bool, proxy: str | None) -> N
         content=request_text(
             destination=PYTHON,
             mirror=mirror,
+            keyring=keyring,
             check_valid_until=check_valid_until,
-            suites=["bookworm", "bookworm-updates"],
-            packages=[
-                "python3.11",
-                "python3.11-minimal",
-                "libpython3.11-minimal",
-                "libpython3.11-stdlib",
-                "libpython3.11-dev",  # headers: Triton compiles against them when an engine starts
-                "python3-pip-whl",
-            ],
-            with_dependencies=False,  # the box's own libraries serve it, and get the box's security updates
-            provided=[],
             version_of="python3.11",
             check=["usr/bin/python3.11", "-c", "import bz2, ctypes, lzma, sqlite3, ssl, venv, zlib"],
             chroot=False,
             proxy=proxy,
+            **PYTHON_3_11.request,
         ),
         dest=request,
         mode="600",

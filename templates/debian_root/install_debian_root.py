@@ -3,10 +3,10 @@
 
 Usage: install-debian-root REQUEST
 
-REQUEST is a JSON file: `destination`, `mirror`, `check_valid_until`, `suites`, `packages`, `with_dependencies`,
-`provided` (dependencies that need not be there), `version_of` (the package that names the version), `check` (a
-command inside the folder that must succeed), `chroot` (whether the folder is a root filesystem or only a prefix)
-and `proxy`. apt works with sources, lists and a cache of its own and trusts Debian's keyring alone.
+REQUEST is a JSON file: `destination`, `mirror`, `keyring`, `check_valid_until`, `suites`, `packages`,
+`with_dependencies`, `provided` (dependencies that need not be there), `version_of` (the package that names the
+version), `check` (a command inside the folder that must succeed), `chroot` (whether the folder is a root filesystem or
+only a prefix) and `proxy`. apt works with sources, lists and a cache of its own and trusts that keyring alone.
 `DESTINATION/current` points at the newest version; its MANIFEST names each package, version and digest.
 """
 
@@ -22,7 +22,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MERGED = ("bin", "lib", "lib64", "sbin")  # packages expect these to be links into usr
 MOUNT_POINTS = ("dev", "etc", "proc", "run", "sys", "tmp")
 LEFT_OUT = (
@@ -54,7 +53,9 @@ def _apt_environment(work: Path, request: dict[str, Any]) -> dict[str, str]:
         (work / folder).mkdir(parents=True)
     architecture = _run(["dpkg", "--print-architecture"], dict(os.environ)).strip()
     (work / "etc/sources.list").write_text(
-        "".join(f"deb [signed-by={KEYRING}] {request['mirror']} {suite} main\n" for suite in request["suites"])
+        "".join(
+            f"deb [signed-by={request['keyring']}] {request['mirror']} {suite} main\n" for suite in request["suites"]
+        )
     )
     (work / "state/status").write_text(
         "".join(

@@ -20,6 +20,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 ARCHIVES = "WHEELS"  # names each wheel with the digest of its archive
@@ -51,6 +52,8 @@ def _build(folder: Path, request: dict[str, Any]) -> None:
         "PIP_NO_INPUT": "1",
         "PIP_RETRIES": "5",
     }
+    if request["index"].startswith("http://"):  # as a bundle's: the list's digests decide what is installed
+        settings["PIP_TRUSTED_HOST"] = urlsplit(request["index"]).netloc
     if request["wheels"]:
         settings["PIP_FIND_LINKS"] = " ".join(request["wheels"])
     if request["proxy"]:

@@ -21,7 +21,7 @@ from boxwright.model.catalogues import (
 )
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
-from boxwright.model.site import Artefacts, AscendArtefact, Host, HygonArtefact, Networks, Operator, Site
+from boxwright.model.site import Artefacts, AscendArtefact, Host, HygonArtefact, Networks, Operator, ServedBundle, Site
 from boxwright.model.variables import named
 from boxwright.planning.sized_stack import size_stack
 from boxwright.planning.stages import stages_of
@@ -36,6 +36,7 @@ STAND_INS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "stand_ins.y
 ITEMS = STAND_INS.pop("items")
 RELEASES: dict[str, dict[str, dict[str, str]]] = STAND_INS.pop("releases")
 DEBIAN = "debian-12"
+KEY_BEGINS = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 
 
 def role_templates() -> list[str]:
@@ -82,6 +83,7 @@ def fleet_of(profile_name: str) -> Fleet:
         operators=(Operator(name="ada", ssh_public_keys=("ssh-ed25519 AAAA ada",)),),
         registry_mirrors=("https://mirror.example",),
         artefacts=artefacts_for(profile),
+        bundle=ServedBundle(url="http://192.0.2.2:8873/golden", suite="platform", key=f"{KEY_BEGINS}\n\nAAAA\n"),
     )
     return make_fleet(profile, site, load_models(), load_accelerators())
 

@@ -19,6 +19,7 @@ from fresh_lab import fresh_lab
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.mirrors import resolve
 from boxwright.model.catalogues import load_engine, load_models
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
@@ -159,6 +160,7 @@ def llama_cpp_data(lab: Lab, key: str, services: Sequence[dict[str, Any]]) -> di
         "llama_cpp_services": list(services),
         "llama_cpp_api_key": key,
         "llama_cpp_debian_mirror": mirrors.debian,
+        "llama_cpp_debian_keyring": DEBIAN_KEYRING,
         "llama_cpp_debian_check_valid_until": mirrors.check_valid_until,
         "llama_cpp_python_index": mirrors.python_index,
         "llama_cpp_proxy": lab.proxy_url,

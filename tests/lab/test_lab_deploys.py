@@ -21,6 +21,7 @@ from slow_source import SlowSource
 from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
 from boxwright.model.catalogues import load_models
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.site import Mirrors
 from boxwright.model.stack import NumaPolicy
@@ -60,6 +61,7 @@ def data(lab: Lab) -> dict[str, Any]:
         "open_webui_python_index": mirrors.python_index,
         "open_webui_wheels": [],
         "open_webui_debian_mirror": mirrors.debian,
+        "open_webui_debian_keyring": DEBIAN_KEYRING,
         "open_webui_debian_check_valid_until": mirrors.check_valid_until,
         "open_webui_proxy": lab.proxy_url,
     }

@@ -13,6 +13,7 @@ from deploy_bench import Boxes, deploy_bench
 
 from boxwright.lab import TwinSpec
 from boxwright.mirrors import resolve
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.ktransformers import AMX
 from boxwright.model.site import Mirrors
@@ -65,6 +66,7 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
             "ktransformers_python_index": mirrors.python_index,
             "ktransformers_wheels": list(mirrors.wheels or ()),
             "ktransformers_debian_mirror": mirrors.debian,
+            "ktransformers_debian_keyring": DEBIAN_KEYRING,
             "ktransformers_debian_check_valid_until": mirrors.check_valid_until,
             "ktransformers_proxy": made.lab.proxy_url,
         }

@@ -12,6 +12,7 @@ from deploy_bench import Boxes, deploy_bench, llama_cpp_data, llama_cpp_service,
 from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
 from boxwright.model.catalogues import load_models
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.site import Mirrors
 
@@ -77,6 +78,7 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
             "open_webui_python_index": mirrors.python_index,
             "open_webui_wheels": list(mirrors.wheels),
             "open_webui_debian_mirror": mirrors.debian,
+            "open_webui_debian_keyring": DEBIAN_KEYRING,
             "open_webui_debian_check_valid_until": mirrors.check_valid_until,
             "open_webui_proxy": made.lab.proxy_url,
         }

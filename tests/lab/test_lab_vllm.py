@@ -15,6 +15,7 @@ from deploy_bench import Boxes, deploy_bench, models_data
 from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
 from boxwright.model.catalogues import load_models
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.site import Mirrors
 from boxwright.model.stack import Parallelism, Service
@@ -80,6 +81,7 @@ def data(lab: Lab) -> dict[str, Any]:
         "vllm_python_index": mirrors.python_index,
         "vllm_wheels": list(mirrors.wheels or ()),
         "vllm_debian_mirror": mirrors.debian,
+        "vllm_debian_keyring": DEBIAN_KEYRING,
         "vllm_debian_check_valid_until": mirrors.check_valid_until,
         "vllm_proxy": lab.proxy_url,
     }

@@ -19,9 +19,10 @@ from boxwright.model.site import Site
 
 SCHEMAS: dict[str, type[BaseModel]] = {"profile": Profile, "site": Site}
 SLICE = ("mig_slice", "mig_slice.card", "mig_slice.profile")
-# Alternatives, to addresses and to whole cards, that are shown as comments.
+# Alternatives, to addresses, to mirrors and to whole cards, that are shown as comments.
 TWIN = {"twin", "twin.distribution", "twin.kind"}
-COMMENTED_OUT = {"hosts_file"} | TWIN | {f"stack.{of}{key}" for of in ("", "further.") for key in SLICE}
+BUNDLE = {"bundle", "bundle.url", "bundle.suite", "bundle.key"}
+COMMENTED_OUT = {"hosts_file"} | TWIN | BUNDLE | {f"stack.{of}{key}" for of in ("", "further.") for key in SLICE}
 
 
 def keys_of(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:

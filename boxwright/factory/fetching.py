@@ -1,0 +1,190 @@
+"""Fills a bundle: by the same program that fetches models on boxes, here, and for every kind of file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.factory.bundle import Bundle, digest_of
+from boxwright.factory.lock import Artefact, Lock
+from boxwright.factory.origins import Origin
+from boxwright.model.catalogues import ROOT
+
+_PROGRAM = ROOT / "templates/models/fetch_model"
+_OUTPUT_LINES = 20
+
+
+def begin(folder: Path) -> Bundle:
+    """A bundle to be filled, in a folder that is one or is empty.
+
+    Raises:
+        BadInputError: Something else is there.
+    """
+    bundle = Bundle(folder)
+    if folder.exists() and not folder.is_dir():
+        raise BadInputError("--bundle: this is no folder", where=str(folder))
+    marks = [folder / name for name in ("bundle.json", "sha256", "locks")]
+    if folder.is_dir() and any(folder.iterdir()) and not any(mark.exists() for mark in marks):
+        raise BadInputError(
+            "--bundle: there is something else in this folder", where=str(folder), hint="Name an empty or a new folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return bundle
+
+
+def missing(bundle: Bundle, lock: Lock, near: Sequence[Bundle], progress: Callable[[str], None]) -> list[Artefact]:
+    """What a bundle lacks of a lock. Damaged files are removed, and what a bundle nearby has is linked.
+
+    Args:
+        bundle: To be filled.
+        lock: With what.
+        near: Other bundles of this machine.
+        progress: Told what was found.
+    """
+    lacking = []
+    for one in lock.artefacts:
+        path = bundle.artefact(one.sha256)
+        if path.exists():
+            how = bundle.wrong(one)
+            if not how:
+                continue
+            progress(f"{one.title}: {how}; it is fetched again")
+            path.unlink()
+        if not any(_linked(other, one, path) for other in near):
+            lacking.append(one)
+    return lacking
+
+
+def _linked(other: Bundle, one: Artefact, path: Path) -> bool:
+    if other.wrong(one):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(other.artefact(one.sha256), path)
+    except OSError:  # another file system, or one without links
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        shutil.copyfile(other.artefact(one.sha256), draft)
+        if digest_of(draft) != one.sha256:
+            draft.unlink()
+            return False
+        draft.replace(path)
+    return True
+
+
+def fetch(
+    bundle: Bundle,
+    wanted: Sequence[Origin],
+    *,
+    folders: Sequence[str],
+    python_index: str,
+    headers: Mapping[str, Mapping[str, str]],
+    progress: Callable[[str], None],
+) -> None:
+    """Fetch artefacts: several at once, resumed after a cut, verified as they arrive, moved into place whole.
+
+    Args:
+        bundle: Where to.
+        wanted: What, and where it is.
+        folders: Of this machine, looked in first.
+        python_index: For files that lie in wheels.
+        headers: Credentials by origin; they go by standard input.
+        progress: Told how far it is, every few seconds.
+
+    Raises:
+        BoxwrightError: Something cannot be had; it says which. What has arrived is kept.
+    """
+    if not wanted:
+        return
+    ways = urllib.request.getproxies()
+    request = {
+        "builds": [{"directory": str(bundle.folder), "files": [_entry(bundle, one) for one in wanted]}],
+        "folders": list(folders),
+        "python_index": python_index,
+        "proxy": ways.get("https") or ways.get("http"),
+        "no_proxy": [one for one in ways.get("no", "").split(",") if one],
+    }
+    try:
+        _run_fetcher(bundle, request, wanted, headers, progress)
+    finally:
+        for note in (bundle.folder / "sha256").rglob(".*.verified"):
+            note.unlink(missing_ok=True)  # kept on boxes; a bundle is read whole before it is trusted
+
+
+def _entry(bundle: Bundle, one: Origin) -> dict[str, Any]:
+    artefact = one.artefact
+    return {
+        "name": str(bundle.artefact(artefact.sha256).relative_to(bundle.folder)),
+        "path": one.near,
+        "bytes": artefact.size,
+        "sha256": artefact.sha256,
+        "urls": list(one.urls),
+        "python_packages": list(one.python_packages),
+    }
+
+
+def _run_fetcher(
+    bundle: Bundle,
+    request: dict[str, Any],
+    wanted: Sequence[Origin],
+    headers: Mapping[str, Mapping[str, str]],
+    progress: Callable[[str], None],
+) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(request, file)
+        file.flush()
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-B", str(_PROGRAM), file.name, str(bundle.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # Ctrl-C is ours to pass on
+        )
+        said: list[str] = []
+        try:
+            assert process.stdin and process.stdout  # noqa: S101,PT018  they are pipes
+            process.stdin.write(json.dumps(headers))
+            process.stdin.close()
+            for line in process.stdout:
+                if line.startswith("progress: "):
+                    progress(line.removeprefix("progress: ").strip())
+                else:
+                    said.append(line.rstrip())
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # what has arrived is kept, and checked by the next run
+                process.wait()
+        if code:
+            raise _failure(said, wanted)
+
+
+def _failure(said: list[str], wanted: Sequence[Origin]) -> BoxwrightError:
+    """What went wrong, by the names of the artefacts and not by their addresses alone."""
+    told = "\n".join(said[-_OUTPUT_LINES:])
+    named = [one.artefact for one in wanted if any(url in told for url in one.urls)]
+    gone = bool(re.search(r"answers (404|410) ", told))
+    titles = ", ".join(one.title for one in named)
+    if gone and named:
+        return BoxwrightError(
+            f"withdrawn: {titles}",
+            where="the site's mirrors",
+            hint="Lock anew (./invoke bundle.lock), or fetch from a bundle that has it: --near DIR.",
+            output=told,
+        )
+    return BoxwrightError(
+        f"cannot be fetched: {titles or 'an artefact'}",
+        hint="Run the same command again: it goes on from here.",
+        output=told,
+    )

@@ -1,0 +1,134 @@
+"""What a fleet's boxes install, read off the same variables, lists and role files that install it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+from pydantic import SecretStr
+
+from boxwright.errors import BadInputError
+from boxwright.model.catalogues import ROOT
+from boxwright.model.debian_packages import LLAMA_CPP, PYTHON_3_11, UnpackedPackages
+from boxwright.model.deploy_variables import (
+    LlamaCppVariables,
+    ModelsVariables,
+    OpenWebuiVariables,
+    VllmVariables,
+)
+from boxwright.model.fleet import Fleet
+from boxwright.model.site import Mirrors
+from boxwright.model.variables import BaseVariables, Variables
+from boxwright.model.weights import WantedBuild
+from boxwright.planning.stages import stages_of
+from boxwright.planning.variables import deploy_variables, role_variables
+from boxwright.vault import HostSecrets
+
+PLATFORM = "platform"  # the packages that the box itself installs
+# Of these stages everything that they fetch is known. A stage that is not named here is refused, and not left out.
+_ROLES = frozenset({"base", "storage", "kernel", "rdma", "reboot", "gateway", "monitoring", "firewall"})
+_DEPLOYS = frozenset({"models", "llama_cpp", "vllm", "open_webui"})
+_NOBODYS = SecretStr("no secret: nothing is installed by it")
+_SECRETS = HostSecrets(
+    api_password=_NOBODYS,
+    api_key=_NOBODYS,
+    engine_key=_NOBODYS,
+    webui_admin_password=_NOBODYS,
+    webui_secret_key=_NOBODYS,
+)
+_NOWHERE = Mirrors(
+    debian="http://nowhere.invalid/debian",
+    debian_security="http://nowhere.invalid/security",
+    python_index="http://nowhere.invalid/simple",
+    builds="/nowhere",
+)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python environment of pinned wheels."""
+
+    name: str
+    requirements: str  # a pip list with the digests of every wheel
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Everything that is fetched for the boxes of a fleet."""
+
+    packages: tuple[str, ...]  # of the distribution, which the box itself installs
+    unpacked: tuple[UnpackedPackages, ...]
+    environments: tuple[Environment, ...]
+    builds: tuple[WantedBuild, ...]
+
+
+def needs_of(fleet: Fleet) -> Needs:
+    """Read what the boxes of a fleet install.
+
+    Raises:
+        BadInputError: Something of it cannot be bundled yet.
+    """
+    stages = [stage.name for stage in stages_of(fleet)]
+    refused = [name for name in stages if name not in _ROLES | _DEPLOYS]
+    variables = [] if refused else _variables(fleet)
+    if any(isinstance(one, LlamaCppVariables) and one.build for one in variables):
+        refused.append("llama.cpp built from source")
+    if fleet.without_stack:
+        refused.append(f"the stack ({fleet.without_stack})")
+    if refused:
+        raise BadInputError(
+            f"cannot be bundled yet: {', '.join(refused)}",
+            where=f"profile {fleet.profile.name}",
+            hint="Boxes of this profile need a route to their mirrors: ./invoke provision without --bundle.",
+        )
+    environments = tuple(dict.fromkeys(one for unit in variables for one in _environments(unit)))
+    unpacked = [LLAMA_CPP] if any(isinstance(one, LlamaCppVariables) for one in variables) else []
+    unpacked += [PYTHON_3_11] if environments else []
+    builds = {build.name: build for one in variables if isinstance(one, ModelsVariables) for build in one.builds}
+    wanted = {package for one in variables if isinstance(one, BaseVariables) for package in one.packages}
+    wanted |= {package for name in stages if name in _ROLES for package in role_packages(name)}
+    return Needs(
+        packages=tuple(sorted(wanted)),
+        unpacked=tuple(unpacked),
+        environments=environments,
+        builds=tuple(builds.values()),
+    )
+
+
+def role_packages(role: str) -> tuple[str, ...]:
+    """The Debian packages that a role installs, as its own `vars/main.yml` lists them."""
+    said = yaml.safe_load((ROOT / "roles" / role / "vars/main.yml").read_text(encoding="utf-8"))
+    return tuple(said.get(f"{role}_essential_packages") or said.get(f"{role}_packages") or ())
+
+
+def _variables(fleet: Fleet) -> list[Variables]:
+    """What roles and deploys are given on every host, with secrets, mirrors and addresses that are none."""
+    hosts = tuple(
+        host if host.address else host.model_copy(update={"address": f"192.0.2.{number}"})  # of documents alone
+        for number, host in enumerate(fleet.site.hosts, 1)
+    )
+    fleet = fleet.model_copy(update={"site": fleet.site.model_copy(update={"hosts": hosts})})
+    return [
+        one
+        for host in fleet.site.hosts
+        for one in (
+            *role_variables(fleet, host, _SECRETS, (), None),
+            *deploy_variables(fleet, host, _SECRETS, _NOWHERE),
+        )
+    ]
+
+
+def _environments(unit: Variables) -> list[Environment]:
+    if isinstance(unit, OpenWebuiVariables):
+        return [_environment("open_webui", f"{unit.flavour}-{unit.version}")]
+    if isinstance(unit, VllmVariables):
+        lists = [f"{unit.flavour}-{unit.version}", *([f"ray-{unit.ray.release}"] if unit.ray else [])]
+        return [_environment("vllm", *lists)]
+    return []
+
+
+def _environment(deploy: str, *lists: str) -> Environment:
+    folder: Path = ROOT / "deploys" / deploy
+    texts = [(folder / f"requirements-{name}.lock").read_text(encoding="utf-8") for name in lists]
+    return Environment(deploy, "".join(texts))

@@ -1,0 +1,195 @@
+"""Provisions boxes out of a bundle: checked whole before anything changes, and served for as long as the run takes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from boxwright.detection.collect import detect
+from boxwright.detection.machine import Machine, OperatingSystem
+from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.factory.apt_lists import KEY
+from boxwright.factory.bundle import Bundle, Damage, Manifest
+from boxwright.factory.lock import Lock
+from boxwright.factory.needs import PLATFORM, Needs, needs_of
+from boxwright.factory.serving import PORT, address_towards, serving, table
+from boxwright.factory.wheels import pinned
+from boxwright.model.base import bracketed
+from boxwright.model.catalogues import load_accelerators
+from boxwright.model.fleet import Fleet
+from boxwright.model.site import Host, ServedBundle, Site
+from boxwright.signing import ForgedError
+from boxwright.transport.ssh import Endpoint
+
+_NAMED = 10  # damaged files that a message names
+_AT_ONCE = 16
+
+
+@contextlib.contextmanager
+def offline(
+    folder: Path, fleet: Fleet, signer: str, progress: Callable[[str], None]
+) -> Iterator[Callable[[Site], Site]]:
+    """Check a bundle for a fleet, and give what lets the fleet's site take everything from it.
+
+    Args:
+        folder: Of the bundle.
+        fleet: What is to be provisioned.
+        signer: Whose the bundle must be; empty: anybody's.
+        progress: Told what takes long.
+
+    Raises:
+        BadInputError: There is no such bundle, or it is for something else.
+        BoxwrightError: It is damaged, or not what was signed.
+    """
+    bundle = Bundle(folder.expanduser())
+    manifest = checked(bundle, signer, progress)
+    locks = _locks_for(bundle, fleet)
+    needs = needs_of(fleet)
+    for lock in locks.values():
+        refuse_damaged(bundle, bundle.damaged_lock(lock))
+        refuse_lacking(bundle, lock, needs)
+    with contextlib.ExitStack() as stack:
+
+        def door(site: Site) -> Site:
+            hosts = [host for host in site.hosts if host.name not in fleet.left_out]
+            found = _distribution(site, hosts)
+            lock = locks.get(found)
+            if lock is None:
+                raise BadInputError(
+                    f"the bundle has {', '.join(one.name for one in locks.values())}, and the boxes run {found}",
+                    where=str(bundle.folder),
+                    hint=f"Lock for it: ./invoke bundle.lock --profile {fleet.profile.name} --distribution …",
+                )
+            address = _address(hosts)
+            stack.enter_context(serving(table(bundle, manifest), address))
+            url = f"http://{bracketed(address)}:{PORT}/{lock.name}"
+            progress(f"Serving {lock.name} to the boxes at {url}")
+            return site.model_copy(update={"bundle": served(bundle, lock, url)})
+
+        yield door
+
+
+def checked(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> Manifest:
+    """The signed list of a bundle whose locks and lists are what was signed.
+
+    Raises:
+        BadInputError: There is no bundle, or `signer` is no key.
+        BoxwrightError: It is not what was signed.
+    """
+    try:
+        manifest, key = bundle.signed(signer)
+    except ForgedError as error:
+        raise BoxwrightError(
+            f"INVALID bundle: {error}", where=str(bundle.folder), hint="Fetch it anew, or carry it over again."
+        ) from None
+    refuse_damaged(bundle, bundle.damaged_lists(manifest))
+    progress(f"Bundle {bundle.folder}: {', '.join(bundle.locks)}, signed by {key.fingerprint}")
+    return manifest
+
+
+def served(bundle: Bundle, lock: Lock, url: str) -> ServedBundle:
+    """What a site is told of a served bundle."""
+    key = (bundle.lists(lock.name) / KEY).read_text(encoding="ascii")
+    return ServedBundle(url=url, suite=PLATFORM, key=key)
+
+
+def refuse_damaged(bundle: Bundle, damages: list[Damage]) -> None:
+    """Raise for what is not as it was.
+
+    Raises:
+        BoxwrightError: Something is; it names it.
+    """
+    if not damages:
+        return
+    named = "; ".join(f"{one.what}: {one.how}" for one in damages[:_NAMED])
+    more = f"; and {len(damages) - _NAMED} more" if len(damages) > _NAMED else ""
+    raise BoxwrightError(
+        f"the bundle is damaged, so nothing was changed on any box: {named}{more}",
+        where=str(bundle.folder),
+        hint="./invoke bundle.verify names all of it. ./invoke bundle.fetch with the same lock fetches it again.",
+    )
+
+
+def refuse_lacking(bundle: Bundle, lock: Lock, needs: Needs) -> None:
+    """Raise for what a profile needs now and its lock does not name.
+
+    Raises:
+        BadInputError: The profile, or Boxwright, is another than when it was locked.
+    """
+    lacking = list(_lacking(lock, needs))
+    if lacking:
+        raise BadInputError(
+            f"the bundle was made for another state of {lock.profile}: it lacks {', '.join(lacking[:_NAMED])}"
+            + (f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""),
+            where=f"{bundle.folder}, {lock.name}",
+            hint="Lock and fetch anew: ./invoke bundle.lock, ./invoke bundle.fetch.",
+        )
+
+
+def _lacking(lock: Lock, needs: Needs) -> Iterator[str]:
+    packages = {(one.name, use): one for one in lock.of("debian") for use in one.used_by}
+    wanted = [(name, PLATFORM) for name in needs.packages]
+    wanted += [(name, unpacked.name) for unpacked in needs.unpacked for name in unpacked.packages]
+    yield from (f"package {name} ({use})" for name, use in wanted if (name, use) not in packages)
+    digests = {one.sha256 for one in lock.artefacts}
+    python = next((one.version.partition("-")[0] for one in lock.of("debian") if one.name == "python3.11"), "")
+    for environment in needs.environments:
+        for line in pinned(environment.requirements, python):
+            if not line.digests & digests:
+                yield f"wheel {line.name} {line.version} ({environment.name})"
+    for build in needs.builds:
+        yield from (f"model file {build.name}/{file.name}" for file in build.files if file.sha256 not in digests)
+
+
+def _locks_for(bundle: Bundle, fleet: Fleet) -> dict[str, Lock]:
+    """The locks of a fleet's profile, by distribution; of twins, the one of theirs."""
+    found: dict[str, Lock] = {
+        lock.distribution: lock for lock in bundle.locks.values() if lock.profile == fleet.profile.name
+    }
+    twin = fleet.site.twin
+    fitting = {one: lock for one, lock in found.items() if twin is None or one == twin.distribution}
+    if not fitting:
+        wanted = f"{fleet.profile.name}-{twin.distribution}" if twin else fleet.profile.name
+        raise BadInputError(
+            f"the bundle has no lock of {wanted}; it has {', '.join(bundle.locks) or 'none'}",
+            where=str(bundle.folder),
+            hint=f"./invoke bundle.lock --profile {fleet.profile.name}, then ./invoke bundle.fetch into it.",
+        )
+    return fitting
+
+
+def _distribution(site: Site, hosts: Sequence[Host]) -> str:
+    """What the boxes of a site run. Real ones are asked.
+
+    Raises:
+        BadInputError: They do not all run the same.
+        UnreachableError: One does not answer.
+    """
+    if site.twin:
+        return site.twin.distribution
+    catalogue = load_accelerators()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        machines = list(pool.map(lambda host: detect(Endpoint.of(site, host), catalogue), hosts))
+    found = {host.name: _name(machine) for host, machine in zip(hosts, machines, strict=True)}
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"{host} {one}" for host, one in found.items())
+        raise BadInputError(f"one run takes one lock, and the boxes run several releases: {told}", hint="Name --host.")
+    return next(iter(found.values()))
+
+
+def _name(machine: Machine) -> str:
+    system = machine.operating_system
+    return f"{system.id}-{system.version}" if isinstance(system, OperatingSystem) else "an unknown release"
+
+
+def _address(hosts: Sequence[Host]) -> str:
+    """The one address of this machine that all boxes see."""
+    found = sorted({address_towards(host.address or host.name) for host in hosts})
+    if len(found) > 1:
+        raise BadInputError(
+            f"the boxes see this machine at several addresses: {', '.join(found)}",
+            hint="Serve it at one that all of them reach (./invoke bundle.serve), and name that as the site's bundle.",
+        )
+    return found[0]

@@ -1,0 +1,313 @@
+"""What `bundle.lock`, `.diff`, `.fetch`, `.verify`, `.serve` and `.clean` do, told to a console."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import get_args
+
+from boxwright import mirrors, places, vault
+from boxwright.console import Console
+from boxwright.errors import BadInputError, BoxwrightError, Exit, did_you_mean
+from boxwright.factory.apt_lists import write_lists
+from boxwright.factory.bundle import Bundle, Damage, write_whole
+from boxwright.factory.changes import bytes_to_fetch, changes
+from boxwright.factory.fetching import begin, fetch, missing
+from boxwright.factory.lock import KINDS, Lock, read_lock
+from boxwright.factory.locking import make_lock
+from boxwright.factory.offline import checked, served
+from boxwright.factory.origins import origins
+from boxwright.factory.serving import PORT, serving, table
+from boxwright.model.base import bracketed
+from boxwright.model.catalogues import load_models, load_site
+from boxwright.model.site import Distribution, Site
+from boxwright.provisioning.target import Choice, choose
+from boxwright.signing import ForgedError, SigningKey
+
+_TELL_EVERY_S = 5.0
+
+
+def lock(console: Console, *, profile: str, site: str, distribution: str, to: str) -> Exit:
+    """Write down every artefact of a profile on one release of one distribution.
+
+    Raises:
+        BadInputError: A name is wrong, or something of the profile cannot be bundled yet.
+        BoxwrightError: A mirror has something no more.
+    """
+    release = _release(load_site(site), distribution)
+    twin = load_site(site).twin is not None
+    fleet = choose(Choice(profile=profile, site=site, distribution=release if twin else ""))
+    made = make_lock(fleet, release, mirrors.resolve(fleet.site.mirrors), console.info)
+    path = Path(to or f"{made.name}.lock.json").expanduser()
+    before = read_lock(path).text if path.exists() else ""
+    write_whole(path, made.text.encode())
+    _show_kinds(console, made)
+    console.data("lock", {"file": str(path), "name": made.name, "changed": before != made.text})
+    said = "as it was" if before == made.text else "written"
+    console.success(f"{path}: {said}, {len(made.artefacts)} artefacts, {megabytes(_size(made))}.")
+    return Exit.OK
+
+
+def diff(console: Console, *, before: str, after: str) -> Exit:
+    """Tell what differs between two locks, as a changelog.
+
+    Raises:
+        BadInputError: One of them is no lock.
+    """
+    old, new = read_lock(Path(before).expanduser()), read_lock(Path(after).expanduser())
+    found = changes(old, new)
+    if old.name != new.name:
+        console.warning(f"these are locks of two things: {old.name} and {new.name}")
+    for kind, title in KINDS.items():
+        own = [one for one in found if one.kind == kind]
+        if own:
+            console.line(f"{title}s", style="bold")
+        for one in own:
+            console.line(f"  {one.sign} {one.name} {one.text}")
+            console.data("change", {"kind": one.kind, "sign": one.sign, "name": one.name, "text": one.text})
+    more = bytes_to_fetch(old, new)
+    console.data("difference", {"changes": len(found), "bytes_to_fetch": more})
+    if found:
+        console.info(f"{len(found)} changes; {megabytes(more)} to fetch.")
+    else:
+        console.info("No difference.")
+    return Exit.OK
+
+
+def fill(console: Console, *, lock_file: str, bundle: str, site: str, near: str) -> Exit:
+    """Fetch what a lock names into a bundle, and sign it.
+
+    Raises:
+        BadInputError: The lock, the folder or the site is wrong.
+        BoxwrightError: Something cannot be had; it says which.
+    """
+    wanted, whose = read_lock(Path(lock_file).expanduser()), load_site(site)
+    target = begin(Path(bundle).expanduser())
+    others = [Bundle(Path(one).expanduser()) for one in near.split(",") if one]
+    resolved = mirrors.resolve(whose.mirrors)
+    lacking = missing(target, wanted, others, console.info)
+    have = len(wanted.artefacts) - len(lacking)
+    console.info(f"{wanted.name}: {have} of {len(wanted.artefacts)} artefacts are here.")
+    catalogue = load_models(further=[Path(path).expanduser() for path in whose.models.catalogues])
+    found = origins(lacking, whose, resolved, catalogue, console.info)
+    if found:
+        total = megabytes(sum(one.size for one in lacking))
+        console.info(f"Fetching {len(found)} artefacts, {total} …")
+    fetch(
+        target,
+        found,
+        folders=[str(Path(one).expanduser()) for one in whose.models.controller_folders],
+        python_index=resolved.python_index or "",
+        headers=_headers(whose),
+        progress=console.info,
+    )
+    _finish(console, target, wanted)
+    return Exit.OK
+
+
+def verify(console: Console, *, bundle: str, signer: str) -> Exit:
+    """Read every byte of a bundle, and say what is not as it was. Exit 1: something is not.
+
+    Raises:
+        BadInputError: There is no bundle.
+    """
+    target = Bundle(Path(bundle).expanduser())
+    try:
+        manifest, key = target.signed(signer)
+    except ForgedError as error:
+        console.data("damage", {"what": "signed list of the bundle", "where": "bundle.json", "how": str(error)})
+        raise BoxwrightError(
+            f"INVALID: {error}", where=str(target.folder / "bundle.json"), hint="Fetch it anew, or carry it over again."
+        ) from None
+    console.info(f"Reading {target.folder}, signed by {key.fingerprint} …")
+    damages = target.damages(manifest, _reading(console))
+    for one in damages:
+        console.data("damage", {"what": one.what, "where": one.where, "how": one.how})
+    if damages:
+        raise BoxwrightError(
+            f"DAMAGED: {_told(damages)}",
+            where=str(target.folder),
+            hint="./invoke bundle.fetch with the same lock fetches again what is damaged, or carry it over again.",
+        )
+    size = sum({one.sha256: one.size for lock in target.locks.values() for one in lock.artefacts}.values())
+    console.data("bundle", {"valid": True, "locks": list(target.locks), "signing_key": key.fingerprint})
+    console.success(f"VALID: {', '.join(target.locks)}, {megabytes(size)}, every byte as it was fetched.")
+    if further := target.strangers():
+        console.info(f"{len(further)} files that no lock names besides: ./invoke bundle.clean removes them.")
+    if not signer:
+        console.warning(
+            "anybody can sign by a key of his own: compare the key's fingerprint with that of whoever fetched it, or "
+            "give it as --signer"
+        )
+    return Exit.OK
+
+
+def serve(console: Console, *, bundle: str, listen: str, signer: str) -> Exit:
+    """Serve a bundle until somebody interrupts.
+
+    Raises:
+        BadInputError: There is no bundle, or the address is none of this machine's.
+        BoxwrightError: It is not what was signed.
+    """
+    address, port = _place(listen)
+    target = Bundle(Path(bundle).expanduser())
+    manifest = checked(target, signer, console.info)
+    with serving(table(target, manifest), address, port):
+        for one in target.locks.values():
+            url = f"http://{bracketed(address)}:{port}/{one.name}"
+            told = served(target, one, url)
+            console.data("serving", {"name": one.name, **told.model_dump(mode="json")})
+            console.line(f"# In the site of boxes that are a {one.name}:", style="bold")
+            key = "".join(f"    {line}\n" for line in told.key.strip().splitlines())
+            console.line(f"bundle:\n  url: {told.url}\n  suite: {told.suite}\n  key: |\n{key}")
+        console.info("Serving until Ctrl-C.")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    return Exit.OK
+
+
+def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
+    """Remove what no lock of a bundle names; with `keep`, all locks but these, first.
+
+    Raises:
+        BadInputError: There is no bundle, or no such lock.
+    """
+    target = Bundle(Path(bundle).expanduser())
+    checked(target, "", console.info)
+    kept = [name.strip() for name in keep.split(",") if name.strip()]
+    for name in kept:
+        if name not in target.locks:
+            raise BadInputError(f"--keep: the bundle has no lock '{name}'.{did_you_mean(name, target.locks)}")
+    dropped = [name for name in target.locks if kept and name not in kept]
+    staying = {one.sha256 for name, lock in target.locks.items() if name not in dropped for one in lock.artefacts}
+    going = sorted(path for path in _stored(target) if path.name not in staying)
+    size = sum(path.stat().st_size for path in going)
+    if not dropped and not going:
+        console.info("Nothing to remove: every file belongs to a lock.")
+        return Exit.OK
+    words = f"{len(going)} files, {megabytes(size)}" + (f", and the locks {', '.join(dropped)}" if dropped else "")
+    if not yes and not console.confirm(f"Remove {words}?"):
+        console.info("Nothing was removed.")
+        return Exit.OK
+    for name in dropped:
+        target.lock_file(name).unlink()
+        shutil.rmtree(target.lists(name), ignore_errors=True)
+    if dropped:
+        target.sign(_key())
+    for path in going:
+        path.unlink()
+    console.data("cleaned", {"files": len(going), "bytes": size, "locks": dropped})
+    console.success(f"Removed {words}.")
+    return Exit.OK
+
+
+def megabytes(count: int) -> str:
+    """Bytes as on a disk's label."""
+    return f"{count / 1e9:.1f} GB" if count >= 10e9 else f"{count / 1e6:.1f} MB"
+
+
+def _reading(console: Console) -> Callable[[int, int], None]:
+    """Tells every few seconds how far the reading of a bundle is."""
+    told = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _TELL_EVERY_S:
+            told = time.monotonic()
+            console.info(f"{megabytes(done)} of {megabytes(total)} ({100 * done // total} %)")
+
+    return progress
+
+
+def _finish(console: Console, target: Bundle, wanted: Lock) -> None:
+    """Write the lists of a lock whose artefacts are all there, and sign; a bundle that is as it was stays so."""
+    path = target.lock_file(wanted.name)
+    if path.exists() and path.read_text(encoding="utf-8") == wanted.text and _is_whole(target):
+        console.success(f"{target.folder} has {wanted.name} whole, as before.")
+        return
+    console.info("Writing and signing the lists of Debian packages …")
+    write_lists(target, wanted)
+    write_whole(path, wanted.text.encode())
+    key = _key()
+    target.sign(key)
+    console.data("bundle", {"folder": str(target.folder), "name": wanted.name, "signing_key": key.public.fingerprint})
+    console.success(f"{target.folder} has {wanted.name} whole. Signed by {key.public.fingerprint}.")
+
+
+def _is_whole(target: Bundle) -> bool:
+    try:
+        manifest, key = target.signed()
+    except (BadInputError, ForgedError):
+        return False
+    return key == _key().public and not target.damaged_lists(manifest)
+
+
+def _key() -> SigningKey:
+    return SigningKey.kept_in(places.state() / "signing")
+
+
+def _stored(target: Bundle) -> Iterator[Path]:
+    return (path for path in (target.folder / "sha256").rglob("*") if path.is_file())
+
+
+def _headers(site: Site) -> dict[str, dict[str, str]]:
+    """Credentials of hubs, by origin."""
+    tokens = {name: value.get_secret_value() for name, value in vault.hub_tokens(site).items()}
+    found = {}
+    if token := tokens.get("huggingface_token"):
+        found[_origin(site.mirrors.huggingface)] = {"Authorization": f"Bearer {token}"}
+    if token := tokens.get("modelscope_token"):
+        found[_origin(site.mirrors.modelscope)] = {"Cookie": f"m_session_id={token}"}
+    return found
+
+
+def _origin(url: str) -> str:
+    match = re.match(r"https?://[^/]+", url)
+    return match[0] if match else url
+
+
+def _release(site: Site, said: str) -> Distribution:
+    """The release to lock for: as said, or that of the site's twins."""
+    known: tuple[Distribution, ...] = get_args(Distribution)
+    if not said and site.twin:
+        return site.twin.distribution
+    for one in known:
+        if one == said:
+            return one
+    near = did_you_mean(said, known)
+    raise BadInputError(
+        f"--distribution: no '{said}'.{near}" if said else "bundle.lock needs --distribution: what the boxes run",
+        hint=f"There are: {', '.join(known)}.",
+    )
+
+
+def _place(listen: str) -> tuple[str, int]:
+    """Address and port of `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([^:\s\[\]]+))(?::([0-9]{1,5}))?", listen)
+    if match is None or not 0 < int(match[3] or PORT) < 65536:
+        raise BadInputError(
+            f"--listen: '{listen}' is not ADDRESS or ADDRESS:PORT", hint="An address of this machine that boxes reach."
+        )
+    return match[1] or match[2], int(match[3] or PORT)
+
+
+def _told(damages: list[Damage]) -> str:
+    return "; ".join(f"{one.what}: {one.how} ({one.where})" for one in damages)
+
+
+def _size(lock: Lock) -> int:
+    return sum(one.size for one in lock.artefacts)
+
+
+def _show_kinds(console: Console, made: Lock) -> None:
+    rows = [
+        (f"{title}s", str(len(own)), megabytes(sum(one.size for one in own)))
+        for kind, title in KINDS.items()
+        if (own := made.of(kind))
+    ]
+    console.table(made.name, ["What", "Count", "Size"], rows, kind="artefacts")

@@ -1,0 +1,53 @@
+"""Debian packages that are unpacked beside the system: which, and out of which suites. For deploys and bundles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boxwright.model.base import AbsolutePath, Frozen, Identifier
+
+DEBIAN_KEYRING: AbsolutePath = "/usr/share/keyrings/debian-archive-keyring.gpg"
+BUNDLE_KEYRING: AbsolutePath = "/usr/share/keyrings/boxwright-bundle.asc"  # the role base puts it there
+
+
+class UnpackedPackages(Frozen):
+    """Packages in a folder of their own."""
+
+    name: Identifier
+    suites: tuple[str, ...]
+    packages: tuple[str, ...]
+    with_dependencies: bool
+    provided: tuple[str, ...] = ()  # dependencies that need not be there: for set-up that never runs
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What install-debian-root is told of them."""
+        return {
+            "suites": list(self.suites),
+            "packages": list(self.packages),
+            "with_dependencies": self.with_dependencies,
+            "provided": list(self.provided),
+        }
+
+
+PYTHON_3_11 = UnpackedPackages(
+    name="python3.11",
+    suites=("bookworm", "bookworm-updates"),
+    packages=(
+        "python3.11",
+        "python3.11-minimal",
+        "libpython3.11-minimal",
+        "libpython3.11-stdlib",
+        "libpython3.11-dev",  # headers: Triton compiles against them when an engine starts
+        "python3-pip-whl",
+    ),
+    with_dependencies=False,  # the box's own libraries serve it, and get the box's security updates
+)
+LLAMA_CPP = UnpackedPackages(
+    name="llama_cpp",
+    suites=("forky", "sid"),
+    packages=("llama.cpp-tools", "llama.cpp-tools-extra"),
+    with_dependencies=True,
+    provided=("debconf", "wget"),
+)
+UNPACKED = (PYTHON_3_11, LLAMA_CPP)

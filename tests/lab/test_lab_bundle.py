@@ -1,0 +1,139 @@
+"""From a lock to a box without any route to the internet, as a person does it, on both releases."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from lab_command import Boxwright, Ran
+
+from boxwright.errors import Exit
+from boxwright.factory.bundle import Bundle
+from boxwright.factory.lock import read_lock
+from boxwright.lab import rootfs
+from boxwright.mirrors import resolve_debian
+from boxwright.model.site import Mirrors
+
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(2400)]
+
+both = pytest.mark.parametrize(
+    "twin_site", [("off-bookworm", "debian-12"), ("off-trixie", "debian-13")], indirect=True, ids=["12", "13"]
+)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The network of the one twin of a lab."""
+
+    namespace: str  # of the bridge
+    subnet: str
+
+    @classmethod
+    def of(cls, boxwright: Boxwright, lab: str) -> Wire:
+        record = Path(boxwright.environment["BOXWRIGHT_STATE"], "lab", lab, "lab.json")
+        return cls(f"boxwright.{lab}", f"10.83.{json.loads(record.read_text())['subnet_octet']}")
+
+    @property
+    def twin(self) -> str:
+        return f"{self.namespace}.10"
+
+    def run(self, namespace: str, *words: str, stdin: str = "") -> str:
+        # A controller need not have nft: the one of the twins' root filesystem is run.
+        root = rootfs.ensure("debian-12", resolve_debian(Mirrors()), print)
+        argv = ["ip", "netns", "exec", namespace, "chroot", str(root), *words]
+        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True).stdout
+
+    def count(self) -> None:
+        """Count what the twin sends to anywhere but its own wire, and to the lab's proxy."""
+        elsewhere = f"!= {{ {self.subnet}.0/24, 224.0.0.0/4, 255.255.255.255 }}"
+        rules = [
+            "table bridge watch {",
+            "chain leaving {",
+            "type filter hook prerouting priority 0",
+            f"ip saddr {self.subnet}.10 tcp dport 3128 counter",
+            f"ip saddr {self.subnet}.10 ip daddr {elsewhere} counter",
+            "}",
+            "}",
+        ]
+        self.run(self.namespace, "nft", "-f", "-", stdin="\n".join([*rules, ""]))
+
+    def counted(self) -> list[int]:
+        told = json.loads(self.run(self.namespace, "nft", "--json", "list", "table", "bridge", "watch"))
+        rules = [one["rule"] for one in told["nftables"] if "rule" in one]
+        return [part["counter"]["packets"] for rule in rules for part in rule["expr"] if "counter" in part]
+
+
+def changed(ran: Ran) -> list[str]:
+    events = ran.kind("event")
+    return [f"{event['stage']}: {event['resource']}" for event in events if event["outcome"] == "changed"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both releases share one bundle: what they have in common is fetched once."""
+    return tmp_path_factory.mktemp("bundle")
+
+
+@both
+def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twin_site: str, place: Path) -> None:
+    site = Path(twin_site).read_text()
+    lab = site.partition("name: ")[2].split()[0]
+    distribution = site.partition("distribution: ")[2].partition("}")[0]
+    lock, folder = place / f"{distribution}.json", place / "bundle"
+
+    # The lock: the same bytes twice, and no address in it.
+    words = ("bundle.lock", "--profile", "lab", "--site", twin_site, "--to", str(lock))
+    assert boxwright(*words).code == Exit.OK
+    first = lock.read_bytes()
+    again = boxwright(*words)
+    assert (again.code, lock.read_bytes()) == (Exit.OK, first)
+    assert b"://" not in first
+
+    # The bundle, whole.
+    fetched = boxwright("bundle.fetch", "--lock", str(lock), "--bundle", str(folder), "--site", twin_site)
+    assert fetched.code == Exit.OK, fetched.text[-2000:]
+    assert boxwright("bundle.verify", "--bundle", str(folder)).code == Exit.OK
+
+    # The twin: on Debian 12 without a default route, on Debian 13 with one, so that what tries to leave is counted.
+    assert boxwright("lab.up", "--profile", "lab", "--site", twin_site).code == Exit.OK
+    wire = Wire.of(boxwright, lab)
+    wire.count()
+    if distribution == "debian-12":
+        wire.run(wire.twin, "ip", "route", "del", "default")
+        assert "default" not in wire.run(wire.twin, "ip", "route")
+
+    # One flipped bit: refused by name, and the twin is as it was.
+    provision = ("provision", "--profile", "lab", "--site", twin_site, "--bundle", str(folder), "--yes")
+    nginx = next(one for one in read_lock(lock).artefacts if one.name == "nginx")
+    path = Bundle(folder).artefact(nginx.sha256)
+    data = path.read_bytes()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    refused = boxwright(*provision)
+    assert refused.code == Exit.ERROR
+    assert f"Debian package nginx {nginx.version}" in refused.kind("error")[0]["message"]
+    assert not refused.kind("event")
+    told = boxwright("bundle.verify", "--bundle", str(folder))
+    assert told.code == Exit.ERROR
+    assert told.kind("damage")[0]["what"].startswith(f"Debian package nginx {nginx.version}")
+    assert boxwright("bundle.fetch", "--lock", str(lock), "--bundle", str(folder), "--site", twin_site).code == Exit.OK
+    assert path.read_bytes() == data
+
+    # The box: made, verified, and left alone by the second run.
+    ran = boxwright(*provision)
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    checks = ran.kind("check")
+    assert len(checks) > 30
+    assert {check["result"] for check in checks} == {"pass"}
+    second = boxwright(*provision)
+    assert (second.code, changed(second)) == (Exit.OK, []), second.text[-3000:]
+
+    # Nothing tried to leave; and had it, it would have been seen.
+    assert wire.counted() == [0, 0]
+    if distribution == "debian-13":
+        probe = ("curl", "--max-time", "2", "--silent", "http://192.0.2.1/")
+        with pytest.raises(subprocess.CalledProcessError):
+            wire.run(wire.twin, *probe)
+        assert wire.counted()[1] > 0

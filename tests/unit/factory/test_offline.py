@@ -1,0 +1,81 @@
+"""A bundle is for the profile that it was locked for, as it is now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from factory.bundles import made_bundle
+
+from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.factory.bundle import Bundle
+from boxwright.factory.lock import Artefact, Lock
+from boxwright.factory.locking import merged
+from boxwright.factory.needs import needs_of
+from boxwright.factory.offline import address_towards, checked, offline, refuse_lacking
+from boxwright.provisioning.target import Choice, choose
+from boxwright.signing import SigningKey
+
+
+def whole_lock() -> Lock:
+    """A lock that has what the lab needs, as far as names and digests go."""
+    needs = needs_of(choose(Choice(profile="lab")))
+    made, number = [], 0
+
+    def add(**fields: object) -> None:
+        nonlocal number
+        number += 1
+        common = {"size": 1, "sha256": f"{number:064x}", "file": "f", "version": "3.11.2-1"}
+        made.append(Artefact.model_validate(common | fields))
+
+    for name in needs.packages:
+        add(kind="debian", name=name, used_by=("platform",), archive="debian", path=f"pool/{name}.deb")
+    for unpacked in needs.unpacked:
+        for name in unpacked.packages:
+            add(kind="debian", name=name, used_by=(unpacked.name,), archive="debian", path=f"pool/u/{name}.deb")
+    from boxwright.factory.wheels import pinned
+
+    for environment in needs.environments:
+        for line in pinned(environment.requirements, "3.11.2"):
+            add(kind="wheel", name=line.name, used_by=(environment.name,), sha256=min(line.digests))
+    for build in needs.builds:
+        for file in build.files:
+            add(kind="model", name=f"{build.name}/{file.name}", used_by=("models",), sha256=file.sha256)
+    return Lock(profile="lab", distribution="debian-12", artefacts=merged(made))
+
+
+WHOLE = whole_lock()
+
+
+def test_a_lock_with_all_that_is_needed_will_do() -> None:
+    refuse_lacking(Bundle(Path("b")), WHOLE, needs_of(choose(Choice(profile="lab"))))
+
+
+@pytest.mark.parametrize("name", ["nginx", "llama.cpp-tools", "open-webui", "python3-pip-whl"])
+def test_what_a_lock_lacks_is_named(name: str) -> None:
+    lock = WHOLE.model_copy(update={"artefacts": tuple(one for one in WHOLE.artefacts if one.name != name)})
+    with pytest.raises(BadInputError, match=f"it lacks .*{name}"):
+        refuse_lacking(Bundle(Path("b")), lock, needs_of(choose(Choice(profile="lab"))))
+
+
+def test_a_lock_of_another_profile_or_release_is_no_help(tmp_path: Path) -> None:
+    bundle = made_bundle(tmp_path / "b", tmp_path / "key")
+    for choice, wanted in ((Choice("lab-vllm"), "lab-vllm-debian-12"), (Choice("lab", distribution="debian-13"), "13")):
+        with (
+            pytest.raises(BadInputError, match=f"no lock of .*{wanted}; it has lab-debian-12"),
+            offline(bundle.folder, choose(choice), "", print),
+        ):
+            pass
+
+
+def test_a_bundle_that_somebody_else_signed_is_refused_before_anything(tmp_path: Path) -> None:
+    bundle = made_bundle(tmp_path / "b", tmp_path / "key")
+    other = SigningKey.kept_in(tmp_path / "other").public.fingerprint
+    with pytest.raises(BoxwrightError, match="INVALID bundle: it is signed by another key"):
+        checked(bundle, other, print)
+
+
+def test_the_address_is_the_one_that_the_box_sees() -> None:
+    assert address_towards("127.0.0.1") == "127.0.0.1"
+    with pytest.raises(BadInputError, match="no route to no-such-host"):
+        address_towards("no-such-host.invalid")

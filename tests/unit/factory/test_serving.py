@@ -1,0 +1,108 @@
+"""What a bundle's server answers: ranges, pages, and nothing that is not in its table."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from factory.bundles import CONTENTS, lock_of, made_bundle
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boxwright.errors import BadInputError
+from boxwright.factory.serving import byte_range, serving, table
+
+BETA = next(one for one in lock_of().artefacts if one.name == "beta")
+FILE = f"/lab-debian-12/files/{BETA.sha256}"
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    bundle = made_bundle(tmp_path / "bundle", tmp_path / "key")
+    with serving(table(bundle, bundle.signed()[0]), "127.0.0.1", 0) as server:
+        yield server.server_address[1]
+
+
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, headers=named)
+    answer = connection.getresponse()
+    told = answer.status, dict(answer.headers), answer.read()
+    connection.close()
+    return told
+
+
+def test_a_file_comes_whole_by_its_digest(port: int) -> None:
+    status, headers, body = ask(port, FILE)
+    assert (status, body) == (200, CONTENTS["beta"])
+    assert headers["Accept-Ranges"] == "bytes"
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [("bytes=0-3", slice(0, 4)), ("bytes=11990-", slice(11990, None)), ("bytes=-7", slice(-7, None))],
+)
+def test_a_part_comes_as_a_part(port: int, asked: str, wanted: slice) -> None:
+    status, headers, body = ask(port, FILE, Range=asked)
+    assert (status, body) == (206, CONTENTS["beta"][wanted])
+    assert headers["Content-Range"].endswith("/12000")
+
+
+def test_what_lies_behind_the_end_cannot_be_had(port: int) -> None:
+    status, headers, _ = ask(port, FILE, Range="bytes=12000-")
+    assert (status, headers["Content-Range"]) == (416, "bytes */12000")
+
+
+def test_a_part_of_another_file_is_not_continued(port: int) -> None:
+    assert ask(port, FILE, Range="bytes=5-", If_Range='"somebody else\'s"')[0] == 200
+    assert ask(port, FILE, Range="bytes=5-", If_Range=f'"{BETA.sha256}"')[0] == 206
+
+
+def test_head_sends_no_body(port: int) -> None:
+    status, headers, body = ask(port, FILE, "HEAD")
+    assert (status, headers["Content-Length"], body) == (200, "12000", b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/lab-debian-12/",
+        "/../bundle.json",
+        "/lab-debian-12/../../../etc/passwd",
+        "/lab-debian-12/%2e%2e/bundle.json",
+        "/bundle.json",
+        "/locks/lab-debian-12.json",
+        "/lab-debian-12/files/" + "0" * 64,
+        "//etc/passwd",
+        "/lab-debian-12/simple/nobody/",
+    ],
+)
+def test_nothing_else_can_be_asked_for(port: int, path: str) -> None:
+    assert ask(port, path)[0] == 404
+
+
+def test_lists_of_packages_come_with_plus_and_tilde_in_any_spelling(port: int) -> None:
+    assert ask(port, "/lab-debian-12/apt/dists/platform/InRelease")[2] == b"signed list\n"
+    assert ask(port, "/lab-debian-12/apt/dists/pl%61tform/InRelease")[0] == 200
+
+
+def test_the_index_has_a_page_for_each_package_with_digests(port: int) -> None:
+    page = ask(port, "/lab-debian-12/simple/beta/")[2].decode()
+    assert f'href="../../files/{BETA.sha256}/{BETA.file}#sha256={BETA.sha256}"' in page
+    assert ask(port, f"/lab-debian-12/files/{BETA.sha256}/{BETA.file}")[2] == CONTENTS["beta"]
+
+
+def test_a_taken_port_is_told(port: int) -> None:
+    with pytest.raises(BadInputError, match="cannot be served"), serving({}, "127.0.0.1", port):
+        pass
+
+
+@given(st.text(max_size=30), st.integers(1, 10**12))
+def test_no_range_leads_outside_the_file(asked: str, size: int) -> None:
+    for text in (asked, f"bytes={asked}", None):
+        part = byte_range(text, size)
+        assert part is None or (part[0] >= 0 and part[1] > 0 and sum(part) <= size)
