@@ -250,6 +250,13 @@ TOGETHER = (
         do="chmod 666 /etc/boxwright/receipt.json",
         undo="chmod 644 /etc/boxwright/receipt.json",
     ),
+    Sabotage(
+        what="a name in the bill of materials is another",
+        check="record.evidence",
+        says="not as it was signed for: sbom.cdx.json",
+        do="sed -i.right 's/nginx/nginy/' /etc/boxwright/sbom.cdx.json",
+        undo="mv /etc/boxwright/sbom.cdx.json.right /etc/boxwright/sbom.cdx.json",
+    ),
 )
 
 # Each of these takes a good part of the box with it.
