@@ -10,8 +10,9 @@ from typing import Literal
 from boxwright.lab.vm.topology import Topology
 
 Accelerator = Literal["kvm", "tcg"]
-# What the processor shows. Page tables of five levels only cost time where they are emulated.
-_PROCESSOR: dict[Accelerator, str] = {"kvm": "host", "tcg": "max,la57=off,svm=off"}
+# What the processor shows. Page tables of five levels only cost time where they are emulated; an emulated AMD processor
+# tells each of its cores as a socket, and would have guests load modules for VMs of their own.
+_PROCESSOR: dict[Accelerator, str] = {"kvm": "host", "tcg": "max,la57=off,svm=off,vendor=GenuineIntel"}
 _ACCELERATOR: dict[Accelerator, str] = {"kvm": "kvm", "tcg": "tcg,thread=multi"}
 SEED_PORT = "boxwright.seed"
 KERNEL_ARGUMENTS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=-1 boxwright.seed"
