@@ -124,9 +124,8 @@ def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twi
     # The box: made, verified, and left alone by the second run.
     ran = boxwright(*provision)
     assert ran.code == Exit.OK, ran.text[-3000:]
-    checks = ran.kind("check")
-    assert len(checks) > 30
-    assert {check["result"] for check in checks} == {"pass"}
+    assert len(ran.kind("check")) > 30
+    assert ran.odd_checks == {}
     second = boxwright(*provision)
     assert (second.code, changed(second)) == (Exit.OK, []), second.text[-3000:]
 
