@@ -16,6 +16,7 @@ from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Site
 from boxwright.model.stack import EngineName, Service
 from boxwright.model.switching import Switched
+from boxwright.model.vllm_container import VENDOR_CONTAINERS
 from boxwright.model.weights import Weights, page_weights, parts_of, weights_of
 
 
@@ -156,6 +157,9 @@ class Fleet(Frozen):
             return foreign
         if service.engine == "ollama" and self.ollama_archive is None:
             return f"no digest of Ollama {self.ollama_release} is known: name its archive under artefacts.ollama"
+        container = VENDOR_CONTAINERS.get(service.engine)
+        if container and service.engine_image is None:
+            return f"no image of {service.engine} is known: name one of {container.image} under artefacts.images"
         unpinned = next((weights.name for weights in parts if not weights.build.pinned), None)
         if unpinned:
             return f"{unpinned} is not fetched: no digests of its files are pinned (./invoke models.pin)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from boxwright.errors import BadInputError
 from boxwright.model.profile import Profile
-from boxwright.model.site import EngineImage, Site
+from boxwright.model.site import Site
 from boxwright.model.stack import Service
 from boxwright.model.versions import release_key
 from boxwright.model.vllm_container import VENDOR_CONTAINERS
@@ -19,8 +19,8 @@ def with_images(profile: Profile, site: Site, place: str = "") -> Profile:
         place: The site's file, for messages; without it, the site's name.
 
     Raises:
-        BadInputError: An engine runs in a container whose image neither of them names. Twins need none: nothing of it
-            is installed there.
+        BadInputError: The profile wants a release of which the site names no image, while it names another's. Where it
+            names none at all, the machine alone is made (`Fleet.without_stack`).
     """
     services = [_with_image(profile, site, one, place or f"site {site.name}") for one in profile.stack.services]
     stack = services[0].model_copy(update={"further": tuple(services[1:])})
@@ -35,22 +35,14 @@ def _with_image(profile: Profile, site: Site, service: Service, place: str) -> S
     if fitting:
         newest = max(fitting, key=lambda one: release_key(one.version))
         return service.model_copy(update={"engine_image": newest.image, "engine_version": newest.version})
-    container = VENDOR_CONTAINERS.get(service.engine)
-    if container is None or site.twin is not None:  # TensorRT-LLM has images that are known
+    if not offered or service.engine not in VENDOR_CONTAINERS:  # TensorRT-LLM has images that are known
         return service
+    has = ", ".join(one.version for one in offered)
     raise BadInputError(
-        _missing(profile, service, offered),
+        f"{profile.name} wants {service.engine} {service.engine_version}, and the site has an image of {has}",
         where=f"{place}, artefacts.images",
         hint=(
-            f"Name one there: {{engine: {service.engine}, version: RELEASE, image: NAME@sha256:DIGEST}}, of "
-            f"{container.image}. "
-            "`docker buildx imagetools inspect NAME:TAG` tells the digest; Boxwright has none that somebody verified."
+            f"Name one there: {{engine: {service.engine}, version: {service.engine_version}, "
+            f"image: NAME@sha256:DIGEST}}, of {VENDOR_CONTAINERS[service.engine].image}; or take one that it has."
         ),
     )
-
-
-def _missing(profile: Profile, service: Service, offered: list[EngineImage]) -> str:
-    if offered:
-        has = ", ".join(one.version for one in offered)
-        return f"{profile.name} wants {service.engine} {service.engine_version}, and the site has an image of {has}"
-    return f"{profile.name} serves by {service.engine}, a container, and no image of it is named"

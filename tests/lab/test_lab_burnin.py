@@ -113,7 +113,7 @@ def test_every_part_is_loaded_and_nothing_stays(boxwright: Boxwright, twin_site:
     found = measured(ran)
     series = {one["name"]: one for one in found["series"]}
     assert series["cpu.rate"]["points"][0]["value"] > 10
-    assert series["memory.size"]["points"][0]["value"] == pytest.approx(1, abs=0.1)
+    assert 0.5 < series["memory.size"]["points"][0]["value"] < 4  # of 4 GiB, what nothing else has, but for 1 GiB
     assert all(point["value"] > 1 for point in series["disk.system.written"]["points"])
     assert series["network.controller.from"]["points"][0]["value"] > 0.01
     assert [one["points"][0]["value"] for one in found["series"] if one["ceiling"] == 0] == [0] * 5

@@ -70,7 +70,7 @@ chmod 755 /usr/bin/docker
 """
 
 
-def service(engine: EngineName, image: str, **changes: Any) -> dict[str, Any]:
+def service(engine: EngineName, image: str) -> dict[str, Any]:
     assert MODEL
     container, cards = VENDOR_CONTAINERS[engine], (0, 1)
     hardware = TWIN.model_copy(update={"accelerators": (CARDS,)})
@@ -93,7 +93,7 @@ def service(engine: EngineName, image: str, **changes: Any) -> dict[str, Any]:
         "memory_nodes": [],
         "port": 8000,
         "patience_s": 60,
-    } | changes
+    }
 
 
 class Contained(Boxes):
@@ -111,7 +111,7 @@ class Contained(Boxes):
         return self.engine.replace("_", "-")
 
     def wanted(self, **changes: Any) -> dict[str, Any]:
-        return service(self.engine, self.data["image"], **changes)
+        return service(self.engine, self.data["image"]) | changes
 
     def given(self, *services: dict[str, Any]) -> int:
         """Run the deploy; how many operations changed something."""

@@ -9,9 +9,10 @@ import pytest
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import load_accelerators, load_engine, load_models, load_profile
 from boxwright.model.compatibility import check_stack
+from boxwright.model.fleet import Fleet
 from boxwright.model.platform import RdmaPolicy
 from boxwright.model.profile import Profile
-from boxwright.model.site import Artefacts, EngineImage, Host, Site, TwinSettings
+from boxwright.model.site import Artefacts, EngineImage, Host, Site
 from boxwright.planning.site_images import with_images
 
 DIGEST = f"registry.example/vllm@sha256:{'a' * 64}"
@@ -23,9 +24,13 @@ def variant(name: str, *, profile: dict[str, Any] | None = None, **stack: Any) -
     return loaded.model_copy(update={"stack": wanted, **(profile or {})})
 
 
-def site(*images: EngineImage, twin: bool = False) -> Site:
+def site(*images: EngineImage) -> Site:
     hosts = (Host(name="box-1", address="192.0.2.7"),)
-    return Site(name="s", hosts=hosts, twin=TwinSettings() if twin else None, artefacts=Artefacts(images=images))
+    return Site(name="s", hosts=hosts, artefacts=Artefacts(images=images))
+
+
+def fleet(profile: Profile) -> Fleet:
+    return Fleet(profile=profile, site=site(), catalogue=load_models(), accelerators=load_accelerators())
 
 
 def refusal(profile: Profile) -> str:
@@ -63,15 +68,14 @@ def test_what_cannot_run_is_refused(profile: Profile, message: str) -> None:
     assert message in refusal(profile)
 
 
-def test_a_site_without_an_image_is_refused_and_told_how_to_name_one() -> None:
-    with pytest.raises(BadInputError) as caught:
-        with_images(load_profile("8x910b"), site())
-    assert caught.value.message == "8x910b serves by vllm_ascend, a container, and no image of it is named"
-    assert caught.value.where == "site s, artefacts.images"
-    assert "{engine: vllm_ascend, version: RELEASE, image: NAME@sha256:DIGEST}" in caught.value.hint
-    assert "quay.io/ascend/vllm-ascend" in caught.value.hint
-    # Nothing of it is installed on twins, and TensorRT-LLM has an image that is known.
-    assert with_images(load_profile("8x910b"), site(twin=True)) == load_profile("8x910b")
+def test_without_an_image_of_the_site_the_machine_alone_is_made() -> None:
+    profile = load_profile("8xmi300x")
+    assert with_images(profile, site()) == profile
+    assert fleet(profile).without_stack == (
+        "no image of vllm_rocm is known: name one of rocm/vllm, or vllm/vllm-openai-rocm under artefacts.images"
+    )
+    named = with_images(profile, site(EngineImage(engine="vllm_rocm", version="0.23.0", image=DIGEST)))
+    assert "artefacts.images" not in fleet(named).without_stack
     trt = variant("8xl40s", engine="tensorrt_llm", engine_settings={})
     assert with_images(trt, site()).stack.engine_image is None
 
