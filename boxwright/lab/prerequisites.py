@@ -10,6 +10,7 @@ from pathlib import Path
 
 from boxwright.errors import LabError
 from boxwright.lab.commands import run
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 
 _PACKAGES = {  # the program that shows that a package is there
     "systemd-nspawn": "systemd-container",
@@ -26,7 +27,6 @@ _VM_PACKAGES = {
     "mke2fs": "e2fsprogs",
     "setpriv": "util-linux",
 }
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 _INOTIFY_PER_TWIN = 16  # systemd, udevd, dbus and journald of a twin count on the controller's root user
 _INOTIFY_OWN = 64
@@ -53,7 +53,7 @@ def missing_packages(*, vms: bool = False) -> list[str]:
     """The Debian packages that the lab needs, with VMs or without, and this machine does not have."""
     needed = _PACKAGES | _VM_PACKAGES if vms else _PACKAGES
     missing = [package for program, package in needed.items() if shutil.which(program) is None]
-    return missing if _KEYRING.exists() else [*missing, "debian-archive-keyring"]
+    return missing if Path(DEBIAN_KEYRING).exists() else [*missing, "debian-archive-keyring"]
 
 
 def _install(packages: list[str], progress: Callable[[str], None]) -> None:

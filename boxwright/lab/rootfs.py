@@ -14,9 +14,9 @@ from boxwright.errors import LabError
 from boxwright.lab.commands import locked, remove_tree, run
 from boxwright.lab.places import root_filesystems
 from boxwright.mirrors import apt_options
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.site import CODENAMES, Distribution, Mirrors
 
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod", "procps"),
     *("openssh-server", "sudo", "python3", "python3-apt", "ca-certificates", "curl", "gpg"),
@@ -94,7 +94,7 @@ def _build(wanted: Recipe, tree: Path, apt_options: Sequence[str], lock: int) ->
         [
             *("unshare", "--mount", "--propagation", "slave"),  # what it mounts vanishes with it, even if it is killed
             "mmdebstrap",
-            *("--mode=root", "--variant=minbase", f"--keyring={_KEYRING}", "--format=directory"),
+            *("--mode=root", "--variant=minbase", f"--keyring={DEBIAN_KEYRING}", "--format=directory"),
             f"--include={','.join(wanted.packages)}",
             *_initramfs_hook(wanted.initramfs_modules),
             *(f"--aptopt={line}" for line in apt_options),

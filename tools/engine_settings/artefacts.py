@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from boxwright import mirrors
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.engine_settings import Release, ReleaseSource
 from boxwright.model.site import Mirrors
 from boxwright.serving.llama_cpp_build import pinned_source, recipe
@@ -138,6 +139,7 @@ def _unpack_debian(destination: Path, version_of: str, check: list[str], package
     request = {
         "destination": str(destination),
         "mirror": found.debian,
+        "keyring": DEBIAN_KEYRING,
         "check_valid_until": found.check_valid_until,
         "with_dependencies": True,
         "version_of": version_of,

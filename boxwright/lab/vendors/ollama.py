@@ -19,6 +19,7 @@ from boxwright.errors import LabError
 from boxwright.lab.commands import locked, remove_tree, run
 from boxwright.mirrors import resolve_debian
 from boxwright.model.catalogues import ROOT
+from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.ollama import OllamaArtefact
 from boxwright.model.site import Mirrors
 
@@ -121,6 +122,7 @@ def debian_llama_cpp(package: str, program: str, progress: Callable[[str], None]
             request = {
                 "destination": str(folder),
                 "mirror": found.debian,
+                "keyring": DEBIAN_KEYRING,
                 "check_valid_until": found.check_valid_until is not False,
                 "suites": ["forky", "sid"],
                 "packages": [package],
