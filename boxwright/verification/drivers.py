@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from boxwright.model.drivers import NvidiaDriverPolicy
@@ -22,6 +23,11 @@ PATTERNS = (
     "nvidia-dkms-*",
     "linux-modules-nvidia-*",
 )
+
+
+def of_driver(packages: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The driver's packages by name, among others that were looked at."""
+    return {one["name"]: one for one in packages if any(fnmatchcase(one["name"], pattern) for pattern in PATTERNS)}
 
 
 def missing(policy: NvidiaDriverPolicy, found: Collection[str]) -> list[str]:

@@ -91,7 +91,7 @@ def test_nothing_waits_for_a_reboot(facts: Facts, evidence: Evidence) -> None:
 def test_driver_packages(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
     policy = target.nvidia_driver
     assert policy is not None
-    found = {one["name"]: one for one in facts.told("packages")}
+    found = drivers.of_driver(facts.told("packages"))
     missing = drivers.missing(policy, found)
     assert not missing, f"not installed: {', '.join(missing)}"
     releases = drivers.releases(found.values())
@@ -114,7 +114,7 @@ def test_driver_module(facts: Facts, target: VerifyHost, evidence: Evidence) -> 
     if target.twin:
         raise UnprovenError("a twin loads no module of a driver")
     loaded = facts.told("driver_module")
-    installed = drivers.releases(facts.told("packages"))
+    installed = drivers.releases(drivers.of_driver(facts.told("packages")).values())
     assert [loaded] == installed, f"{loaded} is loaded, and the libraries are of {', '.join(installed) or 'no release'}"
     evidence(f"module and libraries are of {loaded}")
 

@@ -52,6 +52,7 @@ UNREAD = {
     "base/journald.conf.j2": "journald reads it when it starts; the test of the role asks what is in force",
     "base/timesyncd.conf.j2": "timesyncd reads it when it starts",
     "base/timezone.j2": "one word",
+    "base/bundle.asc.j2": "one key; the tests of bundles ask apt",
     "gateway/credentials.conf.j2": "read with site.conf, which includes it",
     "gateway/htpasswd.j2": "nginx reads it with the first password",
 }
