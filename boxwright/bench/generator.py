@@ -51,6 +51,9 @@ def run(job: Job) -> None:
                 self.stop()
                 return
             answered = _ask(self.client, job, number, begun)
+            # llama-server ends a connection after each stream without saying so before; one that looks open through ssh
+            # can be dead already, so none is used twice.
+            self.client.close()
             sys.stdout.write(answered.model_dump_json() + "\n")
             sys.stdout.flush()
 
@@ -94,12 +97,7 @@ def _ask(client: Any, job: Job, number: int, begun: float) -> Answered:
         with client.post(
             "/chat/completions",
             json=body,
-            headers={
-                "Authorization": f"Bearer {job.key.get_secret_value()}",
-                # llama-server ends a connection after each stream without saying so before; one that looks open through
-                # ssh can be dead already.
-                "Connection": "close",
-            },
+            headers={"Authorization": f"Bearer {job.key.get_secret_value()}", "Connection": "close"},
             verify=job.authority or True,
             timeout=(10, job.timeout_s),
             stream=True,
