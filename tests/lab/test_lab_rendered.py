@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 CHECKS = {
     "base/sudoers.j2": 'visudo --check --quiet --file="$f"',
     "base/apt-proxy.conf.j2": 'apt-config --config-file="$f" dump >/dev/null',
+    "base/bundle.conf.j2": 'apt-config --config-file="$f" dump >/dev/null',
     "base/unattended-upgrades.conf.j2": 'apt-config --config-file="$f" dump >/dev/null',
     "*/preferences*.j2": 'apt-cache $alone -o Dir::Etc::Preferences="$f" policy >/dev/null',
     "*/*.sources.j2": 'apt-get $alone -o Dir::Etc::SourceParts="${f%/*}" indextargets >/dev/null',
