@@ -9,71 +9,19 @@ import sys
 from invoke import Collection, task
 
 from boxwright.errors import Exit
+from boxwright.options import OPTIONS
 from boxwright.verb import verb
 
-_HELP = {
-    "profile": "the kind of box: a name from `./invoke profiles`, or a .yml file",
-    "site": "whose boxes: a name under inventories/sites, or a .yml file",
-    "host": "one of the site's hosts by name or address, or one instead of a site: USER@ADDRESS[:PORT]",
-    "count": "for twins: how many",
-    "kind": "for twins: container or vm",
-    "distribution": "debian-12 or debian-13; of provision and its like for twins alone",
-    "gpu": "cards alone instead of a profile, such as V100-32GB; --count says how many",
-    "context": "tokens of context of each request",
-    "concurrency": "requests at a time, such as 1,2,4; else 1, 2 and so on up to what the engine works on at once",
-    "answer": "tokens of an answer at most",
-    "by": "one way to the engine: gateway, or engine past it; else both",
-    "timeout": "seconds for which a request may be silent",
-    "users": "people that it shall serve: one of ten waits for an answer at a time",
-    "people_per_request": "people with an account for each that waits for an answer just then",
-    "box": "what `./invoke detect --json` found on a machine, in a file",
-    "html": "a file that the answer is written to as a page, too",
-    "deep": "hash every file of a model: about a minute for each 100 GB on a fast disk",
-    "junit": "a file that the checks are written to as JUnit XML, too",
-    "speed": "tokens a second that each request shall get at least",
-    "stages": "only these stages, by commas",
-    "yes": "do not ask",
-    "json": "JSON lines for programs",
-    "profile_file": "print a profile file made from what was found, and nothing else",
-    "topic": "profile or site",
-    "name": "name of the secret; without it, all",
-    "model": "a model: an id or alias of ./invoke models",
-    "build": "one build of the model",
-    "engine": "llama_cpp, vllm, … where it is to be another than the profile's",
-    "service": "one of the profile's stack.further by its name, instead of the main service",
-    "hub": "huggingface, modelscope or ollama; without it, the first that has the build",
-    "revision": "branch, tag or commit of the hub's repository; without it, the newest",
-    "on": "where a model is tried: cards, cpu, or auto: cards where the profile has some",
-    "page": "also serve a page of it, behind the gateway under /try/",
-    "seconds": "how long the page stays at most",
-    "to": "where it is written: a folder, a folder a host, else the site's; bundle.lock a file, else NAME.lock.json",
-    "fingerprint": "HOST=SHA256:…, several by commas, or a file with a line for each host, as its console shows it",
-    "replace": "hosts that were reinstalled on purpose, by commas: their new key takes the place of the pinned one",
-    "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
-    "statement": "provenance.intoto.jsonl with the files that it is about beside it, or their folder",
-    "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
-    "bundle": "folder of a bundle; of provision: take everything from there, without any route to the internet",
-    "lock": "a lock file that bundle.lock wrote; of evidence, of what the boxes were made from",
-    "before": "the older lock file",
-    "after": "the newer lock file",
-    "near": "other bundles of this machine, by commas: what they have is linked and not fetched",
-    "listen": "ADDRESS:PORT; of a page, also a port of 127.0.0.1; of bundle.serve, also an address that boxes reach",
-    "keep": "leave the packages on the box for the next time; of bundle.clean: remove all locks but these, too",
-    "fast": "leave out the tests that boot twins",
-    "on_demand": "only the tests that take long and are left out otherwise",
-    "only": "burnin: parts by commas, of cpu,memory,disk,network,gpu; test: a pytest expression, as for pytest -k",
-    "minutes": "how long all loads take together; parts of a minute are fine",
-}
 _POSITIONAL = {"topic", "file", "statement", "before", "after"}
 
 
 def _verb(function):
     """Make a task of a verb, with help for each of its arguments."""
-    run = verb(function, _HELP)
+    run = verb(function, OPTIONS)
     arguments = inspect.signature(run).parameters
     return task(
         run,
-        help={name: text for name, text in _HELP.items() if name in arguments},
+        help={name: text for name, text in OPTIONS.items() if name in arguments},
         positional=[name for name in arguments if name in _POSITIONAL],
         auto_shortflags=False,
     )
