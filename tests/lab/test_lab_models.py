@@ -143,7 +143,9 @@ def test_without_digests_nothing_is_fetched_and_a_pin_makes_it_so(bench: Bench) 
     texts = []
     for build, hub in (("ud-iq1_s", "huggingface"), ("q8", "huggingface")):
         words = ("--site", bench.site, "--model", "trial-model", "--build", build, "--hub", hub)
-        (line,) = bench.boxwright("models.pin", *words).kind("pin")
+        pinned = bench.boxwright("models.pin", *words)
+        assert pinned.code == Exit.OK, pinned.text[-2000:]
+        (line,) = pinned.kind("pin")
         texts.append(line["text"].removeprefix("pins:\n"))
     (bench.folder / "pins.yml").write_text("pins:\n" + "".join(texts))
 
