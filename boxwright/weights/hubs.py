@@ -162,7 +162,10 @@ class Hubs:
                 {"Cookie": f"m_session_id={token}"} if hub == "modelscope" else {"Authorization": f"Bearer {token}"}
             )
         try:
-            answer = self._client.get(address, headers=headers)
+            try:
+                answer = self._client.get(address, headers=headers)
+            except httpx.RemoteProtocolError:  # an idle connection that the hub had just ended
+                answer = self._client.get(address, headers=headers)
         except httpx.HTTPError as error:
             raise BoxwrightError(
                 f"{TITLES[hub]} does not answer: {error or type(error).__name__}",
