@@ -83,6 +83,8 @@ def needs_of(fleet: Fleet) -> Needs:
             hint="Boxes of this profile need a route to their mirrors: ./invoke provision without --bundle.",
         )
     environments = tuple(dict.fromkeys(one for unit in variables for one in _environments(unit)))
+    if environments:
+        environments = (_environment("python", "uv"), *environments)  # which installs the others
     unpacked = [LLAMA_CPP] if any(isinstance(one, LlamaCppVariables) for one in variables) else []
     unpacked += [PYTHON_3_11] if environments else []
     builds = {build.name: build for one in variables if isinstance(one, ModelsVariables) for build in one.builds}
