@@ -20,6 +20,7 @@ VERIFICATION_CHECKS = (
     "chat_page.stranger",
     "chat_page.websocket",
     "chat_page.wrong_password",
+    "clock.alone",
     "clock.right",
     "clock.synchronised",
     "disks.health",

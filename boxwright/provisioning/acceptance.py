@@ -89,6 +89,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         nodes=tuple(one.name for one in fleet.box_of(host)[1:]) if leads else (),
         twin=fleet.site.twin is not None,
         shares_kernel=fleet.site.twin is not None and fleet.site.twin.kind == "container",
+        without_time_server=fleet.site.has_no_time_server,
         without_stack=fleet.without_stack,
         profile=fleet.profile,
         waivers=_waivers(fleet, host),

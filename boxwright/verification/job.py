@@ -70,6 +70,7 @@ class VerifyHost(Frozen):
         weights: The files of everything that is served.
         twin: Whether the host is a throw-away twin.
         shares_kernel: Whether it is a twin that runs the controller's kernel: a container.
+        without_time_server: Whether nothing where it stands could set its clock.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
         waivers: Accepted failures: the id of a check, and `name: reason` of who accepts it.
@@ -97,6 +98,7 @@ class VerifyHost(Frozen):
     nodes: tuple[HostName, ...] = ()
     twin: bool = False
     shares_kernel: bool = False
+    without_time_server: bool = False
     without_stack: str = ""
     profile: Profile
     waivers: dict[str, Waiver] = Field(default_factory=dict)
@@ -106,6 +108,11 @@ class VerifyHost(Frozen):
     def leads(self) -> bool:
         """Whether clients speak to this host: it is a box by itself, or the head of one."""
         return self.head_url is None
+
+    @property
+    def time_server(self) -> bool:
+        """Whether its clock has something to follow."""
+        return not self.without_time_server
 
     @property
     def allowed_ports(self) -> tuple[int, ...]:
