@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from boxwright import mirrors, vault
 from boxwright.errors import BadInputError, BoxwrightError, did_you_mean
+from boxwright.factory.offline import Door
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.lab.vendors.ollama import archive_for_twins
 from boxwright.lab.vendors.shelf import Shelf
@@ -42,6 +43,7 @@ from boxwright.planning.stages import stages_of
 from boxwright.planning.tensorrt_llm_variables import check_tensorrt_llm_spread
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.provisioning.switched import file_of, switched
+from boxwright.reports.certificate import UsedBundle
 from boxwright.transport.ssh import Endpoint
 
 _MOST_TWINS = 64
@@ -71,6 +73,7 @@ class Target:
     mirrors: Mirrors
     certificates: tuple[CaCertificate, ...]
     chain: str | None
+    used: UsedBundle | None = field(default=None, kw_only=True)  # the bundle that this run serves to its boxes
 
     def endpoint(self, host: Host) -> Endpoint:
         """The way into a host."""
@@ -142,9 +145,7 @@ def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     return fleet
 
 
-def prepare(
-    fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True, offline: Callable[[Site], Site] | None = None
-) -> Target:
+def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True, offline: Door | None = None) -> Target:
     """Complete a fleet: read its files, make its secrets, boot its twins.
 
     Args:
@@ -175,6 +176,7 @@ def prepare(
         mirrors=resolved,
         certificates=certificates,
         chain=chain,
+        used=offline.used if offline else None,
     )
 
 
