@@ -40,7 +40,12 @@ refused = refusal(
 )
 if refused:
     raise DeployError(f"KTransformers cannot compute on this machine: {refused}")
-if data.ktransformers_flavour == "cpu" and not data.ktransformers_wheels:
+# A bundle's index, which has all wheels of the list, is one of plain HTTP.
+if (
+    data.ktransformers_flavour == "cpu"
+    and not data.ktransformers_wheels
+    and not data.ktransformers_python_index.startswith("http://")
+):
     raise DeployError(
         "torch for processors alone is in no Python package index: name a page or a folder that has torch 2.13.0+cpu "
         "under mirrors.wheels of the site"

@@ -8,10 +8,11 @@ from typing import Any
 from pyinfra import host
 from pyinfra.operations import files, server
 
+from boxwright.model.debian_packages import COMPILERS as COMPILER_PACKAGES
 from boxwright.model.debian_packages import LLAMA_CPP
 from deploys.facts.files import UnpackedVersion
 from deploys.facts.machine import UsableProcessors
-from deploys.operations.builds import COMPILER_PACKAGES, COMPILERS, WORK, Program, built_program
+from deploys.operations.builds import COMPILERS, WORK, Program, built_program
 from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
 from deploys.operations.files import REQUESTS, rendered, request_text, written_file
 from deploys.operations.install import debian_root, folders, program
@@ -62,8 +63,8 @@ def from_packages() -> None:
 def from_source(build: dict[str, Any]) -> str:
     """Have a build for this box; return the folder that it is in."""
     recipe = {name: build[name] for name in ("cmake", "targets", "mounts")}
-    recipe |= {"source": build["source"]["sha256"], "compilers": COMPILER_PACKAGES["packages"]}
-    key = key_of(recipe | {"suites": COMPILER_PACKAGES["suites"]})
+    recipe |= {"source": build["source"]["sha256"], "compilers": list(COMPILER_PACKAGES.packages)}
+    key = key_of(recipe | {"suites": list(COMPILER_PACKAGES.suites)})
     version, supplied = f"{build['version']}-{key}", build["source"]["path"]
     source = (Path(supplied).expanduser(), f"{WORK}/{build['source']['sha256']}.tar") if supplied else None
     compilers, request = f"{REQUESTS}/compilers.json", f"{REQUESTS}/llama-cpp-build.json"
@@ -72,9 +73,7 @@ def from_source(build: dict[str, Any]) -> str:
     program("install-program", "built_program/install_program.py")
     written_file(
         name="Write what packages the compilers are, and where they come from",
-        content=packages_request(
-            COMPILERS, "g++-12", ["usr/bin/cmake", "--version"], with_dependencies=True, **COMPILER_PACKAGES
-        ),
+        content=packages_request(COMPILERS, "g++-12", ["usr/bin/cmake", "--version"], **COMPILER_PACKAGES.request),
         dest=compilers,
         mode="600",
     )

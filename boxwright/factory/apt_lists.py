@@ -19,9 +19,9 @@ from boxwright.errors import BoxwrightError
 from boxwright.factory.bundle import Bundle, write_whole
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM
-from boxwright.model.debian_packages import UNPACKED
+from boxwright.model.debian_packages import BUNDLE_KEY, UNPACKED
+from boxwright.model.site import VENDORS
 
-KEY = "key.asc"
 _DATED = ("20240101T000000!", "Mon, 01 Jan 2024 00:00:00 UTC")
 _READ_AT_ONCE = 4
 
@@ -49,11 +49,16 @@ def write_lists(bundle: Bundle, lock: Lock) -> None:
 def suites(packages: Iterable[Artefact]) -> Mapping[str, list[Artefact]]:
     """Which packages a box finds in which suite.
 
-    What the box itself installs is in a suite of its own. What is unpacked beside its system is where the deploys look
-    for it: all of it in the first of its suites, and nothing in the others.
+    What the box itself installs is in a suite of its own, and what it takes from a vendor's repository in one with that
+    one's name. What is unpacked beside its system is where the deploys look for it: all of it in the first of its
+    suites, and nothing in the others.
     """
     packages = list(packages)
-    found: dict[str, list[Artefact]] = {PLATFORM: [one for one in packages if PLATFORM in one.used_by]}
+    found: dict[str, list[Artefact]] = {PLATFORM: []}
+    for one in packages:
+        if PLATFORM in one.used_by:
+            suite = one.archive if one.archive in VENDORS else PLATFORM
+            found.setdefault(suite, []).append(one)
     for unpacked in UNPACKED:
         for suite in unpacked.suites:
             found.setdefault(suite, [])
@@ -85,7 +90,7 @@ def _sign(folder: Path) -> None:
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--no-tty", "--faked-system-time", _DATED[0]]
     try:
         _run([*gpg, "--passphrase", "", "--quick-generate-key", "Boxwright bundle", "ed25519", "sign", "0"])
-        _run([*gpg, "--armor", "--output", str(folder / KEY), "--export"])
+        _run([*gpg, "--armor", "--output", str(folder / BUNDLE_KEY), "--export"])
         for release in sorted(folder.glob("dists/*/Release")):
             _run([*gpg, "--clearsign", "--output", str(release.with_name("InRelease")), str(release)])
             release.unlink()

@@ -7,20 +7,21 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import normpath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from boxwright.errors import BadInputError, BoxwrightError
-from boxwright.factory.lock import Artefact
+from boxwright.factory.lock import Archive, Artefact
+from boxwright.factory.vendors import VendorNeeds
 from boxwright.mirrors import apt_options
 from boxwright.model.debian_packages import DEBIAN_KEYRING, UnpackedPackages
-from boxwright.model.site import CODENAMES, Distribution, Mirrors
+from boxwright.model.site import CODENAMES, Distribution, Mirrors, RepositoryName
 
-Archive = Literal["debian", "debian_security"]
 _ALL_COMPONENTS = "main contrib non-free non-free-firmware"
 _TIMEOUT_S = 900
 _URI = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>[0-9]+) \S*$", re.MULTILINE)
@@ -28,35 +29,56 @@ _URI = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>[0-9]+) \S*$", re.M
 
 @dataclass(frozen=True)
 class Source:
-    """One suite of one of the two archives of a site."""
+    """One suite of an archive, where it is, and the file of keys that may have signed it."""
 
     archive: Archive
+    uri: str
     suite: str
-    components: str = "main"
+    components: str = "main"  # none where the archive is flat
+    keyring: str = DEBIAN_KEYRING
+
+    @property
+    def line(self) -> str:
+        """As apt is told of it."""
+        return f"deb [arch=amd64 signed-by={self.keyring}] {self.uri} {self.suite} {self.components}".rstrip()
 
 
 def platform_packages(
-    distribution: Distribution, packages: Sequence[str], mirrors: Mirrors, used_by: str
+    distribution: Distribution,
+    packages: Sequence[str],
+    mirrors: Mirrors,
+    *,
+    used_by: str,
+    vendors: VendorNeeds,
+    keys: Mapping[RepositoryName, Path],
 ) -> list[Artefact]:
     """These packages and all that they stand on, whatever a box of this release has already.
 
     Args:
         distribution: The release of the box.
-        packages: By name.
+        packages: Of the distribution, by name.
         mirrors: Resolved: no field empty.
         used_by: What the artefacts are for.
+        vendors: What comes from vendors' repositories besides.
+        keys: Which key each of those may be signed by.
 
     Raises:
         BoxwrightError: A package is not there any more, or no set fits together.
     """
     codename = CODENAMES[distribution]
-    sources = (
-        Source("debian", codename, _ALL_COMPONENTS),
-        Source("debian", f"{codename}-updates", _ALL_COMPONENTS),
-        Source("debian_security", f"{codename}-security", _ALL_COMPONENTS),
-    )
-    with _apt(sources, mirrors, provided=()) as apt:
-        return apt.resolve("install", packages, used_by)
+    debian, security = _addresses(mirrors)
+    sources = [
+        Source("debian", debian, codename, _ALL_COMPONENTS),
+        Source("debian", debian, f"{codename}-updates", _ALL_COMPONENTS),
+        Source("debian_security", security, f"{codename}-security", _ALL_COMPONENTS),
+    ]
+    for name, told in vendors.repositories.items():
+        sources.append(Source(name, told.uri, told.suite, " ".join(told.components), str(keys[name])))
+    with _apt(sources, mirrors, provided=(), preferences=vendors.preferences) as apt:
+        found = apt.resolve("install", [*packages, *vendors.packages], used_by)
+        if vendors.built_with:
+            found += apt.resolve("install", vendors.built_with, used_by, "-oAPT::Install-Recommends=true")
+        return found
 
 
 def unpacked_packages(wanted: UnpackedPackages, mirrors: Mirrors) -> list[Artefact]:
@@ -65,29 +87,39 @@ def unpacked_packages(wanted: UnpackedPackages, mirrors: Mirrors) -> list[Artefa
     Raises:
         BoxwrightError: A package is not there any more, or no set fits together.
     """
-    sources = tuple(Source("debian", suite) for suite in wanted.suites)
+    debian, _ = _addresses(mirrors)
+    sources = tuple(Source("debian", debian, suite) for suite in wanted.suites)
     with _apt(sources, mirrors, wanted.provided) as apt:
         return apt.resolve("install" if wanted.with_dependencies else "download", wanted.packages, wanted.name)
 
 
+def _addresses(mirrors: Mirrors) -> tuple[str, str]:
+    assert mirrors.debian  # noqa: S101  resolved by the caller
+    assert mirrors.debian_security  # noqa: S101  resolved by the caller
+    return mirrors.debian, mirrors.debian_security
+
+
 @contextmanager
-def _apt(sources: Sequence[Source], mirrors: Mirrors, provided: Sequence[str]) -> Iterator[_Apt]:
+def _apt(
+    sources: Sequence[Source], mirrors: Mirrors, provided: Sequence[str], preferences: Mapping[str, str] | None = None
+) -> Iterator[_Apt]:
     if shutil.which("apt-get") is None:
         raise BadInputError(
             "Debian packages are resolved by apt, and this machine has none",
             hint="Lock on a Debian or Ubuntu controller. Bundles are served from any.",
         )
     with tempfile.TemporaryDirectory(prefix="bw-apt-") as folder:
-        apt = _Apt(Path(folder), mirrors)
-        apt.prepare(sources, provided)
+        apt = _Apt(Path(folder), sources, mirrors)
+        apt.prepare(provided, preferences or {})
         yield apt
 
 
 class _Apt:
-    """An apt that reads nothing of this machine but Debian's keyring, and knows of no installed package."""
+    """An apt that reads nothing of this machine but keyrings, and knows of no installed package."""
 
-    def __init__(self, folder: Path, mirrors: Mirrors) -> None:
+    def __init__(self, folder: Path, sources: Sequence[Source], mirrors: Mirrors) -> None:
         self._folder = folder
+        self._sources = sources
         self._mirrors = mirrors
         kept = {name: os.environ[name] for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ}
         self._environment = {
@@ -97,18 +129,14 @@ class _Apt:
             **kept,
         }
 
-    def prepare(self, sources: Sequence[Source], provided: Sequence[str]) -> None:
+    def prepare(self, provided: Sequence[str], preferences: Mapping[str, str]) -> None:
         """Write its configuration, and read the archives' lists."""
         folder = self._folder
         for name in ("etc/preferences.d", "etc/apt.conf.d", "state/lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True)
-        (folder / "etc/sources.list").write_text(
-            "".join(
-                f"deb [arch=amd64 signed-by={DEBIAN_KEYRING}] {self._address(one.archive)} {one.suite} "
-                f"{one.components}\n"
-                for one in sources
-            )
-        )
+        (folder / "etc/sources.list").write_text("".join(f"{one.line}\n" for one in self._sources))
+        for name, text in preferences.items():  # by the names that they have on a box: apt reads them in this order
+            (folder / "etc/preferences.d" / f"boxwright-{name}").write_text(text)
         (folder / "state/status").write_text(
             "".join(
                 f"Package: {name}\nStatus: install ok installed\nVersion: 9999\nArchitecture: amd64\n"
@@ -134,9 +162,11 @@ class _Apt:
         (folder / "apt.conf").write_text("".join(f"{line};\n" for line in settings))
         self._run("apt-get", "-q", "update")
 
-    def resolve(self, how: Literal["install", "download"], packages: Sequence[str], used_by: str) -> list[Artefact]:
+    def resolve(
+        self, how: Literal["install", "download"], packages: Sequence[str], used_by: str, *options: str
+    ) -> list[Artefact]:
         """What apt would fetch for these packages."""
-        told = self._run("apt-get", "-qy", "--print-uris", how, *packages)
+        told = self._run("apt-get", "-qy", *options, "--print-uris", how, *packages)
         found = [match.groupdict() for match in _URI.finditer(told)]
         names = {_name_and_version(one["file"]) for one in found}
         stanzas = self._stanzas(sorted(f"{name}={version}" for name, version in names))
@@ -153,7 +183,7 @@ class _Apt:
             version=stanza["Version"],
             size=int(stanza["Size"]),
             sha256=stanza["SHA256"],
-            file=path.rpartition("/")[2],
+            file=path.rpartition("/")[2].replace(":", "%3a"),
             used_by=(used_by,),
             archive=archive,
             path=path,
@@ -163,21 +193,15 @@ class _Apt:
         """What the archives say of packages, by the place of their files."""
         told = self._run("apt-cache", "show", *names)
         stanzas = [dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", part, re.MULTILINE)) for part in told.split("\n\n")]
-        return {one["Filename"]: one for one in stanzas if "Filename" in one}
+        return {normpath(one["Filename"]): one for one in stanzas if "Filename" in one}
 
     def _place(self, uri: str) -> tuple[Archive, str]:
-        archives: tuple[Archive, ...] = ("debian", "debian_security")
-        for archive in archives:
-            base = urlsplit(f"{self._address(archive).rstrip('/')}/")
-            place = urlsplit(uri)
+        place = urlsplit(uri)
+        for one in self._sources:
+            base = urlsplit(f"{one.uri.rstrip('/')}/")
             if place.netloc == base.netloc and place.path.startswith(base.path):
-                return archive, unquote(place.path.removeprefix(base.path))
+                return one.archive, normpath(unquote(place.path.removeprefix(base.path)).lstrip("/"))
         raise BoxwrightError(f"apt wants to fetch {uri}, which is in no archive of the site")
-
-    def _address(self, archive: Archive) -> str:
-        address = self._mirrors.debian if archive == "debian" else self._mirrors.debian_security
-        assert address  # noqa: S101  resolved by the caller
-        return address
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(

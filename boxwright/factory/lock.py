@@ -11,42 +11,57 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
+from packaging.utils import canonicalize_name
 from pydantic import Field, ValidationError, model_validator
 
 from boxwright.errors import BadInputError
 from boxwright.model.base import Frozen, Identifier, Sha256
-from boxwright.model.site import Distribution
+from boxwright.model.site import VENDORS, Distribution, RepositoryName
 
-Kind = Literal["debian", "model", "wheel"]
+Archive = Literal["debian", "debian_security"] | RepositoryName  # of Debian packages
+Kind = Literal["archive", "debian", "key", "model", "source", "wheel"]
 KINDS: dict[Kind, str] = {
+    "archive": "archive",
     "debian": "Debian package",
+    "key": "vendor's key",
     "model": "model file",
+    "source": "source",
     "wheel": "Python wheel",
 }
 # One segment of a path: what a folder or an HTTP server could take for anything else is refused.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+~%=-]*$", max_length=255)]
+GitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 # Below the root of an archive, such as pool/main/n/nginx/nginx_1.22.1-9_amd64.deb.
-ArchivePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+~%=-]*(/[A-Za-z0-9_][A-Za-z0-9._+~%=-]*)*$")]
+ArchivePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+~%=:-]*(/[A-Za-z0-9_][A-Za-z0-9._+~%=:-]*)*$")]
 
 
 class Artefact(Frozen):
     """One file. Two uses of the same bytes are one artefact."""
 
     kind: Kind
-    name: str  # of the package, or model/build/file
-    version: str  # of the package; of a model file the quantization
+    name: str  # of the package or the program, or model/build/file
+    version: str  # of the package or the program; of a model file the quantization, of a key its fingerprint
     size: Annotated[int, Field(gt=0)]  # bytes
     sha256: Sha256
     file: FileName  # its name where it is served
     used_by: tuple[Identifier, ...]  # what is made of it: the platform, python3.11, open_webui, …
     license: str | None = None  # where it is known: of models
-    archive: Literal["debian", "debian_security"] | None = None  # of Debian packages: which of the mirrors has it
-    path: ArchivePath | None = None  # below that mirror
+    archive: Archive | None = None  # of Debian packages: which mirror or vendor's repository has it
+    path: ArchivePath | None = None  # below that
+    simulated: Literal[True] | None = None  # made by the lab in the place of a vendor's: for twins alone
+    commit: GitId | None = None  # of source, where it is known
+    tree: GitId | None = None  # of source: git's id of the files as they lie in the archive
 
     @property
     def title(self) -> str:
         """As a person reads it: what was found missing or damaged."""
-        return f"{KINDS[self.kind]} {self.name} {self.version}"
+        simulated = "SIMULATED " if self.simulated else ""
+        return f"{simulated}{KINDS[self.kind]} {self.name} {self.version}"
+
+    @property
+    def project(self) -> str:
+        """Of source: the project of the Python package index whose source distribution it is, if it is one."""
+        return canonicalize_name(self.file.rpartition("-")[0])
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -71,6 +86,11 @@ class Lock(Frozen):
     def of(self, kind: Kind) -> tuple[Artefact, ...]:
         """The artefacts of one kind."""
         return tuple(one for one in self.artefacts if one.kind == kind)
+
+    @property
+    def vendors(self) -> tuple[RepositoryName, ...]:
+        """Whose repositories have some of it, besides Debian's archives."""
+        return tuple(name for name in VENDORS if any(one.archive == name for one in self.artefacts))
 
     @property
     def text(self) -> str:

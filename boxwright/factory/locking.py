@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
-from pathlib import PurePosixPath
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 from boxwright.factory.debian import platform_packages, unpacked_packages
+from boxwright.factory.known_files import KnownFile, locked
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM, Environment, Needs, needs_of
+from boxwright.factory.source_tree import tree_of
+from boxwright.factory.vendor_keys import vendor_keys
 from boxwright.factory.wheels import Index, pinned
 from boxwright.model.debian_packages import PYTHON_3_11
 from boxwright.model.fleet import Fleet
@@ -27,10 +32,17 @@ def make_lock(fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progre
         BadInputError: Something of it cannot be bundled yet.
         BoxwrightError: A mirror does not answer, or has something no more.
     """
-    needs = needs_of(fleet)
+    needs = needs_of(fleet, distribution)
     found: list[Artefact] = []
-    progress(f"Resolving {len(needs.packages)} packages of {distribution} by apt …")
-    found += platform_packages(distribution, needs.packages, mirrors, PLATFORM)
+    with vendor_keys(needs.vendors) as keys:
+        vendors = "".join(f", {name}" for name in keys)
+        count = len({*needs.packages, *needs.vendors.packages, *needs.vendors.built_with})
+        progress(f"Resolving {count} packages of {distribution}{vendors} by apt …")
+        paths = {name: key.path for name, key in keys.items()}
+        found += platform_packages(
+            distribution, needs.packages, mirrors, used_by=PLATFORM, vendors=needs.vendors, keys=paths
+        )
+        found += [key.artefact for key in keys.values()]
     for one in needs.unpacked:
         progress(f"Resolving {one.name} in {' and '.join(one.suites)} …")
         found += unpacked_packages(one, mirrors)
@@ -38,6 +50,9 @@ def make_lock(fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progre
     with Index(mirrors) as index:
         for environment in needs.environments:
             found += _wheels(index, environment, distribution, python.partition("-")[0], progress)
+        for file in needs.files:
+            progress(f"Looking up {file.name} {file.version} …")
+            found.append(_file(index, file))
     found += list(_models(fleet, needs))
     return Lock(profile=fleet.profile.name, distribution=distribution, artefacts=merged(found))
 
@@ -62,6 +77,18 @@ def _wheels(
     lines = pinned(environment.requirements, python)
     progress(f"Looking up {len(lines)} wheels of {environment.name} …")
     return index.artefacts(lines, distribution, environment.name)
+
+
+def _file(index: Index, file: KnownFile) -> Artefact:
+    if file.kind != "source":
+        return locked(file)
+    if file.path:
+        made, archive = locked(file), Path(file.path).expanduser()
+        return made.model_copy(update={"tree": tree_of(archive, file.folder)})
+    with tempfile.TemporaryDirectory(prefix="bw-source-") as folder:
+        archive = index.download(file.project or "", file.sha256, Path(folder) / file.file)
+        made = locked(replace(file, path=str(archive)))
+        return made.model_copy(update={"commit": file.commit, "tree": tree_of(archive, file.folder)})
 
 
 def _models(fleet: Fleet, needs: Needs) -> Iterable[Artefact]:

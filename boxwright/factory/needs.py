@@ -9,16 +9,21 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
 from boxwright.errors import BadInputError
+from boxwright.factory import vendors
+from boxwright.factory.known_files import KnownFile, ollama_file, source_file
+from boxwright.factory.vendors import VendorNeeds, vendor_needs
 from boxwright.model.catalogues import ROOT
-from boxwright.model.debian_packages import LLAMA_CPP, PYTHON_3_11, UnpackedPackages
+from boxwright.model.debian_packages import COMPILERS, LLAMA_CPP, PYTHON_3_11, UNPACKED, UnpackedPackages
 from boxwright.model.deploy_variables import (
+    KtransformersVariables,
     LlamaCppVariables,
     ModelsVariables,
+    OllamaVariables,
     OpenWebuiVariables,
     VllmVariables,
 )
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Mirrors
+from boxwright.model.site import Distribution, Mirrors
 from boxwright.model.variables import BaseVariables, Variables
 from boxwright.model.weights import WantedBuild
 from boxwright.planning.stages import stages_of
@@ -28,7 +33,8 @@ from boxwright.vault import HostSecrets
 PLATFORM = "platform"  # the packages that the box itself installs
 # Of these stages everything that they fetch is known. A stage that is not named here is refused, and not left out.
 _ROLES = frozenset({"base", "storage", "kernel", "rdma", "reboot", "gateway", "monitoring", "firewall"})
-_DEPLOYS = frozenset({"models", "llama_cpp", "vllm", "open_webui"})
+_OF_VENDORS = frozenset(vendors.ROLES)
+_DEPLOYS = frozenset({"models", "llama_cpp", "vllm", "ollama", "ktransformers", "open_webui"})
 _NOBODYS = SecretStr("no secret: nothing is installed by it")
 _SECRETS = HostSecrets(
     api_password=_NOBODYS,
@@ -58,23 +64,23 @@ class Needs:
     """Everything that is fetched for the boxes of a fleet."""
 
     packages: tuple[str, ...]  # of the distribution, which the box itself installs
+    vendors: VendorNeeds  # the same, of vendors' repositories
     unpacked: tuple[UnpackedPackages, ...]
     environments: tuple[Environment, ...]
+    files: tuple[KnownFile, ...]
     builds: tuple[WantedBuild, ...]
 
 
-def needs_of(fleet: Fleet) -> Needs:
-    """Read what the boxes of a fleet install.
+def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:
+    """Read what the boxes of a fleet install on a release of a distribution.
 
     Raises:
         BadInputError: Something of it cannot be bundled yet.
     """
     stages = [stage.name for stage in stages_of(fleet)]
-    refused = [name for name in stages if name not in _ROLES | _DEPLOYS]
+    refused = [name for name in stages if name not in _ROLES | _OF_VENDORS | _DEPLOYS]
     variables = [] if refused else _variables(fleet)
-    if any(isinstance(one, LlamaCppVariables) and one.build for one in variables):
-        refused.append("llama.cpp built from source")
-    if fleet.without_stack:
+    if fleet.without_stack and not fleet.site.twin:  # of a twin with cards, the machine alone is made
         refused.append(f"the stack ({fleet.without_stack})")
     if refused:
         raise BadInputError(
@@ -85,15 +91,18 @@ def needs_of(fleet: Fleet) -> Needs:
     environments = tuple(dict.fromkeys(one for unit in variables for one in _environments(unit)))
     if environments:
         environments = (_environment("python", "uv"), *environments)  # which installs the others
-    unpacked = [LLAMA_CPP] if any(isinstance(one, LlamaCppVariables) for one in variables) else []
+    programs = {COMPILERS if one.build else LLAMA_CPP for one in variables if isinstance(one, LlamaCppVariables)}
+    unpacked = [one for one in UNPACKED if one in programs]
     unpacked += [PYTHON_3_11] if environments else []
     builds = {build.name: build for one in variables if isinstance(one, ModelsVariables) for build in one.builds}
     wanted = {package for one in variables if isinstance(one, BaseVariables) for package in one.packages}
     wanted |= {package for name in stages if name in _ROLES for package in role_packages(name)}
     return Needs(
         packages=tuple(sorted(wanted)),
+        vendors=vendor_needs(variables, distribution),
         unpacked=tuple(unpacked),
         environments=environments,
+        files=tuple(dict.fromkeys(one for unit in variables for one in _files(unit))),
         builds=tuple(builds.values()),
     )
 
@@ -127,6 +136,16 @@ def _environments(unit: Variables) -> list[Environment]:
     if isinstance(unit, VllmVariables):
         lists = [f"{unit.flavour}-{unit.version}", *([f"ray-{unit.ray.release}"] if unit.ray else [])]
         return [_environment("vllm", *lists)]
+    if isinstance(unit, KtransformersVariables):
+        return [_environment("ktransformers", f"{unit.flavour}-{unit.version}")]
+    return []
+
+
+def _files(unit: Variables) -> list[KnownFile]:
+    if isinstance(unit, OllamaVariables):
+        return [ollama_file(unit.archive)]
+    if isinstance(unit, LlamaCppVariables) and unit.build:
+        return [source_file(unit.build)]
     return []
 
 

@@ -11,16 +11,18 @@ from boxwright.detection.collect import detect
 from boxwright.detection.machine import Machine, OperatingSystem
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory import kept_locks
-from boxwright.factory.apt_lists import KEY
 from boxwright.factory.bundle import Bundle, Damage, Manifest
 from boxwright.factory.lock import Lock
 from boxwright.factory.needs import PLATFORM, Needs, needs_of
+from boxwright.factory.openpgp import fingerprint
 from boxwright.factory.serving import PORT, address_towards, serving, table
+from boxwright.factory.simulated import with_simulated
 from boxwright.factory.wheels import pinned
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_accelerators
+from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Host, ServedBundle, Site
+from boxwright.model.site import Artefacts, Host, ServedBundle, Site
 from boxwright.reports.certificate import UsedBundle
 from boxwright.signing import ForgedError, PublicKey
 from boxwright.transport.ssh import Endpoint
@@ -82,7 +84,8 @@ class Door:
         self._open, self.used = lock, _used(lock, self._manifest, self._key)
         kept_locks.keep(lock)
         self._progress(f"Serving {lock.name} to the boxes at {url} (lock {self.used.lock[:12]}…)")
-        return site.model_copy(update={"bundle": served(self._bundle, lock, url)})
+        supplied = _supplied(self._bundle, lock, site.artefacts)
+        return site.model_copy(update={"bundle": served(self._bundle, lock, url), "artefacts": supplied})
 
     def require(self, needs: Needs, locked_with: str) -> None:
         """Raise for what is needed besides the profile, and is not in the lock that the boxes take from.
@@ -147,12 +150,21 @@ def offline(folder: Path, fleet: Fleet, signer: str, progress: Callable[[str], N
     bundle = Bundle(folder.expanduser())
     signed = _signed(bundle, signer, progress)
     locks = _locks_for(bundle, fleet)
-    needs = needs_of(fleet)
+    as_given = with_simulated(fleet, progress)
     for lock in locks.values():
         refuse_damaged(bundle, bundle.damaged_lock(lock))
-        refuse_lacking(bundle, lock, needs)
+        refuse_lacking(bundle, lock, needs_of(as_given, lock.distribution))
     with contextlib.ExitStack() as stack:
         yield Door(bundle, signed, locks, fleet, stack=stack, progress=progress)
+
+
+def _supplied(bundle: Bundle, lock: Lock, artefacts: Artefacts) -> Artefacts:
+    """What a site has at hand, out of the bundle where that has it: its own file may be in another place by now."""
+    source = artefacts.llama_cpp
+    if source is None or source.sha256 not in {one.sha256 for one in lock.of("source")}:
+        return artefacts
+    path = str(bundle.artefact(source.sha256).absolute())
+    return artefacts.model_copy(update={"llama_cpp": source.model_copy(update={"path": path})})
 
 
 def checked(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> Manifest:
@@ -190,8 +202,8 @@ def _used(lock: Lock, manifest: Manifest, key: PublicKey) -> UsedBundle:
 
 def served(bundle: Bundle, lock: Lock, url: str) -> ServedBundle:
     """What a site is told of a served bundle."""
-    key = (bundle.lists(lock.name) / KEY).read_text(encoding="ascii")
-    return ServedBundle(url=url, suite=PLATFORM, key=key)
+    key = (bundle.lists(lock.name) / BUNDLE_KEY).read_text(encoding="ascii")
+    return ServedBundle(url=url, suite=PLATFORM, key=key, key_fingerprint=fingerprint(key), vendors=lock.vendors)
 
 
 def refuse_damaged(bundle: Bundle, damages: list[Damage]) -> None:
@@ -233,7 +245,7 @@ def _listed(lacking: Sequence[str]) -> str:
 
 def _lacking(lock: Lock, needs: Needs) -> Iterator[str]:
     packages = {(one.name, use): one for one in lock.of("debian") for use in one.used_by}
-    wanted = [(name, PLATFORM) for name in needs.packages]
+    wanted = [(name, PLATFORM) for name in (*needs.packages, *needs.vendors.packages, *needs.vendors.built_with)]
     wanted += [(name, unpacked.name) for unpacked in needs.unpacked for name in unpacked.packages]
     yield from (f"package {name} ({use})" for name, use in wanted if (name, use) not in packages)
     digests = {one.sha256 for one in lock.artefacts}
@@ -242,6 +254,7 @@ def _lacking(lock: Lock, needs: Needs) -> Iterator[str]:
         for line in pinned(environment.requirements, python):
             if not line.digests & digests:
                 yield f"wheel {line.name} {line.version} ({environment.name})"
+    yield from (f"{one.name} {one.version}" for one in needs.files if one.sha256 not in digests)
     for build in needs.builds:
         yield from (f"model file {build.name}/{file.name}" for file in build.files if file.sha256 not in digests)
 

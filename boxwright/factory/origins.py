@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from boxwright.errors import BoxwrightError
+from boxwright.factory.known_files import files_of
 from boxwright.factory.lock import Artefact
+from boxwright.factory.vendor_keys import place_of
+from boxwright.factory.vendors import vendor_repository
 from boxwright.factory.wheels import Index
 from boxwright.model.catalogue import ModelCatalogue
-from boxwright.model.site import Mirrors, Site
+from boxwright.model.site import VENDORS, Distribution, Mirrors, PackageRepository, RepositoryName, Site
 from boxwright.model.weights import Weights
 from boxwright.planning.weights import wanted_build
 
@@ -24,15 +27,17 @@ class Origin:
     """Where one artefact comes from."""
 
     artefact: Artefact
-    urls: tuple[str, ...]
+    urls: tuple[str, ...]  # or absolute paths of files of this machine
     python_packages: tuple[dict[str, Any], ...] = ()  # of files that lie in wheels
     near: str | None = None  # its path below a folder that may have it
 
 
 def origins(
     artefacts: Sequence[Artefact],
+    distribution: Distribution,
     site: Site,
     mirrors: Mirrors,
+    *,
     catalogue: ModelCatalogue,
     progress: Callable[[str], None],
 ) -> list[Origin]:
@@ -40,6 +45,7 @@ def origins(
 
     Args:
         artefacts: What is to be fetched.
+        distribution: What it is for.
         site: Whose mirrors.
         mirrors: The same, resolved.
         catalogue: Of models: digests lead to addresses.
@@ -48,12 +54,20 @@ def origins(
     Raises:
         BoxwrightError: Some were withdrawn; it says which.
     """
-    found = [_debian(one, mirrors) for one in artefacts if one.kind == "debian"]
+    names = {name for one in artefacts if (name := _vendor(one))}
+    vendors = {name: vendor_repository(name, site, distribution) for name in sorted(names)}
+    found = [_debian(one, mirrors, vendors) for one in artefacts if one.kind == "debian"]
+    found += [_key(one, vendors) for one in artefacts if one.kind == "key"]
     wheels = [one for one in artefacts if one.kind == "wheel"]
-    if wheels:
-        progress(f"Looking up {len(wheels)} wheels …")
+    at_hand = {one.sha256: one.places for one in files_of(site)}
+    found += [Origin(one, at_hand.get(one.sha256, ())) for one in artefacts if one.kind == "archive"]
+    sources = [one for one in artefacts if one.kind == "source"]
+    found += [Origin(one, at_hand[one.sha256]) for one in sources if one.sha256 in at_hand]
+    indexed = [*wheels, *(one for one in sources if one.sha256 not in at_hand)]
+    if indexed:
+        progress(f"Looking up {len(indexed)} wheels and sources …" if sources else f"Looking up {len(wheels)} wheels …")
         with Index(mirrors) as index, ThreadPoolExecutor(_AT_ONCE) as pool:
-            found += pool.map(lambda one: _wheel(one, index), wheels)
+            found += pool.map(lambda one: _indexed(one, index), indexed)
     known = dict(_model_files(site, catalogue))
     found += [_model(one, known) for one in artefacts if one.kind == "model"]
     withdrawn = [one.artefact for one in found if not (one.urls or one.python_packages)]
@@ -66,15 +80,39 @@ def origins(
     return found
 
 
-def _debian(one: Artefact, mirrors: Mirrors) -> Origin:
+Vendors = Mapping[RepositoryName, PackageRepository | None]
+
+
+def _vendor(one: Artefact) -> RepositoryName | None:
+    """Whose repository has it; None where that is no vendor's."""
+    named = one.name if one.kind == "key" else one.archive
+    return next((name for name in VENDORS if name == named), None)
+
+
+def _debian(one: Artefact, mirrors: Mirrors, vendors: Vendors) -> Origin:
+    assert one.path  # noqa: S101  every Debian package of a lock has one
+    if vendor := _vendor(one):
+        repository = vendors[vendor]
+        return Origin(one, (_below(repository.uri, one.path),) if repository else ())
     base = mirrors.debian if one.archive == "debian" else mirrors.debian_security
     assert base  # noqa: S101  resolved by the caller
-    assert one.path  # noqa: S101  every Debian package of a lock has one
-    return Origin(one, (f"{base.rstrip('/')}/{quote(one.path)}",))
+    return Origin(one, (_below(base, one.path),))
 
 
-def _wheel(one: Artefact, index: Index) -> Origin:
-    return Origin(one, tuple(offer.url for offer in index.offers(one.name) if offer.sha256 == one.sha256))
+def _below(base: str, path: str) -> str:
+    place = place_of(base).rstrip("/")
+    return f"{place}/{path if place.startswith('/') else quote(path)}"
+
+
+def _key(one: Artefact, vendors: Vendors) -> Origin:
+    vendor = _vendor(one)
+    repository = vendors[vendor] if vendor else None
+    return Origin(one, (place_of(repository.key_url),) if repository else ())
+
+
+def _indexed(one: Artefact, index: Index) -> Origin:
+    project = one.name if one.kind == "wheel" else one.project
+    return Origin(one, tuple(offer.url for offer in index.offers(project) if offer.sha256 == one.sha256))
 
 
 def _model(one: Artefact, known: dict[str, Origin]) -> Origin:

@@ -24,6 +24,7 @@ from packaging.utils import canonicalize_name
 from boxwright.errors import BadInputError
 from boxwright.factory.bundle import Bundle, Manifest
 from boxwright.factory.lock import Artefact, Lock
+from boxwright.model.debian_packages import BUNDLE_KEY
 
 PORT = 8873
 _SILENCE_S = 60
@@ -50,12 +51,14 @@ def table(bundle: Bundle, manifest: Manifest) -> dict[str, Served]:
             if place.startswith(prefix):
                 address = f"/{name}/apt/dists/{place.removeprefix(prefix)}"
                 found[address] = Served(listed.size, listed.sha256, file=bundle.folder / place)
+        if key := manifest.files.get(f"apt/{name}/{BUNDLE_KEY}"):
+            found[f"/{name}/apt/{BUNDLE_KEY}"] = Served(key.size, key.sha256, file=bundle.lists(name) / BUNDLE_KEY)
         for one in lock.artefacts:
             served = Served(one.size, one.sha256, file=bundle.artefact(one.sha256))
             found[f"/{name}/files/{one.sha256}"] = served
             if one.kind == "debian":
                 found[f"/{name}/apt/pool/{one.sha256}/{one.file}"] = served
-            if one.kind == "wheel":
+            if one.kind in ("source", "wheel"):
                 found[f"/{name}/files/{one.sha256}/{one.file}"] = served
         found |= {f"/{name}/simple/{project}/": page for project, page in _pages(lock)}
     return found
@@ -65,6 +68,8 @@ def _pages(lock: Lock) -> Iterator[tuple[str, Served]]:
     projects: dict[str, list[Artefact]] = {}
     for one in lock.of("wheel"):
         projects.setdefault(canonicalize_name(one.name), []).append(one)
+    for one in lock.of("source"):  # of which some are a project's source distribution
+        projects.setdefault(one.project, []).append(one)
     for project, wheels in projects.items():
         links = "".join(
             f'<a href="../../files/{one.sha256}/{html.escape(one.file)}#sha256={one.sha256}">'

@@ -23,6 +23,7 @@ from boxwright.factory.locking import make_lock
 from boxwright.factory.offline import checked, served
 from boxwright.factory.origins import origins
 from boxwright.factory.serving import PORT, serving, table
+from boxwright.factory.simulated import marked, site_with_simulated, with_simulated
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_models, load_site
 from boxwright.model.site import Distribution, Site
@@ -42,7 +43,8 @@ def lock(console: Console, *, profile: str, site: str, distribution: str, to: st
     release = _release(load_site(site), distribution)
     twin = load_site(site).twin is not None
     fleet = choose(Choice(profile=profile, site=site, distribution=release if twin else ""))
-    made = make_lock(fleet, release, mirrors.resolve(fleet.site.mirrors), console.info)
+    given = with_simulated(fleet, console.info)
+    made = marked(make_lock(given, release, mirrors.resolve(fleet.site.mirrors), console.info), fleet.site)
     path = Path(to or f"{made.name}.lock.json").expanduser()
     before = read_lock(path).text if path.exists() else ""
     write_whole(path, made.text.encode())
@@ -50,6 +52,8 @@ def lock(console: Console, *, profile: str, site: str, distribution: str, to: st
     console.data("lock", {"file": str(path), "name": made.name, "changed": before != made.text})
     said = "as it was" if before == made.text else "written"
     console.success(f"{path}: {said}, {len(made.artefacts)} artefacts, {megabytes(_size(made))}.")
+    if count := sum(1 for one in made.artefacts if one.simulated):
+        console.warning(f"SIMULATED, as twins are given it: {count} artefacts. No real box can be made of this lock")
     return Exit.OK
 
 
@@ -88,13 +92,14 @@ def fill(console: Console, *, lock_file: str, bundle: str, site: str, near: str)
     """
     wanted, whose = read_lock(Path(lock_file).expanduser()), load_site(site)
     target = begin(Path(bundle).expanduser())
+    whose = site_with_simulated(whose, wanted, console.info)
     others = [Bundle(Path(one).expanduser()) for one in near.split(",") if one]
     resolved = mirrors.resolve(whose.mirrors)
     lacking = missing(target, wanted, others, console.info)
     have = len(wanted.artefacts) - len(lacking)
     console.info(f"{wanted.name}: {have} of {len(wanted.artefacts)} artefacts are here.")
     catalogue = load_models(further=[Path(path).expanduser() for path in whose.models.catalogues])
-    found = origins(lacking, whose, resolved, catalogue, console.info)
+    found = origins(lacking, wanted.distribution, whose, resolved, catalogue=catalogue, progress=console.info)
     if found:
         total = megabytes(sum(one.size for one in lacking))
         console.info(f"Fetching {len(found)} artefacts, {total} …")

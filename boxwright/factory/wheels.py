@@ -166,6 +166,28 @@ class Index:
             )
         return [one for one in found if one is not None]
 
+    def download(self, project: str, sha256: str, path: Path) -> Path:
+        """Fetch one file of a project, such as a source distribution.
+
+        Raises:
+            BoxwrightError: The index has it no more, or gives something else.
+        """
+        offer = next((one for one in self.offers(project) if one.sha256 == sha256), None)
+        if offer is None:
+            raise BoxwrightError(
+                f"withdrawn: {path.name}, sha256 {sha256}",
+                where="the site's Python index",
+                hint="Is there a mirror that still has it? Name it as mirrors.python_index of the site.",
+            )
+        try:
+            with self._client.stream("GET", offer.url) as answer, path.open("wb") as file:
+                answer.raise_for_status()
+                for block in answer.iter_bytes():
+                    file.write(block)
+        except httpx.HTTPError as error:
+            raise BoxwrightError(f"{path.name} cannot be fetched: {error}", where="the site's Python index") from None
+        return path
+
     def _artefact(self, line: Pinned, tags: Sequence[Tag], used_by: str) -> Artefact | None:
         offer = best(self.offers(line.name), line, tags)
         if offer is None:

@@ -61,6 +61,16 @@ class Lab:
         """The simulated vendors that its twins are given."""
         return shelf.read(self._places.vendors)
 
+    def vendors_here(self) -> Shelf:
+        """The same, made unless they are there, and named by their places on this machine instead of the twin's.
+
+        Raises:
+            LabError: dpkg-deb or gpg is missing or failed.
+        """
+        with locked(self._places.lock, self._progress):
+            shelf.ensure(self._places.vendors, self._progress)
+        return shelf.here(self._places.vendors)
+
     def up(self, specs: Sequence[TwinSpec]) -> list[RunningTwin]:
         """Make and start these twins; return when every sshd answers. Twins that run stay as they are.
 

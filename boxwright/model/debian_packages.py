@@ -7,6 +7,7 @@ from typing import Any
 from boxwright.model.base import AbsolutePath, Frozen, Identifier
 
 DEBIAN_KEYRING: AbsolutePath = "/usr/share/keyrings/debian-archive-keyring.gpg"
+BUNDLE_KEY = "key.asc"  # beside the lists that it signs
 BUNDLE_KEYRING: AbsolutePath = "/usr/share/keyrings/boxwright-bundle.asc"  # the role base puts it there
 
 
@@ -50,4 +51,13 @@ LLAMA_CPP = UnpackedPackages(
     with_dependencies=True,
     provided=("debconf", "wget"),
 )
-UNPACKED = (PYTHON_3_11, LLAMA_CPP)
+# Of Debian 12, for every box: what they build runs there and on all that is newer, and NVIDIA's compilers do not take
+# the headers of Debian 13 (glibc 2.41) before CUDA 13.2.
+COMPILERS = UnpackedPackages(
+    name="compilers",
+    suites=("bookworm", "bookworm-updates"),
+    packages=("g++-12", "cmake", "ninja-build", "coreutils", "dash"),
+    with_dependencies=True,
+    provided=("debconf", "dh-elpa-helper", "procps", "usrmerge"),  # for set-up that never runs here
+)
+UNPACKED = (PYTHON_3_11, LLAMA_CPP, COMPILERS)

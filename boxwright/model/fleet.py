@@ -197,7 +197,10 @@ class Fleet(Frozen):
     def ollama_archive(self) -> OllamaArchive | None:
         """The archive that it is unpacked from; None where nobody says what its digest must be."""
         site = self.site
-        return archive_of(self.ollama_release, site.artefacts.ollama, site.mirrors.ollama_releases)
+        found = archive_of(self.ollama_release, site.artefacts.ollama, site.mirrors.ollama_releases)
+        if found is None or site.bundle is None:
+            return found
+        return found.model_copy(update={"path": None, "urls": (site.bundle.file(found.sha256),)})
 
     @property
     def served_name(self) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from boxwright.model.base import AbsolutePath, Address, Frozen, HostName, HttpUrl, Identifier, Network, Port, Sha256
 from boxwright.model.catalogue import HubName
 from boxwright.model.contract import Waiver
-from boxwright.model.debian_packages import BUNDLE_KEYRING, DEBIAN_KEYRING
+from boxwright.model.debian_packages import BUNDLE_KEY, BUNDLE_KEYRING, DEBIAN_KEYRING
 from boxwright.model.drivers import AscendPart, HygonPart
 from boxwright.model.images import ImagePlace, PinnedImage, Registry, rewritten
 from boxwright.model.ollama import OllamaArtefact
@@ -17,6 +17,8 @@ from boxwright.model.versions import ReleaseName
 
 Distribution = Literal["debian-12", "debian-13"]
 TwinKind = Literal["container", "vm"]
+RepositoryName = Literal["nvidia", "nvidia_container_toolkit", "docker", "amdgpu", "rocm"]  # of apt repositories
+VENDORS: tuple[RepositoryName, ...] = get_args(RepositoryName)
 CODENAMES: dict[Distribution, str] = {"debian-12": "bookworm", "debian-13": "trixie"}
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
 DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
@@ -87,12 +89,49 @@ class Mirrors(Frozen):
     builds: str | None = None  # a folder here, where programs that were built for boxes are kept; None: in our cache
 
 
+class PackageRepository(Frozen):
+    """An apt repository besides the distribution's, and the one key that it may be signed with."""
+
+    uri: Annotated[str, Field(pattern=r"^(https?|file)://[^\s'\"`$\\<>]+$")]
+    suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]+$")] = "./"  # ends in / where the repository is flat
+    components: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")], ...] = ()
+    key_url: Annotated[str, Field(pattern=r"^(https?|file)://[^\s'\"`$\\<>]+$")]
+    key_fingerprint: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+
+
 class ServedBundle(Frozen):
     """A bundle that a controller serves: where boxes take every package, wheel and model from, and nothing else."""
 
     url: HttpUrl  # of one of its locks
     suite: Identifier  # of the packages that the box itself installs
     key: Annotated[str, Field(pattern=r"^-----BEGIN PGP PUBLIC KEY BLOCK-----")]  # of its lists of Debian packages
+    key_fingerprint: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")] | None = None  # with vendors
+    vendors: tuple[RepositoryName, ...] = ()  # whose packages it has: each in a suite of that name
+
+    @model_validator(mode="after")
+    def _vendors_are_signed_for(self) -> ServedBundle:
+        if self.vendors and self.key_fingerprint is None:
+            raise ValueError("vendors, and no key_fingerprint: `bundle.serve` prints both")
+        return self
+
+    @property
+    def repositories(self) -> dict[str, PackageRepository]:
+        """What boxes are told in the place of vendors' own repositories."""
+        apt = f"{self.url}/apt"
+        return {
+            name: PackageRepository(
+                uri=apt,
+                suite=name,
+                components=("main",),
+                key_url=f"{apt}/{BUNDLE_KEY}",
+                key_fingerprint=self.key_fingerprint or "",
+            )
+            for name in self.vendors
+        }
+
+    def file(self, sha256: str) -> str:
+        """Where it has the file with this digest."""
+        return f"{self.url}/files/{sha256}"
 
 
 class ModelSources(Frozen):
@@ -102,16 +141,6 @@ class ModelSources(Frozen):
     controller_folders: tuple[str, ...] = ()  # on the controller, such as a bundle's; sent over ssh
     hubs: tuple[HubName, ...] = ("huggingface", "modelscope", "ollama")  # the preferred one first
     catalogues: tuple[str, ...] = ()  # files of the site's own models, and of digests that it has pinned
-
-
-class PackageRepository(Frozen):
-    """An apt repository besides the distribution's, and the one key that it may be signed with."""
-
-    uri: Annotated[str, Field(pattern=r"^(https?|file)://[^\s'\"`$\\<>]+$")]
-    suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]+$")] = "./"  # ends in / where the repository is flat
-    components: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")], ...] = ()
-    key_url: Annotated[str, Field(pattern=r"^(https?|file)://[^\s'\"`$\\<>]+$")]
-    key_fingerprint: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
 
 
 class Repositories(Frozen):
@@ -259,7 +288,14 @@ class Site(Frozen):
             "wheels": (),
             "check_valid_until": False,  # its lists are signed, and are not dated
         }
-        return self.model_copy(update={"proxy": None, "no_proxy": (), "mirrors": self.mirrors.model_copy(update=own)})
+        return self.model_copy(
+            update={
+                "proxy": None,
+                "no_proxy": (),
+                "mirrors": self.mirrors.model_copy(update=own),
+                "repositories": self.repositories.model_copy(update=self.bundle.repositories),
+            }
+        )
 
     @property
     def has_no_time_server(self) -> bool:

@@ -28,7 +28,7 @@ def wanted_build(weights: Weights, directory: str, site: Site) -> WantedBuild:
 
 def _wanted(build: Build, file: ModelFile, site: Site) -> WantedFile:
     if site.bundle:
-        address = f"{site.bundle.url}/files/{file.sha256}"
+        address = site.bundle.file(file.sha256)
         return WantedFile(
             name=file.name, path=file.path, bytes=file.bytes, sha256=file.sha256, urls=(address,), python_packages=()
         )

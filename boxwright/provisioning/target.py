@@ -165,7 +165,7 @@ def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True,
         CaCertificate(name=Path(path).stem, pem=_text(path, "ca_certificates")) for path in site.ca_certificates
     )
     if site.twin and "ollama" in [stage.name for stage in stages_of(fleet)]:
-        site = _with_ollama(site, fleet.ollama_release, progress)
+        site = with_ollama(site, fleet.ollama_release, progress)
     site = (offline(site) if offline else site).behind_its_bundle()
     resolved = mirrors.resolve(site.mirrors)
     if site.bundle is None:
@@ -214,8 +214,8 @@ def needs_vendors(profile: Profile) -> bool:
     return any(section is not None for section in sections)
 
 
-def _with_vendors(site: Site, shelf: Shelf) -> dict[str, Repositories | Artefacts]:
-    """The site's own vendors, and simulated ones in the place of those that it does not name."""
+def with_vendors(site: Site, shelf: Shelf) -> dict[str, Repositories | Artefacts]:
+    """What is another in a site of twins: its own vendors, and simulated ones in the place of those that it lacks."""
     own = {name: value for name, value in site.repositories if value is not None}
     supplied = {vendor: parts for vendor, parts in site.artefacts if parts}
     return {
@@ -224,7 +224,7 @@ def _with_vendors(site: Site, shelf: Shelf) -> dict[str, Repositories | Artefact
     }
 
 
-def _with_ollama(site: Site, release: str, progress: Callable[[str], None]) -> Site:
+def with_ollama(site: Site, release: str, progress: Callable[[str], None]) -> Site:
     """The site's own archive of Ollama, or what twins are given in its place."""
     own = site.artefacts.ollama
     if any(one.version == release for one in own):
@@ -256,7 +256,7 @@ def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *
             "ssh": ssh,
             "proxy": site.proxy or lab.proxy_url,
             "ca_certificates": (*site.ca_certificates, *authorities),
-            **(_with_vendors(site, lab.vendors) if needs_vendors(profile) else {}),
+            **(with_vendors(site, lab.vendors) if needs_vendors(profile) else {}),
         }
     )
 

@@ -19,13 +19,6 @@ from deploys.operations.shelf import Kept, Shelf
 
 WORK = "/var/lib/boxwright/builds"  # on the box
 COMPILERS = "/opt/boxwright/compilers"
-# The compilers of Debian 12, on every box: what they build runs there and on all that is newer, and NVIDIA's compilers
-# do not take the headers of Debian 13 (glibc 2.41) before CUDA 13.2.
-COMPILER_PACKAGES = {
-    "suites": ["bookworm", "bookworm-updates"],
-    "packages": ["g++-12", "cmake", "ninja-build", "coreutils", "dash"],
-    "provided": ["debconf", "dh-elpa-helper", "procps", "usrmerge"],  # for set-up that never runs here
-}
 
 _BUILD_S = 2 * 3600  # a build with CUDA on a small machine
 _INSTALL_S = 300

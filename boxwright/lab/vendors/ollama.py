@@ -23,6 +23,7 @@ from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.ollama import OllamaArtefact
 from boxwright.model.site import Mirrors
 
+GENUINE_OLLAMA = "BOXWRIGHT_OLLAMA_TARBALL"  # of the environment: an archive for twins
 _PROGRAM = Path(__file__).with_name("simulated_ollama.py")
 _SERVER = Path(__file__).with_name("simulated_ollama_server.py")
 _UNPACKER = ROOT / "templates/debian_root/install_debian_root.py"
@@ -46,7 +47,7 @@ def archive_for_twins(version: str, progress: Callable[[str], None], mirrors: Mi
     Raises:
         LabError: There is no such archive, or none could be made.
     """
-    genuine = os.environ.get("BOXWRIGHT_OLLAMA_TARBALL")
+    genuine = os.environ.get(GENUINE_OLLAMA)
     if not genuine:
         return simulated_ollama(version, progress, mirrors=mirrors)
     path = Path(genuine).expanduser().absolute()

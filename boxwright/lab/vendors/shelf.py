@@ -62,6 +62,19 @@ def read(folder: Path) -> Shelf:
     return Shelf.model_validate_json(_record(folder).read_text())
 
 
+def here(folder: Path) -> Shelf:
+    """The same, whose repositories are named by their places on this machine."""
+    made = read(folder)
+    moved = {
+        name: source.model_copy(
+            update={field: getattr(source, field).replace(GUEST_VENDORS, str(folder)) for field in ("uri", "key_url")}
+        )
+        for name, source in made.repositories
+        if source
+    }
+    return made.model_copy(update={"repositories": made.repositories.model_copy(update=moved)})
+
+
 def _record(folder: Path) -> Path:
     return folder / "shelf.json"
 

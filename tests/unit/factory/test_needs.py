@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from boxwright.errors import BadInputError
-from boxwright.factory.needs import _ROLES, needs_of, role_packages
+from boxwright.factory.needs import _DEPLOYS, _OF_VENDORS, _ROLES, needs_of, role_packages
 from boxwright.model.catalogues import ROOT, profile_names
 from boxwright.model.fleet import Fleet
 from boxwright.planning.stages import stages_of
@@ -20,31 +20,49 @@ def fleet(profile: str) -> Fleet:
 
 
 def test_the_lab_needs_packages_python_llama_cpp_wheels_and_a_model() -> None:
-    needs = needs_of(fleet("lab"))
+    needs = needs_of(fleet("lab"), "debian-12")
     assert {"nginx", "prometheus", "nftables", "ca-certificates", "unattended-upgrades"} <= set(needs.packages)
     assert [one.name for one in needs.unpacked] == ["llama_cpp", "python3.11"]
     assert [one.name for one in needs.environments] == ["python", "open_webui"]
     assert [one.name for one in needs.builds] == ["smollm2-135m-instruct/q4_1"]
+    assert (needs.vendors.packages, needs.files) == ((), ())
+
+
+def test_ollama_needs_its_archive_and_what_unpacks_it() -> None:
+    needs = needs_of(fleet("lab-ollama"), "debian-12")
+    assert [(one.kind, one.name, one.version) for one in needs.files] == [("archive", "ollama", "0.33.0")]
+    assert "zstd" in needs.packages
+
+
+def test_a_twin_with_cards_needs_what_its_machine_is_made_of() -> None:
+    needs = needs_of(fleet("8x4090"), "debian-12")
+    assert {"nvidia-driver-cuda", "docker-ce", "cuda-toolkit-13-0"} <= set(needs.vendors.packages)
+    assert (needs.builds, needs.environments) == ((), ())
+
+
+def test_a_real_box_whose_model_nobody_has_pinned_is_refused_with_the_remedy() -> None:
+    """Its bundle would have the machine alone, and whoever carries it into a room without internet would find out."""
+    with pytest.raises(BadInputError, match=r"the stack .*no digests.*models\.pin"):
+        needs_of(choose(Choice(profile="8x4090", host="root@192.0.2.7")), "debian-12")
 
 
 @pytest.mark.parametrize(
-    ("profile", "named"),
-    [("8x4090", "nvidia_driver"), ("8xmi300x", "amd_rocm"), ("lab-ollama", "ollama"), ("8x910b", "ascend")],
+    ("profile", "named"), [("8xmi300x", "amd_rocm"), ("8x910b", "ascend"), ("8xk100ai", "hygon_dtk")]
 )
 def test_what_cannot_be_bundled_is_refused_by_name(profile: str, named: str) -> None:
     with pytest.raises(BadInputError, match=f"cannot be bundled yet: .*{named}"):
-        needs_of(fleet(profile))
+        needs_of(fleet(profile), "debian-12")
 
 
 @pytest.mark.parametrize("profile", profile_names())
 def test_no_stage_of_any_profile_is_left_out_silently(profile: str) -> None:
     chosen = fleet(profile)
-    known = {stage.name for stage in stages_of(chosen)} <= _ROLES | {"models", "llama_cpp", "vllm", "open_webui"}
-    if known and not chosen.without_stack:
-        assert needs_of(chosen).builds
+    if {stage.name for stage in stages_of(chosen)} <= _ROLES | _OF_VENDORS | _DEPLOYS:
+        needs = needs_of(chosen, "debian-12")
+        assert bool(needs.builds) == (not chosen.without_stack)
         return
     with pytest.raises(BadInputError, match="cannot be bundled yet"):
-        needs_of(chosen)
+        needs_of(chosen, "debian-12")
 
 
 @pytest.mark.parametrize("role", sorted(_ROLES - {"reboot"}))

@@ -27,7 +27,7 @@ from boxwright.signing import SigningKey
 
 def whole_lock() -> Lock:
     """A lock that has what the lab needs, as far as names and digests go."""
-    needs = needs_of(choose(Choice(profile="lab")))
+    needs = needs_of(choose(Choice(profile="lab")), "debian-12")
     made, number = [], 0
 
     def add(**fields: object) -> None:
@@ -56,14 +56,14 @@ WHOLE = whole_lock()
 
 
 def test_a_lock_with_all_that_is_needed_will_do() -> None:
-    refuse_lacking(Bundle(Path("b")), WHOLE, needs_of(choose(Choice(profile="lab"))))
+    refuse_lacking(Bundle(Path("b")), WHOLE, needs_of(choose(Choice(profile="lab")), "debian-12"))
 
 
 @pytest.mark.parametrize("name", ["nginx", "llama.cpp-tools", "open-webui", "python3-pip-whl"])
 def test_what_a_lock_lacks_is_named(name: str) -> None:
     lock = WHOLE.model_copy(update={"artefacts": tuple(one for one in WHOLE.artefacts if one.name != name)})
     with pytest.raises(BadInputError, match=f"it lacks .*{name}"):
-        refuse_lacking(Bundle(Path("b")), lock, needs_of(choose(Choice(profile="lab"))))
+        refuse_lacking(Bundle(Path("b")), lock, needs_of(choose(Choice(profile="lab")), "debian-12"))
 
 
 def test_a_lock_of_another_profile_or_release_is_no_help(tmp_path: Path) -> None:

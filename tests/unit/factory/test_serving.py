@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from factory.bundles import CONTENTS, lock_of, made_bundle
+from factory.bundles import CONTENTS, artefact, lock_of, made_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
 from boxwright.errors import BadInputError
+from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.lock import Lock
 from boxwright.factory.serving import byte_range, serving, table
+from boxwright.model.debian_packages import BUNDLE_KEY
+from boxwright.signing import SigningKey
 
 BETA = next(one for one in lock_of().artefacts if one.name == "beta")
 FILE = f"/lab-debian-12/files/{BETA.sha256}"
@@ -106,3 +110,19 @@ def test_no_range_leads_outside_the_file(asked: str, size: int) -> None:
     for text in (asked, f"bytes={asked}", None):
         part = byte_range(text, size)
         assert part is None or (part[0] >= 0 and part[1] > 0 and sum(part) <= size)
+
+
+def test_a_source_distribution_is_in_the_index_and_the_key_beside_its_lists(tmp_path: Path) -> None:
+    data = b"source code"
+    source = artefact("llama.cpp", data, kind="source", file="llama_cpp_python-0.3.36.tar.gz")
+    bundle, lock = Bundle(tmp_path / "b"), Lock(profile="lab", distribution="debian-12", artefacts=(source,))
+    write_whole(bundle.artefact(source.sha256), data)
+    write_whole(bundle.lock_file(lock.name), lock.text.encode())
+    write_whole(bundle.lists(lock.name) / BUNDLE_KEY, b"a key")
+    bundle.sign(SigningKey.kept_in(tmp_path / "key"))
+    with serving(table(bundle, bundle.signed()[0]), "127.0.0.1", 0) as server:
+        port = server.server_address[1]
+        page = ask(port, "/lab-debian-12/simple/llama-cpp-python/")[2].decode()
+        assert f"files/{source.sha256}/{source.file}#sha256={source.sha256}" in page
+        assert ask(port, f"/lab-debian-12/files/{source.sha256}/{source.file}")[2] == data
+        assert ask(port, f"/lab-debian-12/apt/{BUNDLE_KEY}")[2] == b"a key"

@@ -1,0 +1,70 @@
+"""What twins are given in the place of vendors, SIMULATED, so that a lock and a bundle of theirs can hold it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from boxwright.factory.lock import Artefact, Lock
+from boxwright.lab.vendors.ollama import GENUINE_OLLAMA
+from boxwright.model.fleet import Fleet
+from boxwright.model.site import VENDORS, Site
+from boxwright.planning.stages import stages_of
+from boxwright.provisioning.target import lab_of, needs_vendors, with_ollama, with_vendors
+
+_OLLAMA = ("archive", "ollama")  # kind and name of an artefact
+
+
+def with_simulated(fleet: Fleet, progress: Callable[[str], None]) -> Fleet:
+    """The fleet whose site names what its twins are given; of real boxes, the fleet itself.
+
+    Args:
+        fleet: What was chosen.
+        progress: Told what takes long.
+
+    Raises:
+        LabError: It cannot be made on this machine.
+    """
+    if fleet.site.twin is None:
+        return fleet
+    release = fleet.ollama_release if "ollama" in [stage.name for stage in stages_of(fleet)] else ""
+    site = _given(fleet.site, release, vendors=needs_vendors(fleet.profile), progress=progress)
+    return fleet.model_copy(update={"site": site})
+
+
+def marked(lock: Lock, site: Site) -> Lock:
+    """A lock that says of what it names which is simulated.
+
+    Args:
+        lock: As it was made.
+        site: Of the boxes, as its file has it.
+    """
+    if site.twin is None:
+        return lock
+    own = {name for name, source in site.repositories if source} | {one.sha256 for one in site.artefacts.ollama}
+    if os.environ.get(GENUINE_OLLAMA):
+        own |= {one.sha256 for one in lock.of("archive")}
+
+    def mark(one: Artefact) -> Artefact:
+        if one.kind == "archive":
+            made_here = one.sha256 not in own
+        else:
+            vendor = one.name if one.kind == "key" else one.archive
+            made_here = vendor in VENDORS and vendor not in own
+        return one.model_copy(update={"simulated": True}) if made_here else one
+
+    return lock.model_copy(update={"artefacts": tuple(mark(one) for one in lock.artefacts)})
+
+
+def site_with_simulated(site: Site, lock: Lock, progress: Callable[[str], None]) -> Site:
+    """The same of a site whose twins are to be made of what a lock names."""
+    if site.twin is None:
+        return site
+    release = next((one.version for one in lock.artefacts if (one.kind, one.name) == _OLLAMA), "")
+    return _given(site, release, vendors=bool(lock.vendors), progress=progress)
+
+
+def _given(site: Site, release: str, *, vendors: bool, progress: Callable[[str], None]) -> Site:
+    if vendors:
+        site = site.model_copy(update=with_vendors(site, lab_of(site, progress).vendors_here()))
+    return with_ollama(site, release, progress) if release else site

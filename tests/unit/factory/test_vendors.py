@@ -1,0 +1,87 @@
+"""What is locked of vendors is what the roles themselves say, for the machine that they say it of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from boxwright.errors import BoxwrightError
+from boxwright.factory.role_words import RoleWords
+from boxwright.factory.vendor_keys import vendor_keys
+from boxwright.factory.vendors import VendorNeeds, vendor_needs, vendor_repository
+from boxwright.lab.vendors.repository import KEY, build
+from boxwright.model.catalogues import ROOT, load_site
+from boxwright.model.site import Distribution, PackageRepository
+from boxwright.model.variables import ContainerRuntimeVariables, NvidiaDriverVariables
+
+OWN = PackageRepository(
+    uri="https://mirror.example/nvidia", suite="/", key_url="https://mirror.example/key", key_fingerprint="0" * 40
+)
+
+
+def driver(**changes: object) -> NvidiaDriverVariables:
+    return NvidiaDriverVariables.model_validate(
+        {"branch": 580, "flavour": "open", "repository": None, "proxy": None} | changes
+    )
+
+
+def containers(**changes: object) -> ContainerRuntimeVariables:
+    none = {"registry_mirrors": (), "repository": None, "toolkit_repository": None, "proxy": None, "no_proxy": ()}
+    return ContainerRuntimeVariables.model_validate(none | changes)
+
+
+def test_a_driver_comes_with_what_its_module_is_built_with_and_a_kernel_for_that() -> None:
+    needs = vendor_needs([driver()], "debian-12")
+    assert needs.packages == ("nvidia-driver-cuda", "nvidia-persistenced", "nvidia-kernel-open-dkms")
+    assert needs.built_with == ("linux-headers-amd64", "dkms", "linux-image-amd64")
+    assert "Pin: version 580.*" in needs.preferences["nvidia"]
+    closed = vendor_needs([driver(flavour="closed", fabric_manager=True)], "debian-12")
+    assert {"nvidia-kernel-dkms", "nvidia-fabricmanager"} <= set(closed.packages)
+
+
+@pytest.mark.parametrize(("distribution", "packages"), [("debian-12", set()), ("debian-13", {"docker-cli"})])
+def test_debians_docker_is_another_one_on_each_release(distribution: Distribution, packages: set[str]) -> None:
+    needs = vendor_needs([containers(source="debian")], distribution)
+    assert set(needs.packages) == {"nftables", "apparmor", "docker.io", *packages}
+    assert needs.repositories == {}
+    assert "docker-ce" in needs.preferences["docker"]
+
+
+def test_a_sites_own_repository_goes_before_the_vendors() -> None:
+    assert vendor_needs([driver(repository=OWN)], "debian-12").repositories == {"nvidia": OWN}
+    site = load_site("lab")
+    found = vendor_repository("nvidia", site, "debian-13")
+    assert found
+    assert found.uri.endswith("/debian13/x86_64")
+    own = site.model_copy(update={"repositories": site.repositories.model_copy(update={"nvidia": OWN})})
+    assert vendor_repository("nvidia", own, "debian-13") == OWN
+
+
+def test_preferences_are_those_of_the_role() -> None:
+    words = RoleWords(["nvidia_driver"], {"nvidia_driver_branch": 570}, {"nvidia_driver_read": ["id=debian"]})
+    text = words.text("nvidia_driver", "preferences.j2")
+    assert text.startswith((ROOT / "templates/nvidia_driver/preferences.j2").read_text().partition("\n")[0])
+    assert "Pin: version 570.*" in text
+
+
+def test_a_key_is_held_against_the_fingerprint_that_is_known(tmp_path: Path) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    place = f"file://{folder}"
+    right = PackageRepository(uri=place, key_url=f"{place}/{KEY}", key_fingerprint=build(folder, []))
+    with vendor_keys(VendorNeeds(repositories={"nvidia": right})) as keys:
+        assert keys["nvidia"].path.read_bytes() == (folder / KEY).read_bytes()
+        assert keys["nvidia"].artefact.version == right.key_fingerprint
+    wrong = right.model_copy(update={"key_fingerprint": "0" * 40})
+    with (
+        pytest.raises(BoxwrightError, match=f"is not the key 0000.*, but {right.key_fingerprint}"),
+        vendor_keys(VendorNeeds(repositories={"nvidia": wrong})),
+    ):
+        pass
+    gone = right.model_copy(update={"key_url": f"{place}/gone"})
+    with (
+        pytest.raises(BoxwrightError, match="key of repository nvidia cannot be had"),
+        vendor_keys(VendorNeeds(repositories={"nvidia": gone})),
+    ):
+        pass
