@@ -13,13 +13,14 @@ from factory.bundles import made_bundle
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory import kept_locks
 from boxwright.factory import offline as offline_module
-from boxwright.factory.apt_lists import KEY
 from boxwright.factory.bundle import Bundle, write_whole
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.locking import merged
 from boxwright.factory.needs import needs_of
 from boxwright.factory.offline import Door, address_towards, checked, from_bundle, offline, refuse_lacking
 from boxwright.factory.serving import serving
+from boxwright.lab.vendors.repository import KEY, build
+from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.site import Host
 from boxwright.provisioning.target import Choice, choose
 from boxwright.signing import SigningKey
@@ -88,7 +89,9 @@ def test_a_bundle_that_is_opened_names_itself_and_its_lock_is_kept(
 ) -> None:
     monkeypatch.setattr(offline_module, "serving", partial(serving, port=0))  # whatever else runs here
     bundle = made_bundle(tmp_path / "b", tmp_path / "key")
-    write_whole(bundle.lists("lab-debian-12") / KEY, b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
+    (tmp_path / "r").mkdir()
+    build(tmp_path / "r", [])
+    write_whole(bundle.lists("lab-debian-12") / BUNDLE_KEY, (tmp_path / "r" / KEY).read_bytes())
     key = SigningKey.kept_in(tmp_path / "key")
     bundle.sign(key)
     signed, (lock,) = bundle.signed(), bundle.locks.values()
