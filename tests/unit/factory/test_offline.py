@@ -19,7 +19,8 @@ from boxwright.factory.locking import merged
 from boxwright.factory.needs import needs_of
 from boxwright.factory.offline import Door, address_towards, checked, from_bundle, offline, refuse_lacking
 from boxwright.factory.serving import serving
-from boxwright.lab.vendors.repository import KEY, build
+from boxwright.lab.vendors.repository import KEY
+from boxwright.lab.vendors.repository import build as build_repository
 from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.site import Host
 from boxwright.provisioning.target import Choice, choose
@@ -90,7 +91,7 @@ def test_a_bundle_that_is_opened_names_itself_and_its_lock_is_kept(
     monkeypatch.setattr(offline_module, "serving", partial(serving, port=0))  # whatever else runs here
     bundle = made_bundle(tmp_path / "b", tmp_path / "key")
     (tmp_path / "r").mkdir()
-    build(tmp_path / "r", [])
+    build_repository(tmp_path / "r", [])
     write_whole(bundle.lists("lab-debian-12") / BUNDLE_KEY, (tmp_path / "r" / KEY).read_bytes())
     key = SigningKey.kept_in(tmp_path / "key")
     bundle.sign(key)
