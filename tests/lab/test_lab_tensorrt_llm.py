@@ -54,6 +54,7 @@ def service(image: str, **changes: Any) -> dict[str, Any]:
         "model_place": model_place(weights),
         "model_name": MODEL.id,
         "purpose": MODEL.purpose,
+        "residency": None,
         "least_tokens_per_s": None,
         "cards": [],  # the twin has none that computes
         "memory_nodes": [],
