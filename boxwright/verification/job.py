@@ -153,6 +153,19 @@ class VerifyHost(Frozen):
         return self.profile.container_runtime
 
     @property
+    def main_unit(self) -> str:
+        """The unit whose processes hold the main service's model here: its own, or Ray's where that starts them."""
+        by_ray = self.profile.stack.executor == "ray" and not self.leads
+        return "ray.service" if by_ray else f"{self.profile.stack.unit}.service"
+
+    @property
+    def node_units(self) -> tuple[str, ...]:
+        """The units whose processes speak to each other over the nodes of the box; none where it is one machine."""
+        if self.profile.nodes == 1:
+            return ()
+        return (*(f"{service.unit}.service" for service in self.profile.stack.services), "ray.service")
+
+    @property
     def ollama(self) -> tuple[Service, ...]:
         """The services that Ollama gives; none where another engine does, or where nothing serves."""
         services = self.profile.stack.services if self.leads and not self.without_stack else ()
