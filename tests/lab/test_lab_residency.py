@@ -6,7 +6,6 @@ each start of the program what the test says that a driver would.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 import pytest
 from deploy_bench import Boxes, deploy_bench, llama_cpp_data, llama_cpp_service, llama_cpp_words, models_data
 from pydantic import SecretStr
+from simulated_card import card_holds
 
 from boxwright.lab import RunningTwin, TwinSpec
-from boxwright.model.catalogues import ROOT, load_models, load_profile
+from boxwright.model.catalogues import load_models, load_profile
 from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.residency import CardResidency
 from boxwright.vault import SECRET_NAMES, HostSecrets
@@ -29,7 +29,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=4)
 KEY = "lab-engine-key-04c5"
 FOLDER = "/srv/models/smollm2"
-TOOL = ROOT / "boxwright/lab/vendors/simulated_nvidia_smi.py"
 RESIDENCY = CardResidency(
     units=("llama-server.service",),
     container=None,
@@ -64,13 +63,14 @@ class Box(Boxes):
         return twin
 
     def card_holds(self, mib: int | None, command: str = ON_THE_CARD) -> None:
-        card = {"name": "SIMULATED card", "programs": [{"command": command, "mib": mib}], "instances": []}
-        self.on(self.twin, "cat > /var/lib/simulated-nvidia-smi.json", json.dumps([card]))
+        card_holds(self, self.twin, command, mib)
 
     def log_tells(self, line: str) -> None:
         """What a build for cards would write into its log when it starts."""
         self.on(
-            self.twin, f"mkdir -p {LOG.rpartition('/')[0]}; cat > {LOG}", f"[Service]\nExecStartPre=/bin/echo {line}\n"
+            self.twin,
+            f"mkdir -p {LOG.rpartition('/')[0]}; cat > {LOG}",
+            f"[Service]\nExecStartPre=/usr/bin/echo {line}\n",
         )
 
     def given(self, service: dict[str, Any]) -> int:
@@ -133,7 +133,6 @@ def test_without_a_driver_that_answers_nothing_counts_as_served(box: Box) -> Non
 
 
 def test_a_model_on_its_card_serves_and_then_nothing_changes(box: Box, tmp_path: Path) -> None:
-    box.on(box.twin, "cat > /usr/bin/nvidia-smi; chmod 755 /usr/bin/nvidia-smi", TOOL.read_text())
     box.card_holds(160)
     assert box.given(wanted())
     assert box.given(wanted()) == 0
