@@ -171,8 +171,7 @@ def _sha256(archive: dict[str, Any]) -> str:
 
 
 def _noted(rows: Iterable[tuple[str, str, str]]) -> str:
-    return "".join(f"{name}=={version} {sha256}
-" for name, version, sha256 in sorted(rows))
+    return "".join(f"{name}=={version} {sha256}\n" for name, version, sha256 in sorted(rows))
 
 
 def _also(folder: Path, name: str, version: str) -> None:
