@@ -30,6 +30,7 @@ VERIFICATION_CHECKS = (
     "engine.guarded",
     "engine.model",
     "engine.numa",
+    "engine.residency",
     "engine.stream",
     "engine.weights",
     "exposure.firewall",

@@ -155,10 +155,19 @@ def _note_archives(report: Path, note: Path) -> None:
     told = json.loads(report.read_text())["install"]
     report.unlink()
     rows = (
-        (one["metadata"]["name"], one["metadata"]["version"], one["download_info"]["archive_info"]["hashes"]["sha256"])
+        (one["metadata"]["name"], one["metadata"]["version"], _sha256(one["download_info"]["archive_info"]))
         for one in told
     )
-    note.write_text(_noted(rows))
+    note.write_text(_noted(row for row in rows if row[2]))
+
+
+def _sha256(archive: dict[str, Any]) -> str:
+    """The digest of a wheel's archive; empty where pip tells one of another kind alone.
+
+    Of a wheel whose address does not tell it, such as one out of a folder, pip 23.0.1 fills in `hash` alone.
+    """
+    kind, _, digest = archive.get("hash", "").partition("=")
+    return str(archive.get("hashes", {}).get("sha256") or (digest if kind == "sha256" else ""))
 
 
 def _noted(rows: Iterable[tuple[str, str, str]]) -> str:

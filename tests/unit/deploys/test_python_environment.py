@@ -28,10 +28,13 @@ def test_archives_are_noted_by_digest_and_no_address_of_an_index_stays(tmp_path:
         }
 
     report, note = tmp_path / ".report.json", tmp_path / "WHEELS"
-    told = [installed("packageurl-python", "0.17.6", "b"), installed("idna", "3.20", "a")]
+    from_folder = installed("torch", "2.13.0+cpu", "c")
+    from_folder["download_info"] = {"url": "file:///srv/wheels/t.whl", "archive_info": {"hash": f"sha256={'c' * 64}"}}
+    told = [installed("packageurl-python", "0.17.6", "b"), from_folder, installed("idna", "3.20", "a")]
     report.write_text(json.dumps({"version": "1", "pip_version": "23.0.1", "install": told}))
     PROGRAM["_note_archives"](report, note)
-    assert note.read_text() == f"idna==3.20 {'a' * 64}\npackageurl-python==0.17.6 {'b' * 64}\n"
+    rows = (("idna==3.20", "a"), ("packageurl-python==0.17.6", "b"), ("torch==2.13.0+cpu", "c"))
+    assert note.read_text() == "".join(f"{name} {digit * 64}\n" for name, digit in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["WHEELS"]
 
 
