@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from boxwright.factory.debian import platform_packages, unpacked_packages
+from boxwright.factory.extras import Extras
 from boxwright.factory.known_files import KnownFile, locked
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM, Environment, Needs, needs_of
@@ -17,9 +18,16 @@ from boxwright.factory.wheels import Index, pinned
 from boxwright.model.debian_packages import PYTHON_3_11
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Distribution, Mirrors
+from boxwright.model.weights import Weights
 
 
-def make_lock(fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progress: Callable[[str], None]) -> Lock:
+def make_lock(
+    fleet: Fleet,
+    distribution: Distribution,
+    mirrors: Mirrors,
+    progress: Callable[[str], None],
+    extras: Extras = Extras(),  # noqa: B008  a frozen value
+) -> Lock:
     """Resolve what the boxes of a fleet install on a release of a distribution.
 
     Args:
@@ -27,12 +35,13 @@ def make_lock(fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progre
         distribution: Of the boxes.
         mirrors: Resolved: no field empty.
         progress: Told what takes long, one sentence each.
+        extras: What is wanted besides.
 
     Raises:
         BadInputError: Something of it cannot be bundled yet.
         BoxwrightError: A mirror does not answer, or has something no more.
     """
-    needs = needs_of(fleet, distribution)
+    needs = extras.beside(needs_of(fleet, distribution), fleet)
     found: list[Artefact] = []
     with vendor_keys(needs.vendors) as keys:
         vendors = "".join(f", {name}" for name in keys)
@@ -53,7 +62,7 @@ def make_lock(fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progre
         for file in needs.files:
             progress(f"Looking up {file.name} {file.version} …")
             found.append(_file(index, file))
-    found += list(_models(fleet, needs))
+    found += list(_models((*fleet.all_weights, *extras.weights), needs))
     return Lock(profile=fleet.profile.name, distribution=distribution, artefacts=merged(found))
 
 
@@ -91,8 +100,8 @@ def _file(index: Index, file: KnownFile) -> Artefact:
         return made.model_copy(update={"commit": file.commit, "tree": tree_of(archive, file.folder)})
 
 
-def _models(fleet: Fleet, needs: Needs) -> Iterable[Artefact]:
-    weights = {one.name: one for one in fleet.all_weights}
+def _models(every: Iterable[Weights], needs: Needs) -> Iterable[Artefact]:
+    weights = {one.name: one for one in every}
     for build in needs.builds:
         known = weights[build.name]
         for file in build.files:

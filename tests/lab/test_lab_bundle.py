@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from lab_command import Boxwright, Ran
+from model_switching import add_models
 
 from boxwright.errors import Exit
 from boxwright.factory.bundle import Bundle
+from boxwright.factory.evidence.envelope import open_envelope
 from boxwright.factory.lock import read_lock
 from boxwright.lab import rootfs
 from boxwright.mirrors import resolve_debian
@@ -71,6 +74,18 @@ def changed(ran: Ran) -> list[str]:
     return [f"{event['stage']}: {event['resource']}" for event in events if event["outcome"] == "changed"]
 
 
+def named_by_its_evidence(told: Ran, lock: Path) -> None:
+    """What the box was made from stands in its receipt, and in what is stated of it."""
+    (evidence,) = told.kind("evidence")
+    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    used = json.loads(Path(evidence["files"]["receipt.json"]).read_text())["bundle"]
+    assert (f"{used['profile']}-{used['distribution']}", used["lock"]) == (read_lock(lock).name, wanted)
+    assert used["signed_at"]
+    stated = open_envelope(Path(evidence["files"]["provenance.intoto.jsonl"]).read_bytes()).statement
+    materials = stated["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert wanted in [one.get("digest", {}).get("sha256") for one in materials]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both releases share one bundle: what they have in common is fetched once."""
@@ -128,6 +143,12 @@ def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twi
     assert ran.odd_checks == {}
     second = boxwright(*provision)
     assert (second.code, changed(second)) == (Exit.OK, []), second.text[-3000:]
+    assert [one["evidence"] for ran in (ran, second) for one in ran.kind("evidence_left")] == ["made", "kept"]
+    planned = boxwright("plan", "--profile", "lab", "--site", twin_site, "--bundle", str(folder))
+    assert (planned.code, planned.kind("event") != []) == (Exit.OK, True), planned.text[-3000:]
+
+    told = boxwright("evidence", "--profile", "lab", "--site", twin_site, "--to", str(place))
+    named_by_its_evidence(told, lock)
 
     # Nothing tried to leave; and had it, it would have been seen.
     assert wire.counted() == [0, 0]
@@ -136,3 +157,36 @@ def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twi
         with pytest.raises(subprocess.CalledProcessError):
             wire.run(wire.twin, *probe)
         assert wire.counted()[1] > 0
+
+
+@pytest.mark.parametrize("twin_site", [("off-bookworm", "debian-12")], indirect=True, ids=["12"])
+def test_models_are_tried_and_switched_there_and_the_box_is_burned_in(
+    boxwright: Boxwright, twin_site: str, place: Path
+) -> None:
+    """On the box of the test above."""
+    wire = Wire.of(boxwright, "off-bookworm")
+    lock, folder = place / "more.json", place / "bundle"
+    words, offline = ("--profile", "lab", "--site", twin_site), ("--bundle", str(folder))
+
+    # The bundle of the profile alone lacks what a trial takes, and says how it is locked.
+    refused = boxwright("models.try", *words, *offline)
+    assert refused.code == Exit.BAD_INPUT
+    assert "wheel transformers" in refused.kind("error")[0]["message"]
+    assert "--also models.try" in refused.kind("error")[0]["hint"]
+
+    assert boxwright("bundle.lock", *words, "--also", "models.try,burnin", "--to", str(lock)).code == Exit.OK
+    fetched = boxwright("bundle.fetch", "--lock", str(lock), *offline, "--site", twin_site)
+    assert fetched.code == Exit.OK, fetched.text[-2000:]
+    based = boxwright("provision", *words, *offline, "--stages", "base", "--yes")
+    assert based.code == Exit.OK, based.text[-2000:]
+
+    tried = boxwright("models.try", *words, *offline)
+    assert tried.code == Exit.OK, tried.text[-3000:]
+    assert "Paris" in tried.kind("trial_answer")[0]["answer"]
+    burned = boxwright("burnin", *words, *offline, "--minutes", "0.2", "--only", "cpu")
+    assert burned.code == Exit.OK, burned.text[-3000:]
+    add_models(Path(twin_site), place)
+    switched = boxwright("models.switch", *words, *offline, "--model", "again", "--yes")
+    assert switched.code == Exit.OK, switched.text[-3000:]
+    assert "made" in [one["evidence"] for one in switched.kind("evidence_left")]
+    assert wire.counted() == [0, 0]
