@@ -80,7 +80,7 @@ def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:
     """Read what the boxes of a fleet install on a release of a distribution.
 
     Raises:
-        BadInputError: Something of it cannot be bundled yet.
+        BadInputError: Something of it cannot be bundled; it says what, and what to do.
     """
     stages = [stage.name for stage in stages_of(fleet)]
     refused = [name for name in stages if name not in _ROLES | _OF_VENDORS | _DEPLOYS]
@@ -92,7 +92,7 @@ def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:
         raise BadInputError(
             f"cannot be bundled: {', '.join(refused)}",
             where=f"profile {fleet.profile.name}",
-            hint="Boxes of this profile need a route to their mirrors: ./invoke provision without --bundle.",
+            hint="Boxes with a route to their mirrors are made without: ./invoke provision, and no --bundle.",
         )
     environments = tuple(dict.fromkeys(one for unit in variables for one in _environments(unit)))
     programs = {COMPILERS if one.build else LLAMA_CPP for one in variables if isinstance(one, LlamaCppVariables)}

@@ -18,7 +18,7 @@ from boxwright.factory.needs import PLATFORM, Needs, needs_of
 from boxwright.factory.openpgp import fingerprint
 from boxwright.factory.registry import named
 from boxwright.factory.serving import PORT, address_towards, serving, table
-from boxwright.factory.simulated import with_simulated
+from boxwright.factory.simulated import refuse_simulated, with_simulated
 from boxwright.factory.wheels import pinned
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_accelerators
@@ -54,6 +54,7 @@ def offline(
     locks = _locks_for(bundle, fleet)
     as_given = with_simulated(fleet, progress)
     for lock in locks.values():
+        refuse_simulated(lock, fleet.site)
         refuse_damaged(bundle, bundle.damaged_lock(lock))
         refuse_lacking(bundle, lock, needs_of(as_given, lock.distribution))
     with contextlib.ExitStack() as stack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from boxwright.errors import BadInputError
 from boxwright.factory.known_files import files_of
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.lab.vendors.docker import RUNS_DEBIANS
@@ -68,6 +69,21 @@ def marked(lock: Lock, site: Site) -> Lock:
         return one.model_copy(update={"simulated": True}) if made_here else one
 
     return lock.model_copy(update={"artefacts": tuple(mark(one) for one in lock.artefacts)})
+
+
+def refuse_simulated(lock: Lock, site: Site) -> None:
+    """Raise where real boxes would be made of what the lab made for twins.
+
+    Raises:
+        BadInputError: They would.
+    """
+    names = [one.title for one in lock.artefacts if one.simulated]
+    if names and site.twin is None:
+        raise BadInputError(
+            f"{lock.name} was locked for twins, and the hosts of site '{site.name}' are real machines: it has "
+            f"{names[0]}, and {len(names) - 1} more that are SIMULATED",
+            hint=f"Lock with their own site: ./invoke bundle.lock --profile {lock.profile} --site {site.name}",
+        )
 
 
 def site_with_simulated(site: Site, lock: Lock, progress: Callable[[str], None]) -> Site:
