@@ -65,13 +65,7 @@ def platform_packages(
     Raises:
         BoxwrightError: A package is not there any more, or no set fits together.
     """
-    codename = CODENAMES[distribution]
-    debian, security = _addresses(mirrors)
-    sources = [
-        Source("debian", debian, codename, _ALL_COMPONENTS),
-        Source("debian", debian, f"{codename}-updates", _ALL_COMPONENTS),
-        Source("debian_security", security, f"{codename}-security", _ALL_COMPONENTS),
-    ]
+    sources = _sources(distribution, mirrors)
     for name, told in vendors.repositories.items():
         sources.append(Source(name, told.uri, told.suite, " ".join(told.components), str(keys[name])))
     with _apt(sources, mirrors, provided=(), preferences=vendors.preferences) as apt:
@@ -79,6 +73,28 @@ def platform_packages(
         if vendors.built_with:
             found += apt.resolve("install", vendors.built_with, used_by, "-oAPT::Install-Recommends=true")
         return found
+
+
+def downloaded_packages(
+    distribution: Distribution, packages: Sequence[str], mirrors: Mirrors, used_by: str
+) -> list[Artefact]:
+    """These packages of a release alone, without what they stand on.
+
+    Raises:
+        BoxwrightError: A package is not there any more.
+    """
+    with _apt(_sources(distribution, mirrors), mirrors, provided=()) as apt:
+        return apt.resolve("download", packages, used_by)
+
+
+def _sources(distribution: Distribution, mirrors: Mirrors) -> list[Source]:
+    codename = CODENAMES[distribution]
+    debian, security = _addresses(mirrors)
+    return [
+        Source("debian", debian, codename, _ALL_COMPONENTS),
+        Source("debian", debian, f"{codename}-updates", _ALL_COMPONENTS),
+        Source("debian_security", security, f"{codename}-security", _ALL_COMPONENTS),
+    ]
 
 
 def unpacked_packages(wanted: UnpackedPackages, mirrors: Mirrors) -> list[Artefact]:

@@ -8,7 +8,6 @@ from typing import Literal
 
 from boxwright.errors import BadInputError, did_you_mean
 from boxwright.factory.needs import Environment, Needs, role_packages
-from boxwright.factory.vendors import VendorNeeds
 from boxwright.model.catalogues import ROOT
 from boxwright.model.debian_packages import PYTHON_3_11
 from boxwright.model.fleet import Fleet
@@ -66,20 +65,12 @@ def trial_environments(flavour: Flavour) -> tuple[Environment, ...]:
 
 def trial_needs(flavour: Flavour, build: WantedBuild) -> Needs:
     """What a trial of a model takes to a box."""
-    return Needs(
-        packages=(),
-        vendors=VendorNeeds(),
-        unpacked=(PYTHON_3_11,),
-        environments=trial_environments(flavour),
-        files=(),
-        builds=(build,),
-    )
+    return Needs(unpacked=(PYTHON_3_11,), environments=trial_environments(flavour), builds=(build,))
 
 
 def burn_in_needs() -> Needs:
     """What a burn-in takes to a box."""
-    packages = role_packages("burn_in")
-    return Needs(packages=packages, vendors=VendorNeeds(), unpacked=(), environments=(), files=(), builds=())
+    return Needs(packages=role_packages("burn_in"))
 
 
 def _weights(fleet: Fleet, name: str) -> Weights:

@@ -174,7 +174,7 @@ def _failure(said: list[str], wanted: Sequence[Origin]) -> BoxwrightError:
     """What went wrong, by the names of the artefacts and not by their addresses alone."""
     told = "\n".join(said[-_OUTPUT_LINES:])
     named = [one.artefact for one in wanted if any(url in told for url in one.urls)]
-    gone = bool(re.search(r"answers (404|410) ", told))
+    gone = bool(re.search(r"answers (404|410) |No such file or directory", told))
     titles = ", ".join(one.title for one in named)
     if gone and named:
         return BoxwrightError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from boxwright.factory.lock import Artefact, Kind
 from boxwright.model.catalogues import load_engine
 from boxwright.model.llama_cpp import ProgramBuild
 from boxwright.model.ollama import OllamaArchive, archive_of, pinned_releases
-from boxwright.model.site import Site
+from boxwright.model.site import AscendArtefact, HygonArtefact, Site
 
 _TIMEOUT_S = 60.0
 
@@ -79,6 +80,21 @@ def source_file(build: ProgramBuild) -> KnownFile:
     )
 
 
+def installer_files(vendor: str, supplied: Iterable[AscendArtefact | HygonArtefact]) -> Iterator[KnownFile]:
+    """Vendors' installers that a customer has got: drivers, firmware, toolkits."""
+    for one in supplied:
+        yield KnownFile(
+            kind="installer",
+            name=f"{vendor}-{one.part}",
+            version=one.version,
+            sha256=one.sha256,
+            bytes=None,
+            file=re.sub(r"[^A-Za-z0-9._+~%=-]", "-", Path(one.path).name).lstrip(".-"),
+            used_by=vendor,
+            path=one.path,
+        )
+
+
 def files_of(site: Site) -> Iterator[KnownFile]:
     """Every such file that a site could be asked for."""
     versions = {*(one.version for one in site.artefacts.ollama), *pinned_releases()}
@@ -86,6 +102,8 @@ def files_of(site: Site) -> Iterator[KnownFile]:
         archive = archive_of(version, site.artefacts.ollama, site.mirrors.ollama_releases)
         if archive:
             yield ollama_file(archive)
+    yield from installer_files("ascend", site.artefacts.ascend)
+    yield from installer_files("hygon_dtk", site.artefacts.hygon_dtk)
     if own := site.artefacts.llama_cpp:
         yield KnownFile(
             kind="source",

@@ -19,10 +19,12 @@ from boxwright.model.base import Frozen, Identifier, Sha256
 from boxwright.model.site import VENDORS, Distribution, RepositoryName
 
 Archive = Literal["debian", "debian_security"] | RepositoryName  # of Debian packages
-Kind = Literal["archive", "debian", "key", "model", "source", "wheel"]
+Kind = Literal["archive", "debian", "image", "installer", "key", "model", "source", "wheel"]
 KINDS: dict[Kind, str] = {
     "archive": "archive",
     "debian": "Debian package",
+    "image": "part of an image",
+    "installer": "supplied installer",
     "key": "vendor's key",
     "model": "model file",
     "source": "source",
@@ -30,6 +32,8 @@ KINDS: dict[Kind, str] = {
 }
 # One segment of a path: what a folder or an HTTP server could take for anything else is refused.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+~%=-]*$", max_length=255)]
+# As Docker names an image, with its registry and without a tag.
+ImageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)+$")]
 GitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 # Below the root of an archive, such as pool/main/n/nginx/nginx_1.22.1-9_amd64.deb.
 ArchivePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+~%=:-]*(/[A-Za-z0-9_][A-Za-z0-9._+~%=:-]*)*$")]
@@ -48,6 +52,8 @@ class Artefact(Frozen):
     license: str | None = None  # where it is known: of models
     archive: Archive | None = None  # of Debian packages: which mirror or vendor's repository has it
     path: ArchivePath | None = None  # below that
+    image: ImageName | None = None  # of parts of images: whose
+    media_type: Annotated[str, Field(pattern=r"^[a-z]+/[a-z0-9.+-]+$")] | None = None  # of what describes an image
     simulated: Literal[True] | None = None  # made by the lab in the place of a vendor's: for twins alone
     commit: GitId | None = None  # of source, where it is known
     tree: GitId | None = None  # of source: git's id of the files as they lie in the archive
@@ -93,6 +99,11 @@ class Lock(Frozen):
         return tuple(name for name in VENDORS if any(one.archive == name for one in self.artefacts))
 
     @property
+    def registries(self) -> tuple[str, ...]:
+        """Whose container images it has."""
+        return tuple(sorted({one.image.partition("/")[0] for one in self.of("image") if one.image}))
+
+    @property
     def text(self) -> str:
         """The file: sorted, one artefact a line."""
         head = self.model_dump(mode="json", exclude={"artefacts"})
@@ -118,6 +129,8 @@ class Lock(Frozen):
                 raise ValueError(f"{one.title} is {other.title}: the same bytes twice")
             if one.kind == "debian" and not (one.path and one.archive):
                 raise ValueError(f"{one.title}: nothing says where a mirror has it")
+            if one.kind == "image" and not one.image:
+                raise ValueError(f"{one.title}: nothing says which image it belongs to")
         return self
 
 

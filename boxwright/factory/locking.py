@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from boxwright.factory.debian import platform_packages, unpacked_packages
+from boxwright.factory.debian import downloaded_packages, platform_packages, unpacked_packages
 from boxwright.factory.extras import Extras
 from boxwright.factory.known_files import KnownFile, locked
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM, Environment, Needs, needs_of
+from boxwright.factory.registry import Registries
 from boxwright.factory.source_tree import tree_of
 from boxwright.factory.vendor_keys import vendor_keys
 from boxwright.factory.wheels import Index, pinned
@@ -26,7 +27,9 @@ def make_lock(
     distribution: Distribution,
     mirrors: Mirrors,
     progress: Callable[[str], None],
+    *,
     extras: Extras = Extras(),  # noqa: B008  a frozen value
+    besides: tuple[str, ...] = (),
 ) -> Lock:
     """Resolve what the boxes of a fleet install on a release of a distribution.
 
@@ -36,6 +39,7 @@ def make_lock(
         mirrors: Resolved: no field empty.
         progress: Told what takes long, one sentence each.
         extras: What is wanted besides.
+        besides: Packages that boxes fetch without installing them.
 
     Raises:
         BadInputError: Something of it cannot be bundled yet.
@@ -52,6 +56,7 @@ def make_lock(
             distribution, needs.packages, mirrors, used_by=PLATFORM, vendors=needs.vendors, keys=paths
         )
         found += [key.artefact for key in keys.values()]
+    found += downloaded_packages(distribution, besides, mirrors, PLATFORM) if besides else []
     for one in needs.unpacked:
         progress(f"Resolving {one.name} in {' and '.join(one.suites)} …")
         found += unpacked_packages(one, mirrors)
@@ -62,6 +67,10 @@ def make_lock(
         for file in needs.files:
             progress(f"Looking up {file.name} {file.version} …")
             found.append(_file(index, file))
+    with Registries(fleet.site) as registries:
+        for image in needs.images:
+            progress(f"Looking up {image.partition('@')[0]} …")
+            found += registries.artefacts(image, "images")
     found += list(_models((*fleet.all_weights, *extras.weights), needs))
     return Lock(profile=fleet.profile.name, distribution=distribution, artefacts=merged(found))
 

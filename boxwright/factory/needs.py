@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 
 from boxwright.errors import BadInputError
 from boxwright.factory import vendors
-from boxwright.factory.known_files import KnownFile, ollama_file, source_file
+from boxwright.factory.known_files import KnownFile, installer_files, ollama_file, source_file
 from boxwright.factory.vendors import VendorNeeds, vendor_needs
 from boxwright.model.catalogues import ROOT
 from boxwright.model.debian_packages import COMPILERS, LLAMA_CPP, PYTHON_3_11, UNPACKED, UnpackedPackages
@@ -20,11 +21,13 @@ from boxwright.model.deploy_variables import (
     ModelsVariables,
     OllamaVariables,
     OpenWebuiVariables,
+    TensorrtLlmVariables,
+    VllmContainerVariables,
     VllmVariables,
 )
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Distribution, Mirrors
-from boxwright.model.variables import BaseVariables, Variables
+from boxwright.model.variables import AscendVariables, BaseVariables, HygonDtkVariables, Variables
 from boxwright.model.weights import WantedBuild
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
@@ -34,7 +37,8 @@ PLATFORM = "platform"  # the packages that the box itself installs
 # Of these stages everything that they fetch is known. A stage that is not named here is refused, and not left out.
 _ROLES = frozenset({"base", "storage", "kernel", "rdma", "reboot", "gateway", "monitoring", "firewall"})
 _OF_VENDORS = frozenset(vendors.ROLES)
-_DEPLOYS = frozenset({"models", "llama_cpp", "vllm", "ollama", "ktransformers", "open_webui"})
+_CONTAINERS = frozenset({"tensorrt_llm", "vllm_ascend", "vllm_rocm"})
+_DEPLOYS = _CONTAINERS | {"models", "llama_cpp", "vllm", "ollama", "ktransformers", "open_webui"}
 _NOBODYS = SecretStr("no secret: nothing is installed by it")
 _SECRETS = HostSecrets(
     api_password=_NOBODYS,
@@ -63,30 +67,32 @@ class Environment:
 class Needs:
     """Everything that is fetched for the boxes of a fleet."""
 
-    packages: tuple[str, ...]  # of the distribution, which the box itself installs
-    vendors: VendorNeeds  # the same, of vendors' repositories
-    unpacked: tuple[UnpackedPackages, ...]
-    environments: tuple[Environment, ...]
-    files: tuple[KnownFile, ...]
-    builds: tuple[WantedBuild, ...]
+    packages: tuple[str, ...] = ()  # of the distribution, which the box itself installs
+    vendors: VendorNeeds = field(default_factory=VendorNeeds)  # the same, of vendors' repositories
+    unpacked: tuple[UnpackedPackages, ...] = ()
+    environments: tuple[Environment, ...] = ()
+    files: tuple[KnownFile, ...] = ()
+    images: tuple[str, ...] = ()  # of containers: NAME@sha256:DIGEST
+    builds: tuple[WantedBuild, ...] = ()
 
 
 def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:
     """Read what the boxes of a fleet install on a release of a distribution.
 
     Raises:
-        BadInputError: Something of it cannot be bundled yet.
+        BadInputError: Something of it cannot be bundled; it says what, and what to do.
     """
     stages = [stage.name for stage in stages_of(fleet)]
     refused = [name for name in stages if name not in _ROLES | _OF_VENDORS | _DEPLOYS]
     variables = [] if refused else _variables(fleet)
+    refused += _unsupplied(fleet)
     if fleet.without_stack and not fleet.site.twin:  # of a twin with cards, the machine alone is made
         refused.append(f"the stack ({fleet.without_stack})")
     if refused:
         raise BadInputError(
-            f"cannot be bundled yet: {', '.join(refused)}",
+            f"cannot be bundled: {', '.join(refused)}",
             where=f"profile {fleet.profile.name}",
-            hint="Boxes of this profile need a route to their mirrors: ./invoke provision without --bundle.",
+            hint="Boxes with a route to their mirrors are made without: ./invoke provision, and no --bundle.",
         )
     environments = tuple(dict.fromkeys(one for unit in variables for one in _environments(unit)))
     if environments:
@@ -103,8 +109,19 @@ def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:
         unpacked=tuple(unpacked),
         environments=environments,
         files=tuple(dict.fromkeys(one for unit in variables for one in _files(unit))),
+        images=tuple(dict.fromkeys(image for unit in variables for image in _images(unit))),
         builds=tuple(builds.values()),
     )
+
+
+def _unsupplied(fleet: Fleet) -> Iterator[str]:
+    """Installers that no repository has and that the site does not name."""
+    for vendor in ("ascend", "hygon_dtk"):
+        policy = getattr(fleet.profile, vendor)
+        supplied = {one.part for one in getattr(fleet.site.artefacts, vendor)}
+        lacking = [part for part in policy.parts if part not in supplied] if policy else []
+        if lacking:
+            yield f"{', '.join(lacking)} of {vendor}, of which artefacts.{vendor} of the site names no file"
 
 
 def role_packages(role: str) -> tuple[str, ...]:
@@ -119,7 +136,9 @@ def _variables(fleet: Fleet) -> list[Variables]:
         host if host.address else host.model_copy(update={"address": f"192.0.2.{number}"})  # of documents alone
         for number, host in enumerate(fleet.site.hosts, 1)
     )
-    fleet = fleet.model_copy(update={"site": fleet.site.model_copy(update={"hosts": hosts})})
+    # Images by their vendors' names: from where a site has them is no matter of a lock.
+    site = fleet.site.model_copy(update={"hosts": hosts, "registry_rewrites": {}})
+    fleet = fleet.model_copy(update={"site": site})
     return [
         one
         for host in fleet.site.hosts
@@ -146,6 +165,14 @@ def _files(unit: Variables) -> list[KnownFile]:
         return [ollama_file(unit.archive)]
     if isinstance(unit, LlamaCppVariables) and unit.build:
         return [source_file(unit.build)]
+    if isinstance(unit, AscendVariables | HygonDtkVariables):
+        return list(installer_files(unit.unit, unit.installers))
+    return []
+
+
+def _images(unit: Variables) -> list[str]:
+    if isinstance(unit, TensorrtLlmVariables | VllmContainerVariables):
+        return [one.image for one in unit.services]
     return []
 
 

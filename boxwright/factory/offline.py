@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from boxwright.detection.collect import detect
 from boxwright.detection.machine import Machine, OperatingSystem
@@ -15,18 +17,20 @@ from boxwright.factory.bundle import Bundle, Damage, Manifest
 from boxwright.factory.lock import Lock
 from boxwright.factory.needs import PLATFORM, Needs, needs_of
 from boxwright.factory.openpgp import fingerprint
+from boxwright.factory.registry import named
 from boxwright.factory.serving import PORT, address_towards, serving, table
-from boxwright.factory.simulated import with_simulated
+from boxwright.factory.simulated import refuse_simulated, with_simulated
 from boxwright.factory.wheels import pinned
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_accelerators
 from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Artefacts, Host, ServedBundle, Site
+from boxwright.model.site import Artefact, Artefacts, Host, ServedBundle, Site
 from boxwright.reports.certificate import UsedBundle
 from boxwright.signing import ForgedError, PublicKey
 from boxwright.transport.ssh import Endpoint
 
+Supplied = TypeVar("Supplied", bound=Artefact)
 _NAMED = 10  # damaged files that a message names
 _AT_ONCE = 16
 
@@ -84,7 +88,8 @@ class Door:
         self._open, self.used = lock, _used(lock, self._manifest, self._key)
         kept_locks.keep(lock)
         self._progress(f"Serving {lock.name} to the boxes at {url} (lock {self.used.lock[:12]}…)")
-        supplied = _supplied(self._bundle, lock, site.artefacts)
+        names = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bw-supplied-")))
+        supplied = _supplied(self._bundle, lock, site, names)
         return site.model_copy(update={"bundle": served(self._bundle, lock, url), "artefacts": supplied})
 
     def require(self, needs: Needs, locked_with: str) -> None:
@@ -152,19 +157,40 @@ def offline(folder: Path, fleet: Fleet, signer: str, progress: Callable[[str], N
     locks = _locks_for(bundle, fleet)
     as_given = with_simulated(fleet, progress)
     for lock in locks.values():
+        refuse_simulated(lock, fleet.site)
         refuse_damaged(bundle, bundle.damaged_lock(lock))
         refuse_lacking(bundle, lock, needs_of(as_given, lock.distribution))
     with contextlib.ExitStack() as stack:
         yield Door(bundle, signed, locks, fleet, stack=stack, progress=progress)
 
 
-def _supplied(bundle: Bundle, lock: Lock, artefacts: Artefacts) -> Artefacts:
-    """What a site has at hand, out of the bundle where that has it: its own file may be in another place by now."""
-    source = artefacts.llama_cpp
-    if source is None or source.sha256 not in {one.sha256 for one in lock.of("source")}:
-        return artefacts
-    path = str(bundle.artefact(source.sha256).absolute())
-    return artefacts.model_copy(update={"llama_cpp": source.model_copy(update={"path": path})})
+def _supplied(bundle: Bundle, lock: Lock, site: Site, folder: Path) -> Artefacts:
+    """What a site has at hand, out of the bundle where that has it: the site's own files may be elsewhere by now.
+
+    Args:
+        bundle: Which has it by digests.
+        lock: What of it.
+        site: Which names its own files.
+        folder: Private, where they are found under their names for as long as the run takes.
+    """
+    held = {one.sha256: one for kind in ("installer", "source") for one in lock.of(kind)}
+
+    def out_of_bundle(one: Supplied) -> Supplied:
+        if one.sha256 not in held:
+            return one
+        path = folder / one.sha256 / held[one.sha256].file
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(bundle.artefact(one.sha256).absolute())
+        return one.model_copy(update={"path": str(path)})
+
+    own = site.artefacts
+    return own.model_copy(
+        update={
+            "ascend": tuple(map(out_of_bundle, own.ascend)),
+            "hygon_dtk": tuple(map(out_of_bundle, own.hygon_dtk)),
+            "llama_cpp": own.llama_cpp and out_of_bundle(own.llama_cpp),
+        }
+    )
 
 
 def checked(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> Manifest:
@@ -203,7 +229,14 @@ def _used(lock: Lock, manifest: Manifest, key: PublicKey) -> UsedBundle:
 def served(bundle: Bundle, lock: Lock, url: str) -> ServedBundle:
     """What a site is told of a served bundle."""
     key = (bundle.lists(lock.name) / BUNDLE_KEY).read_text(encoding="ascii")
-    return ServedBundle(url=url, suite=PLATFORM, key=key, key_fingerprint=fingerprint(key), vendors=lock.vendors)
+    return ServedBundle(
+        url=url,
+        suite=PLATFORM,
+        key=key,
+        key_fingerprint=fingerprint(key),
+        vendors=lock.vendors,
+        registries=lock.registries,
+    )
 
 
 def refuse_damaged(bundle: Bundle, damages: list[Damage]) -> None:
@@ -256,6 +289,8 @@ def lacking(lock: Lock, needs: Needs) -> Iterator[str]:
             if not line.digests & digests:
                 yield f"wheel {line.name} {line.version} ({environment.name})"
     yield from (f"{one.name} {one.version}" for one in needs.files if one.sha256 not in digests)
+    parts = {(one.image, one.version) for one in lock.of("image")}
+    yield from (f"image {one}" for one in needs.images if named(one) not in parts)
     for build in needs.builds:
         yield from (f"model file {build.name}/{file.name}" for file in build.files if file.sha256 not in digests)
 

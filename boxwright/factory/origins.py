@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 from boxwright.errors import BoxwrightError
 from boxwright.factory.known_files import files_of
-from boxwright.factory.lock import Artefact
+from boxwright.factory.lock import Artefact, Lock
+from boxwright.factory.registry import Registries
 from boxwright.factory.vendor_keys import place_of
 from boxwright.factory.vendors import vendor_repository
 from boxwright.factory.wheels import Index
 from boxwright.model.catalogue import ModelCatalogue
-from boxwright.model.site import VENDORS, Distribution, Mirrors, PackageRepository, RepositoryName, Site
+from boxwright.model.site import VENDORS, Mirrors, PackageRepository, RepositoryName, Site
 from boxwright.model.weights import Weights
 from boxwright.planning.weights import wanted_build
 
@@ -34,7 +35,7 @@ class Origin:
 
 def origins(
     artefacts: Sequence[Artefact],
-    distribution: Distribution,
+    lock: Lock,
     site: Site,
     mirrors: Mirrors,
     *,
@@ -45,7 +46,7 @@ def origins(
 
     Args:
         artefacts: What is to be fetched.
-        distribution: What it is for.
+        lock: That names them.
         site: Whose mirrors.
         mirrors: The same, resolved.
         catalogue: Of models: digests lead to addresses.
@@ -55,12 +56,12 @@ def origins(
         BoxwrightError: Some were withdrawn; it says which.
     """
     names = {name for one in artefacts if (name := _vendor(one))}
-    vendors = {name: vendor_repository(name, site, distribution) for name in sorted(names)}
+    vendors = {name: vendor_repository(name, site, lock) for name in sorted(names)}
     found = [_debian(one, mirrors, vendors) for one in artefacts if one.kind == "debian"]
     found += [_key(one, vendors) for one in artefacts if one.kind == "key"]
     wheels = [one for one in artefacts if one.kind == "wheel"]
     at_hand = {one.sha256: one.places for one in files_of(site)}
-    found += [Origin(one, at_hand.get(one.sha256, ())) for one in artefacts if one.kind == "archive"]
+    found += [Origin(one, at_hand.get(one.sha256, ())) for one in artefacts if one.kind in ("archive", "installer")]
     sources = [one for one in artefacts if one.kind == "source"]
     found += [Origin(one, at_hand[one.sha256]) for one in sources if one.sha256 in at_hand]
     indexed = [*wheels, *(one for one in sources if one.sha256 not in at_hand)]
@@ -68,6 +69,8 @@ def origins(
         progress(f"Looking up {len(indexed)} wheels and sources …" if sources else f"Looking up {len(wheels)} wheels …")
         with Index(mirrors) as index, ThreadPoolExecutor(_AT_ONCE) as pool:
             found += pool.map(lambda one: _indexed(one, index), indexed)
+    with Registries(site) as registries:
+        found += [Origin(one, (registries.address(one),)) for one in artefacts if one.kind == "image"]
     known = dict(_model_files(site, catalogue))
     found += [_model(one, known) for one in artefacts if one.kind == "model"]
     withdrawn = [one.artefact for one in found if not (one.urls or one.python_packages)]
@@ -80,7 +83,7 @@ def origins(
     return found
 
 
-Vendors = Mapping[RepositoryName, PackageRepository | None]
+Vendors = Mapping[RepositoryName, PackageRepository]
 
 
 def _vendor(one: Artefact) -> RepositoryName | None:
@@ -92,8 +95,7 @@ def _vendor(one: Artefact) -> RepositoryName | None:
 def _debian(one: Artefact, mirrors: Mirrors, vendors: Vendors) -> Origin:
     assert one.path  # noqa: S101  every Debian package of a lock has one
     if vendor := _vendor(one):
-        repository = vendors[vendor]
-        return Origin(one, (_below(repository.uri, one.path),) if repository else ())
+        return Origin(one, (_below(vendors[vendor].uri, one.path),))
     base = mirrors.debian if one.archive == "debian" else mirrors.debian_security
     assert base  # noqa: S101  resolved by the caller
     return Origin(one, (_below(base, one.path),))
@@ -106,8 +108,7 @@ def _below(base: str, path: str) -> str:
 
 def _key(one: Artefact, vendors: Vendors) -> Origin:
     vendor = _vendor(one)
-    repository = vendors[vendor] if vendor else None
-    return Origin(one, (place_of(repository.key_url),) if repository else ())
+    return Origin(one, (place_of(vendors[vendor].key_url),) if vendor else ())
 
 
 def _indexed(one: Artefact, index: Index) -> Origin:

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,8 +58,14 @@ def table(bundle: Bundle, manifest: Manifest) -> dict[str, Served]:
             found[f"/{name}/files/{one.sha256}"] = served
             if one.kind == "debian":
                 found[f"/{name}/apt/pool/{one.sha256}/{one.file}"] = served
+            if one.kind == "image" and one.image:
+                what, kind = ("manifests", one.media_type) if one.media_type else ("blobs", served.kind)
+                image = f"{name}/{one.image.replace(':', '-')}"
+                found[f"/v2/{image}/{what}/sha256:{one.sha256}"] = replace(served, kind=kind)
             if one.kind in ("source", "wheel"):
                 found[f"/{name}/files/{one.sha256}/{one.file}"] = served
+        if lock.registries:
+            found["/v2/"] = Served(2, "registry", "application/json", page=b"{}")
         found |= {f"/{name}/simple/{project}/": page for project, page in _pages(lock)}
     return found
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from boxwright.errors import BadInputError
+from boxwright.factory.known_files import files_of
 from boxwright.factory.lock import Artefact, Lock
+from boxwright.lab.vendors.docker import RUNS_DEBIANS
 from boxwright.lab.vendors.ollama import GENUINE_OLLAMA
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import VENDORS, Site
+from boxwright.model.site import VENDORS, Distribution, Site
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning.twins import lab_of, needs_vendors, with_ollama, with_vendors
 
@@ -32,6 +35,18 @@ def with_simulated(fleet: Fleet, progress: Callable[[str], None]) -> Fleet:
     return fleet.model_copy(update={"site": site})
 
 
+def fetched_besides(fleet: Fleet, distribution: Distribution) -> tuple[str, ...]:
+    """Packages that a SIMULATED Docker on twins of a release fetches for itself, once it is installed.
+
+    Args:
+        fleet: As it was chosen, before its site names what is simulated.
+        distribution: Of the twins.
+    """
+    runtime = fleet.profile.container_runtime
+    simulated = fleet.site.twin is not None and fleet.site.repositories.docker is None
+    return RUNS_DEBIANS[distribution] if simulated and runtime and runtime.source == "docker_ce" else ()
+
+
 def marked(lock: Lock, site: Site) -> Lock:
     """A lock that says of what it names which is simulated.
 
@@ -41,12 +56,12 @@ def marked(lock: Lock, site: Site) -> Lock:
     """
     if site.twin is None:
         return lock
-    own = {name for name, source in site.repositories if source} | {one.sha256 for one in site.artefacts.ollama}
+    own = {name for name, source in site.repositories if source} | {one.sha256 for one in files_of(site)}
     if os.environ.get(GENUINE_OLLAMA):
         own |= {one.sha256 for one in lock.of("archive")}
 
     def mark(one: Artefact) -> Artefact:
-        if one.kind == "archive":
+        if one.kind in ("archive", "installer"):
             made_here = one.sha256 not in own
         else:
             vendor = one.name if one.kind == "key" else one.archive
@@ -56,12 +71,27 @@ def marked(lock: Lock, site: Site) -> Lock:
     return lock.model_copy(update={"artefacts": tuple(mark(one) for one in lock.artefacts)})
 
 
+def refuse_simulated(lock: Lock, site: Site) -> None:
+    """Raise where real boxes would be made of what the lab made for twins.
+
+    Raises:
+        BadInputError: They would.
+    """
+    names = [one.title for one in lock.artefacts if one.simulated]
+    if names and site.twin is None:
+        raise BadInputError(
+            f"{lock.name} was locked for twins, and the hosts of site '{site.name}' are real machines: it has "
+            f"{names[0]}, and {len(names) - 1} more that are SIMULATED",
+            hint=f"Lock with their own site: ./invoke bundle.lock --profile {lock.profile} --site {site.name}",
+        )
+
+
 def site_with_simulated(site: Site, lock: Lock, progress: Callable[[str], None]) -> Site:
     """The same of a site whose twins are to be made of what a lock names."""
     if site.twin is None:
         return site
     release = next((one.version for one in lock.artefacts if (one.kind, one.name) == _OLLAMA), "")
-    return _given(site, release, vendors=bool(lock.vendors), progress=progress)
+    return _given(site, release, vendors=bool(lock.vendors or lock.of("installer")), progress=progress)
 
 
 def _given(site: Site, release: str, *, vendors: bool, progress: Callable[[str], None]) -> Site:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from boxwright.factory.lock import Lock
 from boxwright.factory.role_words import RoleWords
 from boxwright.model.site import CODENAMES, Distribution, PackageRepository, RepositoryName, Site
 from boxwright.model.variables import (
+    AmdRocmVariables,
+    AscendVariables,
     ContainerRuntimeVariables,
     CudaToolkitVariables,
+    HygonDtkVariables,
     NvidiaDriverVariables,
     Variables,
     named,
@@ -21,13 +25,21 @@ ROLES = {
     "nvidia_driver": NvidiaDriverVariables,
     "cuda_toolkit": CudaToolkitVariables,
     "container_runtime": ContainerRuntimeVariables,
+    "amd_rocm": AmdRocmVariables,
+    "ascend": AscendVariables,
+    "hygon_dtk": HygonDtkVariables,
 }
 # Where the roles say which repository is a vendor's own, and by which variable a site names another.
 _SOURCES: dict[RepositoryName, tuple[str, str]] = {
     "nvidia": ("nvidia_driver_source", "nvidia_driver_repository"),
     "nvidia_container_toolkit": ("container_runtime_toolkit_source", "container_runtime_toolkit_repository"),
     "docker": ("container_runtime_docker_source", "container_runtime_repository"),
+    "amdgpu": ("amd_rocm_amdgpu_source", "amd_rocm_amdgpu_repository"),
+    "rocm": ("amd_rocm_source", "amd_rocm_repository"),
 }
+# The running kernel is not known here: its headers are taken for being there, and the newest kernel's are held.
+_BUILDS = ("debian_architecture=amd64", "headers=yes", "kernel=")
+_NAMED_BY_RELEASE = "rocm-hip-runtime"
 # The kernel that the newest headers are for: a box may run an older one, and no module is built for that.
 _KERNEL = "linux-image-amd64"
 
@@ -53,21 +65,25 @@ def vendor_needs(variables: Iterable[Variables], distribution: Distribution) -> 
     if not given:
         return VendorNeeds()
     words = _words({key: value for unit in given.values() for key, value in named(unit).items()}, distribution)
-    parts = {
+    parts: dict[str, Callable[[RoleWords], VendorNeeds]] = {
         NvidiaDriverVariables.unit: _driver,
         CudaToolkitVariables.unit: _toolkit,
         ContainerRuntimeVariables.unit: _containers,
+        AmdRocmVariables.unit: _rocm,
+        AscendVariables.unit: lambda found: _build_tools(found, "ascend_packages"),
+        HygonDtkVariables.unit: lambda found: _build_tools(found, "hygon_dtk_packages"),
     }
     return _joined([parts[unit](words) for unit in given])
 
 
-def vendor_repository(name: RepositoryName, site: Site, distribution: Distribution) -> PackageRepository | None:
-    """Where a site takes a vendor's packages from; None where no lock holds any of that vendor."""
-    if name not in _SOURCES:
-        return None
+def vendor_repository(name: RepositoryName, site: Site, lock: Lock) -> PackageRepository:
+    """Where a site takes from what a lock has of a vendor."""
     source, variable = _SOURCES[name]
     own = getattr(site.repositories, name)
-    return _repository(_words({variable: own and own.model_dump(mode="json")}, distribution), source)
+    # AMD has a repository for each release, and one package that is called by it.
+    rocm = next((one.version for one in lock.of("debian") if one.name == _NAMED_BY_RELEASE), "")
+    values = {variable: own and own.model_dump(mode="json"), "amd_rocm_version": ".".join(rocm.split(".")[:3])}
+    return _repository(_words(values, lock.distribution), source)
 
 
 def _words(values: Mapping[str, Any], distribution: Distribution) -> RoleWords:
@@ -78,7 +94,16 @@ def _machine(distribution: Distribution) -> list[str]:
     """What a machine says of itself that has no kernel, driver or Docker yet, by the names of the roles' read.yml."""
     name, _, version = distribution.partition("-")
     of_release = [f"id={name}", f"version={version}", f"codename={CODENAMES[distribution]}"]
-    return [*of_release, "architecture=amd64", "container=none", "kernels=", "kernel_names=", "loaded=", "driver="]
+    return [
+        *of_release,
+        "architecture=amd64",
+        "container=none",
+        "kernels=",
+        "kernel_names=",
+        "loaded=",
+        "driver=",
+        *_BUILDS,
+    ]
 
 
 def _driver(words: RoleWords) -> VendorNeeds:
@@ -117,6 +142,27 @@ def _containers(words: RoleWords) -> VendorNeeds:
         repositories["nvidia_container_toolkit"] = _repository(words, "container_runtime_toolkit_source")
         preferences["container-toolkit"] = words.text("container_runtime", "preferences-toolkit.j2")
     return VendorNeeds(packages=tuple(packages), repositories=repositories, preferences=preferences)
+
+
+def _rocm(words: RoleWords) -> VendorNeeds:
+    return VendorNeeds(
+        packages=tuple(words.value("amd_rocm_packages")),
+        built_with=(words.value("amd_rocm_headers"), "dkms", _KERNEL),
+        repositories={
+            "amdgpu": _repository(words, "amd_rocm_amdgpu_source"),
+            "rocm": _repository(words, "amd_rocm_source"),
+        },
+        preferences={
+            "amdgpu": words.text("amd_rocm", "preferences-amdgpu.j2"),
+            "rocm": words.text("amd_rocm", "preferences-rocm.j2"),
+        },
+    )
+
+
+def _build_tools(words: RoleWords, name: str) -> VendorNeeds:
+    """Of a vendor whose installers are supplied: what its module is built with."""
+    packages = tuple(words.value(name))
+    return VendorNeeds(packages=packages, built_with=(_KERNEL,) if "dkms" in packages else ())
 
 
 def _repository(words: RoleWords, name: str) -> PackageRepository:

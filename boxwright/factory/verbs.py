@@ -11,12 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
-from boxwright import mirrors, places, vault
+from boxwright import mirrors, places
 from boxwright.console import Console
 from boxwright.errors import BadInputError, BoxwrightError, Exit, did_you_mean
 from boxwright.factory.apt_lists import write_lists
 from boxwright.factory.bundle import Bundle, Damage, write_whole
 from boxwright.factory.changes import bytes_to_fetch, changes
+from boxwright.factory.credentials import headers
 from boxwright.factory.extras import chosen_extras
 from boxwright.factory.fetching import begin, fetch, missing
 from boxwright.factory.lock import KINDS, Lock, read_lock
@@ -24,7 +25,7 @@ from boxwright.factory.locking import make_lock
 from boxwright.factory.offline import checked, served
 from boxwright.factory.origins import origins
 from boxwright.factory.serving import PORT, serving, table
-from boxwright.factory.simulated import marked, site_with_simulated, with_simulated
+from boxwright.factory.simulated import fetched_besides, marked, site_with_simulated, with_simulated
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_models, load_site
 from boxwright.model.site import Distribution, Site
@@ -54,7 +55,8 @@ def lock(console: Console, *, profile: str, site: str, distribution: str, to: st
     fleet = choose(Choice(profile=profile, site=site, distribution=release if twin else ""))
     extras = chosen_extras(fleet, also)
     given = with_simulated(fleet, console.info)
-    made = marked(make_lock(given, release, mirrors.resolve(fleet.site.mirrors), console.info, extras), fleet.site)
+    resolved, besides = mirrors.resolve(fleet.site.mirrors), fetched_besides(fleet, release)
+    made = marked(make_lock(given, release, resolved, console.info, extras=extras, besides=besides), fleet.site)
     path = Path(to or f"{made.name}.lock.json").expanduser()
     before = read_lock(path).text if path.exists() else ""
     write_whole(path, made.text.encode())
@@ -109,7 +111,7 @@ def fill(console: Console, *, lock_file: str, bundle: str, site: str, near: str)
     have = len(wanted.artefacts) - len(lacking)
     console.info(f"{wanted.name}: {have} of {len(wanted.artefacts)} artefacts are here.")
     catalogue = load_models(further=[Path(path).expanduser() for path in whose.models.catalogues])
-    found = origins(lacking, wanted.distribution, whose, resolved, catalogue=catalogue, progress=console.info)
+    found = origins(lacking, wanted, whose, resolved, catalogue=catalogue, progress=console.info)
     if found:
         total = megabytes(sum(one.size for one in lacking))
         console.info(f"Fetching {len(found)} artefacts, {total} …")
@@ -118,7 +120,7 @@ def fill(console: Console, *, lock_file: str, bundle: str, site: str, near: str)
         found,
         folders=[str(Path(one).expanduser()) for one in whose.models.controller_folders],
         python_index=resolved.python_index or "",
-        headers=_headers(whose),
+        headers=headers(whose, lacking),
         progress=console.info,
     )
     _finish(console, target, wanted)
@@ -268,22 +270,6 @@ def _key() -> SigningKey:
 
 def _stored(target: Bundle) -> Iterator[Path]:
     return (path for path in (target.folder / "sha256").rglob("*") if path.is_file())
-
-
-def _headers(site: Site) -> dict[str, dict[str, str]]:
-    """Credentials of hubs, by origin."""
-    tokens = {name: value.get_secret_value() for name, value in vault.hub_tokens(site).items()}
-    found = {}
-    if token := tokens.get("huggingface_token"):
-        found[_origin(site.mirrors.huggingface)] = {"Authorization": f"Bearer {token}"}
-    if token := tokens.get("modelscope_token"):
-        found[_origin(site.mirrors.modelscope)] = {"Cookie": f"m_session_id={token}"}
-    return found
-
-
-def _origin(url: str) -> str:
-    match = re.match(r"https?://[^/]+", url)
-    return match[0] if match else url
 
 
 def _release(site: Site, said: str) -> Distribution:

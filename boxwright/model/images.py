@@ -59,13 +59,17 @@ def rewritten(image: str, places: Mapping[str, str]) -> str:
     Raises:
         ValueError: It is not the name of an image.
     """
-    registry, path, suffix = _split(image)
+    registry, path, suffix = split(image)
     place = places.get(registry)
     return image if place is None else f"{place}/{path}{suffix}"
 
 
-def _split(image: str) -> tuple[str, str, str]:
-    """Registry, path, and tag or digest with its sign. The path is the whole one: `library/debian`."""
+def split(image: str) -> tuple[str, str, str]:
+    """Registry, path, and tag or digest with its sign. The path is the whole one: `library/debian`.
+
+    Raises:
+        ValueError: It is not the name of an image.
+    """
     host, slash, rest = image.partition("/")
     registry, named = (host, rest) if slash and _is_registry(host) else (HUB, image)
     path = _PATH.match(named)

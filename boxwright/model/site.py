@@ -107,12 +107,24 @@ class ServedBundle(Frozen):
     key: Annotated[str, Field(pattern=r"^-----BEGIN PGP PUBLIC KEY BLOCK-----")]  # of its lists of Debian packages
     key_fingerprint: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")] | None = None  # with vendors
     vendors: tuple[RepositoryName, ...] = ()  # whose packages it has: each in a suite of that name
+    registries: tuple[Registry, ...] = ()  # whose container images it has
 
     @model_validator(mode="after")
     def _vendors_are_signed_for(self) -> ServedBundle:
         if self.vendors and self.key_fingerprint is None:
             raise ValueError("vendors, and no key_fingerprint: `bundle.serve` prints both")
         return self
+
+    @property
+    def registry(self) -> str:
+        """Its address as names of images begin with it. It speaks plain HTTP: digests decide what is taken."""
+        return self.url.partition("://")[2].partition("/")[0]
+
+    @property
+    def registry_rewrites(self) -> dict[str, str]:
+        """Where boxes find the images of registries instead."""
+        place = self.url.partition("://")[2]
+        return {name: f"{place}/{name.replace(':', '-')}" for name in self.registries}
 
     @property
     def repositories(self) -> dict[str, PackageRepository]:
@@ -294,6 +306,8 @@ class Site(Frozen):
                 "no_proxy": (),
                 "mirrors": self.mirrors.model_copy(update=own),
                 "repositories": self.repositories.model_copy(update=self.bundle.repositories),
+                "registry_mirrors": (),
+                "registry_rewrites": self.bundle.registry_rewrites,
             }
         )
 

@@ -141,6 +141,7 @@ class ContainerRuntimeVariables(ContainerRuntimePolicy, Variables):
 
     unit = "container_runtime"
     registry_mirrors: tuple[HttpUrl, ...]
+    insecure_registries: tuple[str, ...] = ()  # of plain HTTP, such as a bundle's: HOST[:PORT]
     repository: PackageRepository | None  # Docker's; None: the vendor's own for the distribution
     toolkit_repository: PackageRepository | None  # of the NVIDIA container toolkit
     proxy: HttpUrl | None  # for keys, and for the images that the daemon pulls

@@ -63,6 +63,7 @@ def machine_variables(fleet: Fleet, host: Host) -> Iterator[Variables]:
         yield ContainerRuntimeVariables(
             **profile.container_runtime.model_dump(),
             registry_mirrors=site.registry_mirrors,
+            insecure_registries=(site.bundle.registry,) if site.bundle and site.bundle.registries else (),
             repository=repositories.docker,
             toolkit_repository=repositories.nvidia_container_toolkit,
             proxy=proxy,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bundled_box import Wire, changed
 from lab_command import Boxwright, Ran
 from model_switching import add_models
 
@@ -16,62 +16,12 @@ from boxwright.errors import Exit
 from boxwright.factory.bundle import Bundle
 from boxwright.factory.evidence.envelope import open_envelope
 from boxwright.factory.lock import read_lock
-from boxwright.lab import rootfs
-from boxwright.mirrors import resolve_debian
-from boxwright.model.site import Mirrors
 
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(2400)]
 
 both = pytest.mark.parametrize(
     "twin_site", [("off-bookworm", "debian-12"), ("off-trixie", "debian-13")], indirect=True, ids=["12", "13"]
 )
-
-
-@dataclass(frozen=True)
-class Wire:
-    """The network of the one twin of a lab."""
-
-    namespace: str  # of the bridge
-    subnet: str
-
-    @classmethod
-    def of(cls, boxwright: Boxwright, lab: str) -> Wire:
-        record = Path(boxwright.environment["BOXWRIGHT_STATE"], "lab", lab, "lab.json")
-        return cls(f"boxwright.{lab}", f"10.83.{json.loads(record.read_text())['subnet_octet']}")
-
-    @property
-    def twin(self) -> str:
-        return f"{self.namespace}.10"
-
-    def run(self, namespace: str, *words: str, stdin: str = "") -> str:
-        # A controller need not have nft: the one of the twins' root filesystem is run.
-        root = rootfs.ensure("debian-12", resolve_debian(Mirrors()), print)
-        argv = ["ip", "netns", "exec", namespace, "chroot", str(root), *words]
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True).stdout
-
-    def count(self) -> None:
-        """Count what the twin sends to anywhere but its own wire, and to the lab's proxy."""
-        elsewhere = f"!= {{ {self.subnet}.0/24, 224.0.0.0/4, 255.255.255.255 }}"
-        rules = [
-            "table bridge watch {",
-            "chain leaving {",
-            "type filter hook prerouting priority 0",
-            f"ip saddr {self.subnet}.10 tcp dport 3128 counter",
-            f"ip saddr {self.subnet}.10 ip daddr {elsewhere} counter",
-            "}",
-            "}",
-        ]
-        self.run(self.namespace, "nft", "-f", "-", stdin="\n".join([*rules, ""]))
-
-    def counted(self) -> list[int]:
-        told = json.loads(self.run(self.namespace, "nft", "--json", "list", "table", "bridge", "watch"))
-        rules = [one["rule"] for one in told["nftables"] if "rule" in one]
-        return [part["counter"]["packets"] for rule in rules for part in rule["expr"] if "counter" in part]
-
-
-def changed(ran: Ran) -> list[str]:
-    events = ran.kind("event")
-    return [f"{event['stage']}: {event['resource']}" for event in events if event["outcome"] == "changed"]
 
 
 def named_by_its_evidence(told: Ran, lock: Path) -> None:
@@ -117,8 +67,7 @@ def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twi
     wire = Wire.of(boxwright, lab)
     wire.count()
     if distribution == "debian-12":
-        wire.run(wire.twin, "ip", "route", "del", "default")
-        assert "default" not in wire.run(wire.twin, "ip", "route")
+        wire.cut()
 
     # One flipped bit: refused by name, and the twin is as it was.
     provision = ("provision", "--profile", "lab", "--site", twin_site, "--bundle", str(folder), "--yes")

@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from boxwright.lab.vendors.repository import Package
+from boxwright.model.site import Distribution
 
+# What it fetches so, by the release of the twin.
+RUNS_DEBIANS: dict[Distribution, tuple[str, ...]] = {
+    "debian-12": ("docker.io", "containerd", "runc"),
+    "debian-13": ("docker.io", "containerd", "runc", "docker-cli"),
+}
 _RUN = "/usr/lib/simulated-docker/run"
 _RUN_TEXT = """\
 #!/bin/sh

@@ -11,7 +11,7 @@ from factory.bundles import artefact
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory.known_files import files_of, locked, ollama_file
 from boxwright.factory.lock import Lock
-from boxwright.factory.simulated import marked
+from boxwright.factory.simulated import marked, refuse_simulated
 from boxwright.model.catalogues import load_site
 from boxwright.model.ollama import OllamaArtefact, archive_of
 from boxwright.model.site import Artefacts, PackageRepository, Repositories, Site
@@ -86,4 +86,9 @@ def test_a_lock_of_twins_says_what_is_simulated_and_what_is_the_sites_own() -> N
     assert {one.name for one in made.artefacts if one.simulated} == {"nvidia-driver-cuda", "ollama"}
     assert next(one for one in made.artefacts if one.name == "ollama").title == "SIMULATED archive ollama 1.0"
     real = site.model_copy(update={"twin": None})
+    with pytest.raises(
+        BadInputError, match=r"locked for twins.*SIMULATED Debian package nvidia-driver-cuda 1\.0, and 1 more"
+    ):
+        refuse_simulated(made, real)
+    refuse_simulated(made, site)
     assert not any(one.simulated for one in marked(made.model_copy(update={"artefacts": packages}), real).artefacts)

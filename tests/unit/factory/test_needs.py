@@ -11,6 +11,7 @@ from boxwright.errors import BadInputError
 from boxwright.factory.needs import _DEPLOYS, _OF_VENDORS, _ROLES, needs_of, role_packages
 from boxwright.model.catalogues import ROOT, profile_names
 from boxwright.model.fleet import Fleet
+from boxwright.model.site import Artefacts, HygonArtefact
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning.target import Choice, choose
 
@@ -47,22 +48,35 @@ def test_a_real_box_whose_model_nobody_has_pinned_is_refused_with_the_remedy() -
 
 
 @pytest.mark.parametrize(
-    ("profile", "named"), [("8xmi300x", "amd_rocm"), ("8x910b", "ascend"), ("8xk100ai", "hygon_dtk")]
+    ("profile", "named"),
+    [("8x910b", "driver, firmware, .* of ascend"), ("8xk100ai", "driver, dtk of hygon_dtk")],
 )
 def test_what_cannot_be_bundled_is_refused_by_name(profile: str, named: str) -> None:
-    with pytest.raises(BadInputError, match=f"cannot be bundled yet: .*{named}"):
+    with pytest.raises(BadInputError, match=f"cannot be bundled: {named}, of which artefacts"):
         needs_of(fleet(profile), "debian-12")
+
+
+def test_installers_that_a_customer_supplies_are_needed_as_they_are() -> None:
+    supplied = HygonArtefact(part="driver", path="~/Downloads/rock-6.3.run", version="6.3", sha256="0" * 64)
+    chosen = fleet("8xk100ai")
+    parts = (supplied, supplied.model_copy(update={"part": "dtk", "sha256": "1" * 64}))
+    site = chosen.site.model_copy(update={"artefacts": Artefacts(hygon_dtk=parts)})
+    needs = needs_of(chosen.model_copy(update={"site": site}), "debian-12")
+    assert [(one.kind, one.name, one.version, one.file) for one in needs.files] == [
+        ("installer", "hygon_dtk-driver", "6.3", "rock-6.3.run"),
+        ("installer", "hygon_dtk-dtk", "6.3", "rock-6.3.run"),
+    ]
+    assert {"dkms", "g++", "linux-headers-amd64"} <= set(needs.vendors.packages)
+    assert needs.vendors.built_with == ("linux-image-amd64",)
 
 
 @pytest.mark.parametrize("profile", profile_names())
 def test_no_stage_of_any_profile_is_left_out_silently(profile: str) -> None:
     chosen = fleet(profile)
-    if {stage.name for stage in stages_of(chosen)} <= _ROLES | _OF_VENDORS | _DEPLOYS:
-        needs = needs_of(chosen, "debian-12")
-        assert bool(needs.builds) == (not chosen.without_stack)
-        return
-    with pytest.raises(BadInputError, match="cannot be bundled yet"):
-        needs_of(chosen, "debian-12")
+    assert {stage.name for stage in stages_of(chosen)} <= _ROLES | _OF_VENDORS | _DEPLOYS
+    if chosen.profile.ascend or chosen.profile.hygon_dtk:
+        return  # they want files of the site's, see above
+    assert bool(needs_of(chosen, "debian-12").builds) == (not chosen.without_stack)
 
 
 @pytest.mark.parametrize("role", sorted(_ROLES - {"reboot"}))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from factory.bundles import artefact
 
 from boxwright.errors import BoxwrightError
+from boxwright.factory.lock import Lock
 from boxwright.factory.role_words import RoleWords
 from boxwright.factory.vendor_keys import vendor_keys
 from boxwright.factory.vendors import VendorNeeds, vendor_needs, vendor_repository
@@ -18,6 +20,16 @@ from boxwright.model.variables import ContainerRuntimeVariables, NvidiaDriverVar
 OWN = PackageRepository(
     uri="https://mirror.example/nvidia", suite="/", key_url="https://mirror.example/key", key_fingerprint="0" * 40
 )
+
+
+ROCM = artefact(
+    "rocm-hip-runtime", b"rocm", kind="debian", version="7.2.4.70204-93~24.04", archive="rocm", path="pool/r.deb"
+)
+
+
+def test_amds_repository_is_that_of_the_release_which_a_lock_holds() -> None:
+    found = vendor_repository("rocm", load_site("lab"), Lock(profile="p", distribution="debian-13", artefacts=(ROCM,)))
+    assert (found.uri.rpartition("/")[2], found.suite) == ("7.2.4", "noble")
 
 
 def driver(**changes: object) -> NvidiaDriverVariables:
@@ -51,11 +63,10 @@ def test_debians_docker_is_another_one_on_each_release(distribution: Distributio
 def test_a_sites_own_repository_goes_before_the_vendors() -> None:
     assert vendor_needs([driver(repository=OWN)], "debian-12").repositories == {"nvidia": OWN}
     site = load_site("lab")
-    found = vendor_repository("nvidia", site, "debian-13")
-    assert found
-    assert found.uri.endswith("/debian13/x86_64")
+    lock = Lock(profile="p", distribution="debian-13", artefacts=(ROCM,))
+    assert vendor_repository("nvidia", site, lock).uri.endswith("/debian13/x86_64")
     own = site.model_copy(update={"repositories": site.repositories.model_copy(update={"nvidia": OWN})})
-    assert vendor_repository("nvidia", own, "debian-13") == OWN
+    assert vendor_repository("nvidia", own, lock) == OWN
 
 
 def test_preferences_are_those_of_the_role() -> None:

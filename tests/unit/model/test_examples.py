@@ -21,7 +21,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {"profile": Profile, "site": Site}
 SLICE = ("mig_slice", "mig_slice.card", "mig_slice.profile")
 # Alternatives, to addresses, to mirrors and to whole cards, that are shown as comments.
 TWIN = {"twin", "twin.distribution", "twin.kind"}
-BUNDLE = {"bundle", *(f"bundle.{key}" for key in ("url", "suite", "key", "key_fingerprint", "vendors"))}
+BUNDLE = {"bundle", *(f"bundle.{key}" for key in ("url", "suite", "key", "key_fingerprint", "vendors", "registries"))}
 COMMENTED_OUT = {"hosts_file"} | TWIN | BUNDLE | {f"stack.{of}{key}" for of in ("", "further.") for key in SLICE}
 
 
