@@ -45,6 +45,8 @@ OPTIONS = {
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
     "bundle": "folder of a bundle; of provision: take everything from there, without any route to the internet",
     "lock": "a lock file that bundle.lock wrote; of evidence, of what the boxes were made from",
+    "image": "the operating system of an image, too: image.build wants such a lock",
+    "key": "the .pub file of an ssh key: its owner may enter the image's boxes as root, and nobody else",
     "before": "the older lock file",
     "after": "the newer lock file",
     "near": "other bundles of this machine, by commas: what they have is linked and not fetched",

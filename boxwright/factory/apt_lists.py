@@ -19,7 +19,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.factory.bundle import Bundle, write_whole
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM
-from boxwright.model.debian_packages import UNPACKED
+from boxwright.model.debian_packages import SYSTEM, UNPACKED
 
 KEY = "key.asc"
 _DATED = ("20240101T000000!", "Mon, 01 Jan 2024 00:00:00 UTC")
@@ -49,11 +49,14 @@ def write_lists(bundle: Bundle, lock: Lock) -> None:
 def suites(packages: Iterable[Artefact]) -> Mapping[str, list[Artefact]]:
     """Which packages a box finds in which suite.
 
-    What the box itself installs is in a suite of its own. What is unpacked beside its system is where the deploys look
-    for it: all of it in the first of its suites, and nothing in the others.
+    What the box itself installs is in a suite of its own, and so is the operating system of an image. What is unpacked
+    beside a box's system is where the deploys look for it: all of it in the first of its suites, and nothing in the
+    others.
     """
     packages = list(packages)
     found: dict[str, list[Artefact]] = {PLATFORM: [one for one in packages if PLATFORM in one.used_by]}
+    if system := [one for one in packages if SYSTEM in one.used_by]:
+        found[SYSTEM] = system
     for unpacked in UNPACKED:
         for suite in unpacked.suites:
             found.setdefault(suite, [])

@@ -9,12 +9,14 @@ from boxwright.factory.debian import platform_packages, unpacked_packages
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM, Environment, Needs, needs_of
 from boxwright.factory.wheels import Index, pinned
-from boxwright.model.debian_packages import PYTHON_3_11
+from boxwright.model.debian_packages import PYTHON_3_11, SYSTEM, SYSTEM_PACKAGES
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Distribution, Mirrors
 
 
-def make_lock(fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progress: Callable[[str], None]) -> Lock:
+def make_lock(
+    fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progress: Callable[[str], None], *, image: bool = False
+) -> Lock:
     """Resolve what the boxes of a fleet install on a release of a distribution.
 
     Args:
@@ -22,6 +24,7 @@ def make_lock(fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progre
         distribution: Of the boxes.
         mirrors: Resolved: no field empty.
         progress: Told what takes long, one sentence each.
+        image: The operating system, too: for images of disks.
 
     Raises:
         BadInputError: Something of it cannot be bundled yet.
@@ -31,6 +34,9 @@ def make_lock(fleet: Fleet, distribution: Distribution, mirrors: Mirrors, progre
     found: list[Artefact] = []
     progress(f"Resolving {len(needs.packages)} packages of {distribution} by apt …")
     found += platform_packages(distribution, needs.packages, mirrors, PLATFORM)
+    if image:
+        progress(f"Resolving the operating system of an image, {distribution} with a kernel, by apt …")
+        found += platform_packages(distribution, SYSTEM_PACKAGES, mirrors, SYSTEM)
     for one in needs.unpacked:
         progress(f"Resolving {one.name} in {' and '.join(one.suites)} …")
         found += unpacked_packages(one, mirrors)

@@ -32,8 +32,8 @@ from boxwright.signing import ForgedError, SigningKey
 _TELL_EVERY_S = 5.0
 
 
-def lock(console: Console, *, profile: str, site: str, distribution: str, to: str) -> Exit:
-    """Write down every artefact of a profile on one release of one distribution.
+def lock(console: Console, *, profile: str, site: str, distribution: str, to: str, image: bool) -> Exit:
+    """Write down every artefact of a profile on one release of one distribution; for an image, its system too.
 
     Raises:
         BadInputError: A name is wrong, or something of the profile cannot be bundled yet.
@@ -42,7 +42,7 @@ def lock(console: Console, *, profile: str, site: str, distribution: str, to: st
     release = _release(load_site(site), distribution)
     twin = load_site(site).twin is not None
     fleet = choose(Choice(profile=profile, site=site, distribution=release if twin else ""))
-    made = make_lock(fleet, release, mirrors.resolve(fleet.site.mirrors), console.info)
+    made = make_lock(fleet, release, mirrors.resolve(fleet.site.mirrors), console.info, image=image)
     path = Path(to or f"{made.name}.lock.json").expanduser()
     before = read_lock(path).text if path.exists() else ""
     write_whole(path, made.text.encode())

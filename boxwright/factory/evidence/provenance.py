@@ -41,7 +41,7 @@ def statement(subjects: Mapping[str, bytes], receipt: Receipt, bill: bytes, *, t
                     "stages": list(receipt.stages),
                     **({"twin": "SIMULATED hardware"} if twin else {}),
                 },
-                "resolvedDependencies": [*_source(receipt), *_materials(json.loads(bill)["components"])],
+                "resolvedDependencies": [*source(receipt), *_materials(json.loads(bill)["components"])],
             },
             "runDetails": {
                 "builder": {
@@ -54,7 +54,7 @@ def statement(subjects: Mapping[str, bytes], receipt: Receipt, bill: bytes, *, t
     }
 
 
-def _source(receipt: Receipt) -> Iterator[dict[str, Any]]:
+def source(receipt: Receipt) -> Iterator[dict[str, Any]]:
     """Boxwright itself, by the commit that provisioned the box."""
     commit, _, modified = receipt.source_revision.partition(" ")
     told: dict[str, Any] = {"name": "boxwright", "uri": f"pkg:generic/boxwright@{receipt.boxwright_version}"}
