@@ -45,7 +45,7 @@ def writers(tree: Path) -> list[Callable[[], None]]:
         def write() -> None:
             path = tree / place
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(random.Random(place).randbytes(size))
+            path.write_bytes(random.Random(place).randbytes(size))  # noqa: S311  the same bytes each time
             os.chown(path, owner, owner)
             path.chmod(mode)
 
@@ -74,7 +74,7 @@ def packed(folder: Path, seed: int) -> str:
     for one in (tree, to):
         one.mkdir(parents=True)
     order = writers(tree)
-    random.Random(seed).shuffle(order)
+    random.Random(seed).shuffle(order)  # noqa: S311  the same order each time
     for write in order:
         write()
     (tree / "usr/share/scratch").write_bytes(b"x" * (seed * 100_000))  # what was there for a while leaves its mark

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from boxwright import mirrors, vault
+from boxwright import mirrors, places, vault
 from boxwright.console import Console
 from boxwright.errors import BoxwrightError
 from boxwright.factory.evidence.collect import inventory_of
@@ -45,7 +45,9 @@ def build(wanted: Wanted, console: Console) -> Inventory:
         BoxwrightError: A stage failed, or a tool; nothing of the image is left then.
     """
     wanted.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=wanted.folder) as scratch, ExitStack() as stack:
+    # Of the state directory, where the container's own layer lies: two layers are one tree in one filesystem alone.
+    (places.state() / "images").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=places.state() / "images") as scratch, ExitStack() as stack:
         base, work = Path(scratch, "base"), Path(scratch, "work")
         console.info("Unpacking the operating system out of the bundle …")
         addresses = table(wanted.bundle, wanted.manifest)

@@ -77,11 +77,12 @@ def finish(order: Order, forbidden: list[bytes]) -> None:
     disk.write_boot_partition(disk.boot_partition(tree, order.identity), esp, order.identity)
     _say("Putting the disk together")
     draft = to / f".{order.image}"
-    disk.assemble(draft, esp, root, layout, order.identity)
-    for part in (root, esp):
-        part.unlink()
-    sha256 = digest_of(draft)
-    draft.replace(to / order.image)
+    try:
+        disk.assemble(draft, esp, root, layout, order.identity)
+        sha256 = digest_of(draft)
+        draft.replace(to / order.image)
+    finally:
+        draft.unlink(missing_ok=True)
     (to / f"{order.image}.sha256").write_text(f"{sha256}  {order.image}\n")
 
 

@@ -152,6 +152,8 @@ def _make(console: Console, wanted: Wanted) -> None:
 
     tools.ensure(console.info)
     signer = signing_key(console)  # refuses here, before anything is built
+    for name in (PROVENANCE, wanted.image, f"{wanted.image}.sha256"):
+        (wanted.folder / name).unlink(missing_ok=True)  # of a former build: what is here is of one
     began, started = time.monotonic(), now()
     inventory = build_image(wanted, console)
     run = Receipt(
