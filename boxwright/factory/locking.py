@@ -9,7 +9,7 @@ from boxwright.factory.debian import platform_packages, unpacked_packages
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM, Environment, Needs, needs_of
 from boxwright.factory.wheels import Index, pinned
-from boxwright.model.debian_packages import PYTHON_3_11, SYSTEM, SYSTEM_PACKAGES
+from boxwright.model.debian_packages import PYTHON_3_11, SYSTEM, system_packages
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Distribution, Mirrors
 
@@ -36,7 +36,7 @@ def make_lock(
     found += platform_packages(distribution, needs.packages, mirrors, PLATFORM)
     if image:
         progress(f"Resolving the operating system of an image, {distribution} with a kernel, by apt …")
-        found += platform_packages(distribution, SYSTEM_PACKAGES, mirrors, SYSTEM)
+        found += platform_packages(distribution, system_packages(distribution), mirrors, SYSTEM)
     for one in needs.unpacked:
         progress(f"Resolving {one.name} in {' and '.join(one.suites)} …")
         found += unpacked_packages(one, mirrors)

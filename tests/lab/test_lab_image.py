@@ -31,7 +31,7 @@ LAB = "test-image"
 NAME = "lab-debian-12"
 BOOT_S = 900
 DISK_GIB = 12
-# Nothing on this wire tells the time, no firmware of QEMU's tells how a disk is, and emulation makes the kernel complain.
+# Nothing here tells the time, no firmware of QEMU's tells how a disk is, and emulation makes the kernel complain.
 WAIVED = ("clock.synchronised", "disks.health", "logs.kernel")
 
 

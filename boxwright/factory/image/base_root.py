@@ -11,7 +11,7 @@ from boxwright.factory.image.disk import ESP_MOUNT, KERNEL_ARGUMENTS, TOKEN
 from boxwright.factory.image.identity import Identity
 from boxwright.factory.lock import Lock
 from boxwright.lab.commands import run
-from boxwright.model.debian_packages import SYSTEM, SYSTEM_PACKAGES
+from boxwright.model.debian_packages import SYSTEM, system_packages
 
 GUEST = Path(__file__).with_name("guest")
 _PATIENCE_S = 1800
@@ -38,7 +38,7 @@ def unpack(tree: Path, bundle: Bundle, lock: Lock, url: str, identity: Identity)
         (files / place).parent.mkdir(parents=True, exist_ok=True)
         (files / place).write_text(text)
     key = bundle.lists(lock.name).absolute() / KEY
-    names = ",".join(name for name in SYSTEM_PACKAGES if not name.startswith("?"))
+    names = ",".join(name for name in system_packages(lock.distribution) if not name.startswith("?"))
     run(
         [
             *("unshare", "--mount", "--propagation", "slave"),  # what it mounts vanishes with it, even if it is killed

@@ -115,8 +115,8 @@ def _target(wanted: Wanted, twin: RunningTwin, vault_path: Path) -> Target:
 def _provisioned(target: Target, lock: Lock, console: Console) -> Inventory:
     """Take the twin through all stages; return what lies on it then."""
     (outcome,) = run_stages(console, target, (), dry_run=False, verb="image")
-    if outcome.error is not None:
-        raise outcome.error
+    if outcome.error is not None:  # told already, as the stages were shown
+        raise BoxwrightError("the container was not provisioned to its end, so no image was made")
     (host,) = target.fleet.hosts
     models = target.fleet.profile.stack.models_directory
     return with_lock(inventory_of(target.endpoint(host), models, redactor(target)), lock)

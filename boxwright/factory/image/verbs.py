@@ -22,7 +22,7 @@ from boxwright.factory.offline import checked, refuse_damaged, refuse_lacking
 from boxwright.factory.verbs import megabytes
 from boxwright.lab.commands import locked
 from boxwright.model.catalogues import load_profile
-from boxwright.model.debian_packages import SYSTEM, SYSTEM_PACKAGES
+from boxwright.model.debian_packages import SYSTEM, system_packages
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Distribution
 from boxwright.provisioning.evidence import signing_key
@@ -123,7 +123,7 @@ def refuse_without_system(lock: Lock, where: Path) -> None:
         BadInputError: It is one.
     """
     there = {one.name for one in lock.of("debian") if SYSTEM in one.used_by}
-    lacking = [name for name in SYSTEM_PACKAGES if not name.startswith("?") and name not in there]
+    lacking = [name for name in system_packages(lock.distribution) if not name.startswith("?") and name not in there]
     if lacking:
         raise BadInputError(
             f"the lock has no operating system for an image: it lacks {', '.join(lacking[:5])}"

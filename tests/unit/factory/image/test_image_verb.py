@@ -11,7 +11,7 @@ from boxwright.errors import BadInputError
 from boxwright.factory.bundle import Bundle, write_whole
 from boxwright.factory.image.verbs import chosen_lock, public_key, refuse_without_system
 from boxwright.factory.lock import Lock
-from boxwright.model.debian_packages import SYSTEM, SYSTEM_PACKAGES
+from boxwright.model.debian_packages import SYSTEM, system_packages
 
 LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGGZ4mbkTnD7cX9cVd8nQWbU0cZkqJbYcHPVq0rK0V2f"
 
@@ -58,7 +58,7 @@ def test_the_lock_is_that_of_the_profile_and_of_the_release(tmp_path: Path) -> N
 
 
 def test_a_lock_without_an_operating_system_makes_boxes_and_no_image() -> None:
-    names = [name for name in SYSTEM_PACKAGES if not name.startswith("?")]
+    names = [name for name in system_packages("debian-12") if not name.startswith("?")]
     fields = {"kind": "debian", "archive": "debian", "path": "pool/x.deb"}
     whole = tuple(artefact(name, name.encode(), used_by=(SYSTEM,), **fields) for name in names)
     refuse_without_system(Lock(profile="lab", distribution="debian-12", artefacts=whole), Path("b"))
