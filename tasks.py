@@ -280,11 +280,13 @@ def models_try(
 
 
 @_verb
-def bundle_lock(console, profile, site="lab", distribution="", also="", to=""):
+def bundle_lock(console, profile, site="lab", distribution="", also="", image=False, to=""):
     """Write down every artefact of a profile: name, version, size and digest, and no address."""
     from boxwright.factory import verbs
 
-    return verbs.lock(console, profile=profile, site=site, distribution=distribution, to=to, also=_names(also))
+    return verbs.lock(
+        console, profile=profile, site=site, distribution=distribution, to=to, also=_names(also), image=image
+    )
 
 
 @_verb
@@ -317,6 +319,14 @@ def bundle_serve(console, bundle, listen, signer=""):
     from boxwright.factory import verbs
 
     return verbs.serve(console, bundle=bundle, listen=listen, signer=signer)
+
+
+@_verb
+def image_build(console, profile, bundle, key, distribution="", to="", signer=""):
+    """Make the golden image of a profile out of a bundle: sealed, signed, the same bits from the same lock."""
+    from boxwright.factory.image import verbs
+
+    return verbs.build(console, verbs.Asked(profile, bundle, key, distribution, to, signer))
 
 
 @_verb
@@ -422,5 +432,6 @@ bundle = Collection("bundle", lock=bundle_lock, diff=bundle_diff, fetch=bundle_f
 bundle.add_task(bundle_serve, name="serve")
 bundle.add_task(bundle_clean, name="clean")
 namespace.add_collection(bundle)
+namespace.add_collection(Collection("image", build=image_build))
 namespace.add_collection(Collection("lab", up=lab_up, down=lab_down, status=lab_status, ssh=lab_ssh, box=lab_box))
 namespace.add_collection(Collection("secrets", show=secrets_show))

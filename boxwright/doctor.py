@@ -12,6 +12,7 @@ from pathlib import Path
 from boxwright import mirrors, places
 from boxwright.console import Console
 from boxwright.errors import BoxwrightError, Exit
+from boxwright.factory.image.tools import PACKAGES as IMAGE_PACKAGES
 from boxwright.lab.prerequisites import missing_packages
 from boxwright.model.site import Mirrors
 
@@ -76,6 +77,14 @@ def _lab() -> Iterator[Finding]:
         "all there" if not missing else f"without {', '.join(missing)}",
         "the lab",
         "lab.up installs them, as root.",
+    )
+    further = [one for one in missing_packages(further=IMAGE_PACKAGES) if one not in missing]
+    yield Finding(
+        "image packages",
+        not further,
+        "all there" if not further else f"without {', '.join(further)}",
+        "images",
+        "image.build installs them, as root.",
     )
     free = shutil.disk_usage(places.state()).free / 2**30
     yield Finding("free disk", free >= LAB_DISK_GIB, f"{free:.0f} GiB", "the lab", f"The lab needs {LAB_DISK_GIB} GiB.")

@@ -45,6 +45,8 @@ OPTIONS = {
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
     "bundle": "folder of a bundle; where boxes are worked on: they take everything from there, without the internet",
     "lock": "a lock file that bundle.lock wrote; of evidence, of what the boxes were made from",
+    "image": "the operating system of an image, too: image.build wants such a lock",
+    "key": "the .pub file of an ssh key: its owner may enter the image's boxes as root, and nobody else",
     "before": "the older lock file",
     "after": "the newer lock file",
     "also": "besides the profile: burnin, models.try, and models as MODEL/BUILD, by commas",

@@ -19,7 +19,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.factory.bundle import Bundle, write_whole
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM
-from boxwright.model.debian_packages import BUNDLE_KEY, UNPACKED
+from boxwright.model.debian_packages import BUNDLE_KEY, SYSTEM, UNPACKED
 from boxwright.model.site import VENDORS
 
 _DATED = ("20240101T000000!", "Mon, 01 Jan 2024 00:00:00 UTC")
@@ -50,8 +50,8 @@ def suites(packages: Iterable[Artefact]) -> Mapping[str, list[Artefact]]:
     """Which packages a box finds in which suite.
 
     What the box itself installs is in a suite of its own, and what it takes from a vendor's repository in one with that
-    one's name. What is unpacked beside its system is where the deploys look for it: all of it in the first of its
-    suites, and nothing in the others.
+    one's name; so is the operating system of an image. What is unpacked beside a box's system is where the deploys look
+    for it: all of it in the first of its suites, and nothing in the others.
     """
     packages = list(packages)
     found: dict[str, list[Artefact]] = {PLATFORM: []}
@@ -59,6 +59,8 @@ def suites(packages: Iterable[Artefact]) -> Mapping[str, list[Artefact]]:
         if PLATFORM in one.used_by:
             suite = one.archive if one.archive in VENDORS else PLATFORM
             found.setdefault(suite, []).append(one)
+    if system := [one for one in packages if SYSTEM in one.used_by]:
+        found[SYSTEM] = system
     for unpacked in UNPACKED:
         for suite in unpacked.suites:
             found.setdefault(suite, [])

@@ -15,8 +15,9 @@ from boxwright.factory.needs import PLATFORM, Environment, Needs, needs_of
 from boxwright.factory.registry import Registries
 from boxwright.factory.source_tree import tree_of
 from boxwright.factory.vendor_keys import vendor_keys
+from boxwright.factory.vendors import VendorNeeds
 from boxwright.factory.wheels import Index, pinned
-from boxwright.model.debian_packages import PYTHON_3_11
+from boxwright.model.debian_packages import PYTHON_3_11, SYSTEM, system_packages
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Distribution, Mirrors
 from boxwright.model.weights import Weights
@@ -30,6 +31,7 @@ def make_lock(
     *,
     extras: Extras = Extras(),  # noqa: B008  a frozen value
     besides: tuple[str, ...] = (),
+    system: bool = False,
 ) -> Lock:
     """Resolve what the boxes of a fleet install on a release of a distribution.
 
@@ -40,6 +42,7 @@ def make_lock(
         progress: Told what takes long, one sentence each.
         extras: What is wanted besides.
         besides: Packages that boxes fetch without installing them.
+        system: The operating system, too: for images of disks.
 
     Raises:
         BadInputError: Something of it cannot be bundled yet.
@@ -57,6 +60,11 @@ def make_lock(
         )
         found += [key.artefact for key in keys.values()]
     found += downloaded_packages(distribution, besides, mirrors, PLATFORM) if besides else []
+    if system:
+        progress(f"Resolving the operating system of an image, {distribution} with a kernel, by apt …")
+        found += platform_packages(
+            distribution, system_packages(distribution), mirrors, used_by=SYSTEM, vendors=VendorNeeds(), keys={}
+        )
     for one in needs.unpacked:
         progress(f"Resolving {one.name} in {' and '.join(one.suites)} …")
         found += unpacked_packages(one, mirrors)

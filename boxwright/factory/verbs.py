@@ -35,7 +35,16 @@ from boxwright.signing import ForgedError, SigningKey
 _TELL_EVERY_S = 5.0
 
 
-def lock(console: Console, *, profile: str, site: str, distribution: str, to: str, also: Sequence[str] = ()) -> Exit:
+def lock(
+    console: Console,
+    *,
+    profile: str,
+    site: str,
+    distribution: str,
+    to: str,
+    also: Sequence[str] = (),
+    image: bool = False,
+) -> Exit:
     """Write down every artefact of a profile on one release of one distribution.
 
     Args:
@@ -45,6 +54,7 @@ def lock(console: Console, *, profile: str, site: str, distribution: str, to: st
         distribution: What the boxes run; empty: what the site's twins do.
         to: The file; empty: named after the lock.
         also: What else is to be in it: verbs that bring something to a box, and models.
+        image: The operating system, too, for golden images.
 
     Raises:
         BadInputError: A name is wrong, or something of the profile cannot be bundled yet.
@@ -56,7 +66,8 @@ def lock(console: Console, *, profile: str, site: str, distribution: str, to: st
     extras = chosen_extras(fleet, also)
     given = with_simulated(fleet, console.info)
     resolved, besides = mirrors.resolve(fleet.site.mirrors), fetched_besides(fleet, release)
-    made = marked(make_lock(given, release, resolved, console.info, extras=extras, besides=besides), fleet.site)
+    made = make_lock(given, release, resolved, console.info, extras=extras, besides=besides, system=image)
+    made = marked(made, fleet.site)
     path = Path(to or f"{made.name}.lock.json").expanduser()
     before = read_lock(path).text if path.exists() else ""
     write_whole(path, made.text.encode())

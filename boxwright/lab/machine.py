@@ -72,7 +72,7 @@ BOOT_S = 60.0  # for the first twin of a command
 
 def base_of(spec: TwinSpec, mirrors: Mirrors, progress: Callable[[str], None]) -> Path:
     """What the twin starts from: the root filesystem under its disk."""
-    return rootfs.ensure(spec.distribution, mirrors, progress)
+    return spec.root or rootfs.ensure(spec.distribution, mirrors, progress)
 
 
 def make(

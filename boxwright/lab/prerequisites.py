@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from boxwright.errors import LabError
 from boxwright.lab.commands import run
@@ -33,15 +34,22 @@ _INOTIFY_OWN = 64
 _INOTIFY_ROOMY = 8192
 
 
-def ensure(progress: Callable[[str], None], *, vms: bool = False) -> None:
-    """Install what is missing, as root on Debian; for VMs too if they are wanted.
+def ensure(
+    progress: Callable[[str], None], *, vms: bool = False, further: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Install what is missing, as root on Debian; for VMs too if they are wanted, and what else somebody needs.
+
+    Args:
+        progress: Told what is installed.
+        vms: Whether VMs shall run.
+        further: Debian packages, by the program that shows that one is there.
 
     Raises:
         LabError: This machine cannot run twins, or a package must be installed by hand first.
     """
     if os.geteuid() != 0:
         raise LabError("twins need root on the controller", hint="Run the same command as root.")
-    if missing := missing_packages(vms=vms):
+    if missing := missing_packages(vms=vms, further=further):
         _install(missing, progress)
     if vms and not Path("/dev/net/tun").exists():
         raise LabError("this kernel has no /dev/net/tun, which connects a VM", hint="Load it: modprobe tun")
@@ -49,10 +57,10 @@ def ensure(progress: Callable[[str], None], *, vms: bool = False) -> None:
         raise LabError("this kernel has no /dev/fuse", hint="Load it: modprobe fuse")
 
 
-def missing_packages(*, vms: bool = False) -> list[str]:
+def missing_packages(*, vms: bool = False, further: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """The Debian packages that the lab needs, with VMs or without, and this machine does not have."""
-    needed = _PACKAGES | _VM_PACKAGES if vms else _PACKAGES
-    missing = [package for program, package in needed.items() if shutil.which(program) is None]
+    needed = {**_PACKAGES, **(_VM_PACKAGES if vms else {}), **further}
+    missing = list(dict.fromkeys(package for program, package in needed.items() if shutil.which(program) is None))
     return missing if Path(DEBIAN_KEYRING).exists() else [*missing, "debian-archive-keyring"]
 
 

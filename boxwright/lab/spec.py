@@ -34,6 +34,8 @@ class TwinSpec:
     `containers` lets it run containers of its own, with their data in /srv/docker. `vendors` gives it the lab's
     simulated vendors. `devices` are block devices of the controller that it may write to, as its disks.
 
+    `root` is a tree of the caller's own to stand on, instead of the lab's root filesystem; it is not written to.
+
     A `kind` of "vm" makes it a machine of QEMU instead of a container. It runs containers anyway, has a disk of its
     own, and knows neither `disk_mib` nor `devices`.
     """
@@ -46,11 +48,14 @@ class TwinSpec:
     vendors: bool = False
     devices: tuple[Path, ...] = ()
     kind: TwinKind = "container"
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         checked_name(self.name)
-        if self.kind == "vm" and (self.disk_mib is not None or self.devices):
-            raise BadInputError(f"twin {self.name} is a VM, which has one disk of its own: no disk_mib, no devices")
+        if self.kind == "vm" and (self.disk_mib is not None or self.devices or self.root):
+            raise BadInputError(
+                f"twin {self.name} is a VM, which has one disk of its own: no disk_mib, no devices, no root"
+            )
 
 
 @dataclass(frozen=True)

@@ -61,3 +61,18 @@ COMPILERS = UnpackedPackages(
     provided=("debconf", "dh-elpa-helper", "procps", "usrmerge"),  # for set-up that never runs here
 )
 UNPACKED = (PYTHON_3_11, LLAMA_CPP, COMPILERS)
+SYSTEM = "system"  # a suite of a bundle: the operating system of an image
+_SYSTEM_PACKAGES = (
+    "?essential",  # a pattern of apt: what Debian itself marks so
+    "usr-is-merged",  # and not the program that would merge /usr, with Perl below it: it is made merged
+    *("apt", "systemd", "systemd-sysv", "libpam-systemd", "dbus", "udev", "kmod", "procps"),
+    *("systemd-resolved", "openssh-server", "sudo", "python3", "python3-apt", "ca-certificates", "gpg"),
+    *("iproute2", "iputils-ping", "nftables", "pciutils", "numactl", "dmidecode", "less", "vim-tiny"),
+    *("linux-image-amd64", "initramfs-tools", "zstd", "e2fsprogs", "fdisk", "dosfstools", "systemd-boot"),
+)
+_SYSTEM_PACKAGES_OF = {"debian-13": ("systemd-repart",)}  # which Debian 12 has in systemd itself
+
+
+def system_packages(distribution: str) -> tuple[str, ...]:
+    """The packages that the operating system of an image is made of, without those that they stand on."""
+    return (*_SYSTEM_PACKAGES, *_SYSTEM_PACKAGES_OF.get(distribution, ()))

@@ -42,7 +42,7 @@ def statement(subjects: Mapping[str, bytes], receipt: Receipt, bill: bytes, *, t
                     **({"twin": "SIMULATED hardware"} if twin else {}),
                 },
                 "resolvedDependencies": [
-                    *_source(receipt),
+                    *source(receipt),
                     *_lock(receipt),
                     *_materials(json.loads(bill)["components"]),
                 ],
@@ -58,7 +58,7 @@ def statement(subjects: Mapping[str, bytes], receipt: Receipt, bill: bytes, *, t
     }
 
 
-def _source(receipt: Receipt) -> Iterator[dict[str, Any]]:
+def source(receipt: Receipt) -> Iterator[dict[str, Any]]:
     """Boxwright itself, by the commit that provisioned the box."""
     commit, _, modified = receipt.source_revision.partition(" ")
     told: dict[str, Any] = {"name": "boxwright", "uri": f"pkg:generic/boxwright@{receipt.boxwright_version}"}

@@ -54,7 +54,7 @@ def _told(statement: dict[str, Any]) -> dict[str, str]:
     materials = definition.get("resolvedDependencies", [])
     source: dict[str, Any] = next((one for one in materials if one.get("name") == "boxwright"), {})
     return {
-        "host": str(parameters.get("host", "")),
+        "host": str(parameters.get("host") or _image(parameters)),
         "profile": str(parameters.get("profile", "")),
         "twin": str(parameters.get("twin", "no")),
         "built_by": str(details.get("builder", {}).get("id", "")),
@@ -62,3 +62,8 @@ def _told(statement: dict[str, Any]) -> dict[str, str]:
         "boxwright": str(source.get("digest", {}).get("gitCommit", "")),
         "made_of": str(len(materials)),
     }
+
+
+def _image(parameters: dict[str, Any]) -> str:
+    """An image is of no host yet."""
+    return f"the image {parameters['image']}" if "image" in parameters else ""

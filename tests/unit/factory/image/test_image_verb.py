@@ -1,0 +1,68 @@
+"""What image.build refuses before anything is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from factory.bundles import artefact, made_bundle
+
+from boxwright.errors import BadInputError
+from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.image.verbs import chosen_lock, public_key, refuse_without_system
+from boxwright.factory.lock import Lock
+from boxwright.model.debian_packages import SYSTEM, system_packages
+
+LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGGZ4mbkTnD7cX9cVd8nQWbU0cZkqJbYcHPVq0rK0V2f"
+
+
+def test_a_persons_name_is_no_business_of_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "id.pub"
+    path.write_text(f"{LINE} anna@bench\n")
+    assert public_key(path) == LINE
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "private key"),
+        (f"{LINE}\n{LINE}\n", "not one public key"),
+        (f'command="/bin/sh" {LINE}\n', "not one public key"),
+        ("", "not one public key"),
+    ],
+)
+def test_what_is_no_public_key_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "id.pub"
+    path.write_text(text)
+    with pytest.raises(BadInputError, match=said):
+        public_key(path)
+
+
+def test_a_key_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError) as raised:
+        public_key(tmp_path / "none.pub")
+    assert raised.value.where.endswith("none.pub")
+
+
+def test_the_lock_is_that_of_the_profile_and_of_the_release(tmp_path: Path) -> None:
+    bundle = made_bundle(tmp_path / "bundle", tmp_path / "key")
+    assert chosen_lock(bundle, "lab", "").name == "lab-debian-12"
+    with pytest.raises(BadInputError, match="no lock of lab-debian-13; it has lab-debian-12"):
+        chosen_lock(bundle, "lab", "debian-13")
+    with pytest.raises(BadInputError, match="Did you mean 'debian-12'"):
+        chosen_lock(bundle, "lab", "debian12")
+    other = bundle.locks["lab-debian-12"].model_copy(update={"distribution": "debian-13"})
+    write_whole(bundle.lock_file(other.name), other.text.encode())
+    with pytest.raises(BadInputError, match="several releases"):
+        chosen_lock(Bundle(tmp_path / "bundle"), "lab", "")
+
+
+def test_a_lock_without_an_operating_system_makes_boxes_and_no_image() -> None:
+    names = [name for name in system_packages("debian-12") if not name.startswith("?")]
+    fields = {"kind": "debian", "archive": "debian", "path": "pool/x.deb"}
+    whole = tuple(artefact(name, name.encode(), used_by=(SYSTEM,), **fields) for name in names)
+    refuse_without_system(Lock(profile="lab", distribution="debian-12", artefacts=whole), Path("b"))
+    boxes = tuple(artefact(name, name.encode(), used_by=("platform",), **fields) for name in names)
+    with pytest.raises(BadInputError, match="no operating system") as raised:
+        refuse_without_system(Lock(profile="lab", distribution="debian-12", artefacts=boxes), Path("b"))
+    assert "--image" in raised.value.hint
