@@ -39,11 +39,12 @@ def _names(text):
 
 
 @_verb
-def plan(console, profile, site="lab", host="", count=0, distribution="", kind="", stages=""):
+def plan(console, profile, site="lab", host="", count=0, distribution="", kind="", stages="", bundle="", signer=""):
     """Show what would change: one diff over both engines. Exit 0 nothing, 2 changes, 1 error."""
     from boxwright.provisioning import verbs
 
-    return verbs.plan(console, _choice(profile, site, host, count, distribution, kind=kind), _names(stages))
+    choice = _choice(profile, site, host, count, distribution, kind=kind)
+    return verbs.plan(console, choice, _names(stages), bundle, signer)
 
 
 @_verb
@@ -229,12 +230,14 @@ def models_pin(console, model, build="", site="", hub="", revision=""):
 
 
 @_verb
-def models_switch(console, profile, model, site="lab", host="", build="", engine="", service="", yes=False):
+def models_switch(
+    console, profile, model, site="lab", host="", build="", engine="", service="", bundle="", signer="", yes=False
+):
     """Serve another model on boxes that run; the old one stays until the new one answers, or comes back."""
     from boxwright.provisioning.switch import served, switch
 
     choice = _choice(profile, site, host, service=service)
-    return switch(console, choice, served(model, build, engine), yes=yes)
+    return switch(console, choice, served(model, build, engine), yes=yes, bundle=bundle, signer=signer)
 
 
 @_verb

@@ -43,7 +43,7 @@ OPTIONS = {
     "file": "certificate.json with its .sig beside it, or one of the certificate's .html pages",
     "statement": "provenance.intoto.jsonl with the files that it is about beside it, or their folder",
     "signer": "the one key that may have signed it: its fingerprint SHA256:…, or its .pub file",
-    "bundle": "folder of a bundle; of provision: take everything from there, without any route to the internet",
+    "bundle": "folder of a bundle; where boxes are worked on: they take everything from there, without the internet",
     "lock": "a lock file that bundle.lock wrote; of evidence, of what the boxes were made from",
     "before": "the older lock file",
     "after": "the newer lock file",

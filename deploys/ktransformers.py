@@ -159,6 +159,7 @@ for service in data.ktransformers_services:
             serves="/".join(service["model_path"].split("/")[-2:]),
             url=f"http://127.0.0.1:{service['port']}/health",
             question=None,
+            residency=service["residency"],
             speed=speed(
                 service["port"],
                 service["model_name"],

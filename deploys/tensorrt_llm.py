@@ -95,6 +95,7 @@ for service in data.tensorrt_llm_services:
             serves=service["model_name"],
             url=f"http://127.0.0.1:{service['port']}/health",
             question=None,
+            residency=service["residency"],
             speed=speed(
                 service["port"], service["model_name"], service["purpose"], None, service["least_tokens_per_s"]
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from boxwright.handover.requests import curl_by_password
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+
+TIMES_COLUMNS = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,8 @@ def handover_lines(handover: Handover, passwords: Mapping[str, SecretStr]) -> li
     if handover.address:
         facts.append(["Address", f"{handover.address} (for a name server or /etc/hosts)"])
     if handover.stage_seconds:
-        facts.append(["Took", _times(handover.stage_seconds)])
+        first_times, *further = _times(handover.stage_seconds)
+        facts += [["Took", first_times], *(["", times] for times in further)]
     first, *rest = curl_by_password(handover, handover.ca_certificate)
     return [
         "",
@@ -80,6 +84,8 @@ def handover_lines(handover: Handover, passwords: Mapping[str, SecretStr]) -> li
     ]
 
 
-def _times(stage_seconds: Mapping[str, float]) -> str:
-    each = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stage_seconds.items())
-    return f"{sum(stage_seconds.values()):.1f} s: {each}"
+def _times(stage_seconds: Mapping[str, float]) -> list[str]:
+    """How long the stages took, in lines that a terminal shows whole."""
+    each = [f"{stage}\N{NO-BREAK SPACE}{seconds:.1f}" for stage, seconds in stage_seconds.items()]
+    told = f"{sum(stage_seconds.values()):.1f} s: {', '.join(each)}"
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(told, TIMES_COLUMNS)]

@@ -15,7 +15,8 @@ from boxwright.errors import BadInputError, BoxwrightError, Exit, did_you_mean
 from boxwright.model.accelerators import AcceleratorCatalogue
 from boxwright.model.catalogues import load_accelerators, load_profile, load_site, profile_names
 from boxwright.model.site import Host, Site
-from boxwright.provisioning.target import lab_of, single_host
+from boxwright.provisioning.target import single_host
+from boxwright.provisioning.twins import lab_of
 from boxwright.transport.ssh import Endpoint
 
 

@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 from boxwright.errors import BadInputError
 from boxwright.factory.lock import Artefact, Lock, parse_lock
 from boxwright.model.base import Frozen, Sha256
+from boxwright.reporting.run_log import now
 from boxwright.signing import BUNDLE_NAMESPACE, ForgedError, PublicKey, SigningKey, verify, wanted_fingerprint
 
 _HASHED_AT_ONCE = 4
@@ -37,9 +38,14 @@ class ListedFile(Frozen):
 
 
 class Manifest(Frozen):
-    """What is signed of a bundle: its locks name the artefacts."""
+    """What is signed of a bundle: its locks name the artefacts.
+
+    Attributes:
+        signed_at: When; empty in bundles of an older Boxwright, which did not tell.
+    """
 
     format: Literal[1] = 1
+    signed_at: Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?$")] = ""
     files: dict[Place, ListedFile]
 
 
@@ -95,7 +101,7 @@ class Bundle:
             place: ListedFile(size=(self.folder / place).stat().st_size, sha256=digest_of(self.folder / place))
             for place in self._listable()
         }
-        data = f"{Manifest(files=files).model_dump_json(indent=1)}\n".encode()
+        data = f"{Manifest(signed_at=now(), files=files).model_dump_json(indent=1)}\n".encode()
         write_whole(self._manifest, data)
         write_whole(self._signature, key.sign(data, BUNDLE_NAMESPACE).encode())
 

@@ -6,6 +6,7 @@ site's mirrors whenever something is fetched.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -112,6 +113,11 @@ class Lock(Frozen):
         )
         begin = json.dumps(head, sort_keys=True)[:-1]
         return f'{begin},\n"artefacts": [\n{lines}\n]}}\n'
+
+    @property
+    def sha256(self) -> str:
+        """Digest of that file: what a receipt names."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _each_comes_once(self) -> Lock:

@@ -38,7 +38,7 @@ def make_lock(
         besides: Packages that boxes fetch without installing them.
 
     Raises:
-        BadInputError: Something of it cannot be bundled yet.
+        BadInputError: Something of it cannot be bundled.
         BoxwrightError: A mirror does not answer, or has something no more.
     """
     needs = needs_of(fleet, distribution)

@@ -95,6 +95,8 @@ def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:
             hint="Boxes with a route to their mirrors are made without: ./invoke provision, and no --bundle.",
         )
     environments = tuple(dict.fromkeys(one for unit in variables for one in _environments(unit)))
+    if environments:
+        environments = (_environment("python", "uv"), *environments)  # which installs the others
     programs = {COMPILERS if one.build else LLAMA_CPP for one in variables if isinstance(one, LlamaCppVariables)}
     unpacked = [one for one in UNPACKED if one in programs]
     unpacked += [PYTHON_3_11] if environments else []

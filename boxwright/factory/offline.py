@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 from boxwright.detection.collect import detect
 from boxwright.detection.machine import Machine, OperatingSystem
 from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.factory import kept_locks
 from boxwright.factory.bundle import Bundle, Damage, Manifest
 from boxwright.factory.lock import Lock
 from boxwright.factory.needs import PLATFORM, Needs, needs_of
@@ -19,24 +18,125 @@ from boxwright.factory.openpgp import fingerprint
 from boxwright.factory.registry import named
 from boxwright.factory.serving import PORT, address_towards, serving, table
 from boxwright.factory.simulated import refuse_simulated, with_simulated
+from boxwright.factory.supplied import supplied
 from boxwright.factory.wheels import pinned
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_accelerators
 from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Artefact, Artefacts, Host, ServedBundle, Site
-from boxwright.signing import ForgedError
+from boxwright.model.site import Host, ServedBundle, Site
+from boxwright.reports.certificate import UsedBundle
+from boxwright.signing import ForgedError, PublicKey
 from boxwright.transport.ssh import Endpoint
 
-Supplied = TypeVar("Supplied", bound=Artefact)
 _NAMED = 10  # damaged files that a message names
 _AT_ONCE = 16
 
 
+class Door:
+    """Opens a checked bundle to the boxes of a site, for as long as a run takes.
+
+    Args:
+        bundle: Is served once a site asks.
+        signed: Its signed list, and who signed it.
+        locks: Those of the fleet's profile, by distribution.
+        fleet: Whose boxes take from it.
+        stack: Ends the serving.
+        progress: Told where it is served.
+
+    Attributes:
+        used: What the boxes take from, as their receipts name it; None until it is opened.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        signed: tuple[Manifest, PublicKey],
+        locks: Mapping[str, Lock],
+        fleet: Fleet,
+        *,
+        stack: contextlib.ExitStack,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._bundle, self._locks, self._fleet = bundle, locks, fleet
+        self._manifest, self._key = signed
+        self._stack, self._progress = stack, progress
+        self._open: Lock | None = None
+        self.used: UsedBundle | None = None
+
+    def __call__(self, site: Site) -> Site:
+        """The site, whose boxes take everything from the bundle.
+
+        Raises:
+            BadInputError: It has no lock of what the boxes run, or cannot be served to them.
+            UnreachableError: A box does not tell what it runs.
+        """
+        hosts = [host for host in site.hosts if host.name not in self._fleet.left_out]
+        found = _distribution(site, hosts)
+        lock = self._locks.get(found)
+        if lock is None:
+            raise BadInputError(
+                f"the bundle has {', '.join(one.name for one in self._locks.values())}, and the boxes run {found}",
+                where=str(self._bundle.folder),
+                hint=f"Lock for it: ./invoke bundle.lock --profile {self._fleet.profile.name} --distribution …",
+            )
+        address = _address(hosts)
+        self._stack.enter_context(serving(table(self._bundle, self._manifest), address))
+        url = f"http://{bracketed(address)}:{PORT}/{lock.name}"
+        self._open, self.used = lock, _used(lock, self._manifest, self._key)
+        kept_locks.keep(lock)
+        self._progress(f"Serving {lock.name} to the boxes at {url} (lock {self.used.lock[:12]}…)")
+        own = self._stack.enter_context(supplied(self._bundle, lock, site.artefacts))
+        return site.model_copy(update={"bundle": served(self._bundle, lock, url), "artefacts": own})
+
+    def require(self, needs: Needs, locked_with: str) -> None:
+        """Raise for what is needed besides the profile, and is not in the lock that the boxes take from.
+
+        Args:
+            needs: What is.
+            locked_with: The option of bundle.lock that names it.
+
+        Raises:
+            BadInputError: Something of it is not there.
+        """
+        assert self._open  # noqa: S101  a run opens it before it knows what else it needs
+        lacking = list(_lacking(self._open, needs))
+        if lacking:
+            raise BadInputError(
+                f"the bundle does not have what this needs besides {self._open.profile}: {_listed(lacking)}",
+                where=f"{self._bundle.folder}, {self._open.name}",
+                hint=f"./invoke bundle.lock … {locked_with}, then ./invoke bundle.fetch into it.",
+            )
+
+
 @contextlib.contextmanager
-def offline(
-    folder: Path, fleet: Fleet, signer: str, progress: Callable[[str], None]
-) -> Iterator[Callable[[Site], Site]]:
+def from_bundle(folder: str, fleet: Fleet, signer: str, progress: Callable[[str], None]) -> Iterator[Door | None]:
+    """The door of a bundle that a command line names, as `offline` gives it; None where it names none.
+
+    Raises:
+        BadInputError: As for `offline`, or a signer is named of no bundle.
+        BoxwrightError: As for `offline`.
+    """
+    refuse_signer_alone(folder, signer)
+    if not folder:
+        yield None
+        return
+    with offline(Path(folder), fleet, signer, progress) as door:
+        yield door
+
+
+def refuse_signer_alone(folder: str, signer: str) -> None:
+    """Raise where a command line names the signer of a bundle, and no bundle.
+
+    Raises:
+        BadInputError: It does.
+    """
+    if signer and not folder:
+        raise BadInputError("--signer is the signer of a bundle: say --bundle, too")
+
+
+@contextlib.contextmanager
+def offline(folder: Path, fleet: Fleet, signer: str, progress: Callable[[str], None]) -> Iterator[Door]:
     """Check a bundle for a fleet, and give what lets the fleet's site take everything from it.
 
     Args:
@@ -50,7 +150,7 @@ def offline(
         BoxwrightError: It is damaged, or not what was signed.
     """
     bundle = Bundle(folder.expanduser())
-    manifest = checked(bundle, signer, progress)
+    signed = _signed(bundle, signer, progress)
     locks = _locks_for(bundle, fleet)
     as_given = with_simulated(fleet, progress)
     for lock in locks.values():
@@ -58,56 +158,7 @@ def offline(
         refuse_damaged(bundle, bundle.damaged_lock(lock))
         refuse_lacking(bundle, lock, needs_of(as_given, lock.distribution))
     with contextlib.ExitStack() as stack:
-        supplied = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bw-supplied-")))
-
-        def door(site: Site) -> Site:
-            hosts = [host for host in site.hosts if host.name not in fleet.left_out]
-            found = _distribution(site, hosts)
-            lock = locks.get(found)
-            if lock is None:
-                raise BadInputError(
-                    f"the bundle has {', '.join(one.name for one in locks.values())}, and the boxes run {found}",
-                    where=str(bundle.folder),
-                    hint=f"Lock for it: ./invoke bundle.lock --profile {fleet.profile.name} --distribution …",
-                )
-            address = _address(hosts)
-            stack.enter_context(serving(table(bundle, manifest), address))
-            url = f"http://{bracketed(address)}:{PORT}/{lock.name}"
-            progress(f"Serving {lock.name} to the boxes at {url}")
-            return site.model_copy(
-                update={"bundle": served(bundle, lock, url), "artefacts": _supplied(bundle, lock, site, supplied)}
-            )
-
-        yield door
-
-
-def _supplied(bundle: Bundle, lock: Lock, site: Site, folder: Path) -> Artefacts:
-    """What a site has at hand, out of the bundle where that has it: the site's own files may be elsewhere by now.
-
-    Args:
-        bundle: Which has it by digests.
-        lock: What of it.
-        site: Which names its own files.
-        folder: Private, where they are found under their names for as long as the run takes.
-    """
-    held = {one.sha256: one for kind in ("installer", "source") for one in lock.of(kind)}
-
-    def out_of_bundle(one: Supplied) -> Supplied:
-        if one.sha256 not in held:
-            return one
-        path = folder / one.sha256 / held[one.sha256].file
-        path.parent.mkdir(exist_ok=True)
-        path.symlink_to(bundle.artefact(one.sha256).absolute())
-        return one.model_copy(update={"path": str(path)})
-
-    own = site.artefacts
-    return own.model_copy(
-        update={
-            "ascend": tuple(map(out_of_bundle, own.ascend)),
-            "hygon_dtk": tuple(map(out_of_bundle, own.hygon_dtk)),
-            "llama_cpp": own.llama_cpp and out_of_bundle(own.llama_cpp),
-        }
-    )
+        yield Door(bundle, signed, locks, fleet, stack=stack, progress=progress)
 
 
 def checked(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> Manifest:
@@ -117,6 +168,10 @@ def checked(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> Man
         BadInputError: There is no bundle, or `signer` is no key.
         BoxwrightError: It is not what was signed.
     """
+    return _signed(bundle, signer, progress)[0]
+
+
+def _signed(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> tuple[Manifest, PublicKey]:
     try:
         manifest, key = bundle.signed(signer)
     except ForgedError as error:
@@ -124,8 +179,19 @@ def checked(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> Man
             f"INVALID bundle: {error}", where=str(bundle.folder), hint="Fetch it anew, or carry it over again."
         ) from None
     refuse_damaged(bundle, bundle.damaged_lists(manifest))
-    progress(f"Bundle {bundle.folder}: {', '.join(bundle.locks)}, signed by {key.fingerprint}")
-    return manifest
+    when = f" at {manifest.signed_at}" if manifest.signed_at else ""
+    progress(f"Bundle {bundle.folder}: {', '.join(bundle.locks)}, signed by {key.fingerprint}{when}")
+    return manifest, key
+
+
+def _used(lock: Lock, manifest: Manifest, key: PublicKey) -> UsedBundle:
+    return UsedBundle(
+        profile=lock.profile,
+        distribution=lock.distribution,
+        lock=lock.sha256,
+        signed_at=manifest.signed_at,
+        signing_key=key.fingerprint,
+    )
 
 
 def served(bundle: Bundle, lock: Lock, url: str) -> ServedBundle:
@@ -167,11 +233,15 @@ def refuse_lacking(bundle: Bundle, lock: Lock, needs: Needs) -> None:
     lacking = list(_lacking(lock, needs))
     if lacking:
         raise BadInputError(
-            f"the bundle was made for another state of {lock.profile}: it lacks {', '.join(lacking[:_NAMED])}"
-            + (f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""),
+            f"the bundle was made for another state of {lock.profile}: it lacks {_listed(lacking)}",
             where=f"{bundle.folder}, {lock.name}",
             hint="Lock and fetch anew: ./invoke bundle.lock, ./invoke bundle.fetch.",
         )
+
+
+def _listed(lacking: Sequence[str]) -> str:
+    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+    return f"{', '.join(lacking[:_NAMED])}{more}"
 
 
 def _lacking(lock: Lock, needs: Needs) -> Iterator[str]:

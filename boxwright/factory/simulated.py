@@ -13,7 +13,7 @@ from boxwright.lab.vendors.ollama import GENUINE_OLLAMA
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import VENDORS, Distribution, Site
 from boxwright.planning.stages import stages_of
-from boxwright.provisioning.target import lab_of, needs_vendors, with_ollama, with_vendors
+from boxwright.provisioning.twins import lab_of, needs_vendors, with_ollama, with_vendors
 
 _OLLAMA = ("archive", "ollama")  # kind and name of an artefact
 

@@ -38,7 +38,7 @@ def lock(console: Console, *, profile: str, site: str, distribution: str, to: st
     """Write down every artefact of a profile on one release of one distribution.
 
     Raises:
-        BadInputError: A name is wrong, or something of the profile cannot be bundled yet.
+        BadInputError: A name is wrong, or something of the profile cannot be bundled.
         BoxwrightError: A mirror has something no more.
     """
     release = _release(load_site(site), distribution)

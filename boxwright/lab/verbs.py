@@ -13,7 +13,8 @@ from boxwright.lab.vm import box as vm_box
 from boxwright.model.catalogues import load_site
 from boxwright.model.site import Distribution
 from boxwright.provisioning.switched import forget
-from boxwright.provisioning.target import Choice, choose, lab_of, twin_specs
+from boxwright.provisioning.target import Choice, choose
+from boxwright.provisioning.twins import lab_of, twin_specs
 
 
 def up(console: Console, choice: Choice) -> None:

@@ -12,12 +12,15 @@ from boxwright.model.images import PinnedImage
 from boxwright.model.llama_cpp import ProgramBuild
 from boxwright.model.mig import MigPlace
 from boxwright.model.ollama import OllamaArchive
+from boxwright.model.residency import CardResidency
 from boxwright.model.stack import EngineSetting
 from boxwright.model.variables import Variables
 from boxwright.model.weights import WantedBuild
 
 # Tokens per second of one answer, below which a start has failed; None: any will do. Embeddings have no such speed.
 LeastSpeed = Annotated[float, Field(gt=0)] | None
+# What must be seen on cards when a unit has started; None: nothing, or nothing yet.
+Residency = CardResidency | None
 
 
 class ModelsVariables(Variables):
@@ -45,6 +48,7 @@ class LlamaCppService(Frozen):
     model_path: AbsolutePath  # of several shards the first
     model_name: str
     purpose: Purpose
+    residency: Residency
     least_tokens_per_s: LeastSpeed
     cards: bool  # whether it computes on some
     mig: MigPlace | None  # the slice of a card that it computes on; None: whole cards, or none
@@ -81,6 +85,7 @@ class VllmService(Frozen):
     model_path: AbsolutePath
     model_names: tuple[str, ...]
     purpose: Purpose
+    residency: Residency
     least_tokens_per_s: LeastSpeed
     converted_from: AbsolutePath | None  # a GGUF file that model_path is made of
     mig: MigPlace | None  # the slice of a card that it computes on; None: whole cards, or none
@@ -173,6 +178,7 @@ class KtransformersService(Frozen):
     method: str  # of computing experts
     model_name: str
     purpose: Purpose
+    residency: Residency
     least_tokens_per_s: LeastSpeed
     model_path: AbsolutePath  # what cards are given
     experts_path: AbsolutePath  # what processors are given
@@ -214,6 +220,7 @@ class TensorrtLlmService(Frozen):
     model_place: AbsolutePath  # the same folder in the container
     model_name: str
     purpose: Purpose
+    residency: Residency
     least_tokens_per_s: LeastSpeed
     cards: tuple[int, ...]  # by their numbers in PCI order, as the driver's list for containers has them
     memory_nodes: tuple[int, ...]  # NUMA nodes that it is bound to; none: all
@@ -240,6 +247,7 @@ class VllmContainerService(Frozen):
     model_place: AbsolutePath  # the same folder in the container
     model_names: tuple[str, ...]
     purpose: Purpose
+    residency: Residency
     least_tokens_per_s: LeastSpeed
     devices: tuple[AbsolutePath, ...]  # device files
     groups: tuple[str, ...]  # of the box, that own them

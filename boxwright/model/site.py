@@ -272,6 +272,7 @@ class Site(Frozen):
     registry_rewrites: dict[Registry, ImagePlace] = {}  # by registry: where its images are pulled from instead
     ca_certificates: tuple[str, ...] = ()  # PEM files on the controller
     ntp_servers: tuple[Address, ...] = ()
+    without_time_server: bool = False  # nothing sets the clocks: each is held against the controller's instead
     operators: tuple[Operator, ...] = ()
     admin_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] = "admin@boxwright.internal"
     api_user: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] = "api"
@@ -311,6 +312,11 @@ class Site(Frozen):
         )
 
     @property
+    def has_no_time_server(self) -> bool:
+        """Whether a clock has nothing to follow here: VM twins have clocks of their own, and their lab no way out."""
+        return self.without_time_server or (self.twin is not None and self.twin.kind == "vm" and not self.ntp_servers)
+
+    @property
     def debian_keyring(self) -> AbsolutePath:
         """The file on a box with the keys that lists of Debian packages are signed by."""
         return BUNDLE_KEYRING if self.bundle else DEBIAN_KEYRING
@@ -324,6 +330,14 @@ class Site(Frozen):
                 twice = [a for a in twice if len({h.port for h in self.hosts if h.address == a}) == 1]
             if twice:
                 raise ValueError(f"two hosts share the {field} {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _time_servers_are_there_or_not(self) -> Site:
+        if self.without_time_server and self.ntp_servers:
+            raise ValueError(
+                f"ntp_servers names {self.ntp_servers[0]}, and without_time_server says that there is none"
+            )
         return self
 
     @model_validator(mode="after")

@@ -220,6 +220,7 @@ class MonitoringVariables(MonitoringPolicy, Variables):
     engine_key: SecretStr
     services: tuple[MonitoredService, ...] | None  # None: the main one alone
     nodes: dict[HostName, Address] = {}  # of the same box, besides this machine: watched through their gateways
+    time_server: bool = True  # without one, no alert says for ever that the clock follows none
 
 
 class BurnInVariables(Variables):

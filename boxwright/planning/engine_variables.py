@@ -11,14 +11,14 @@ from boxwright.model.mig_layout import mig_place
 from boxwright.model.node_ports import node_ports
 from boxwright.model.releases import kinds_of_cards, usual_release
 from boxwright.model.site import Host, Mirrors
-from boxwright.model.stack import EngineSetting, Parallelism, Service
+from boxwright.model.stack import EngineSetting, Service
 from boxwright.model.stack_check import BFLOAT16
 from boxwright.model.versions import release_key
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.addresses import between_nodes
-from boxwright.planning.sized_stack import machine_for, size
+from boxwright.planning.residency import residency_of
+from boxwright.planning.sized_stack import parallelism
 from boxwright.serving.vllm import Node, as_of, vllm_environment, vllm_own_settings, vllm_settings
-from boxwright.sizing.parallelism import uncounted
 from boxwright.vault import HostSecrets
 
 # How long a start may take: this much, and the weights at the speed of a slow NVMe disk.
@@ -84,18 +84,6 @@ RAY_RELEASE = "2.60.0"
 RAY_PORT = 6379  # Ray's own choice
 
 
-def parallelism(fleet: Fleet, service: Service) -> Parallelism:
-    """How a service's model is spread: as the profile says, or as sizing chooses; without cards, a copy a machine."""
-    if service.parallelism:
-        return service.parallelism
-    if not fleet.profile.cards_of(service):
-        return Parallelism(data=fleet.profile.nodes)
-    if sized := size(service, fleet.profile, fleet.catalogue, fleet.accelerators):
-        return sized.spread
-    machine = machine_for(service, fleet.profile, fleet.accelerators)
-    return uncounted(weights_of(service, fleet.catalogue).model, machine)
-
-
 def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
     profile, weights = fleet.profile, weights_of(service, fleet.catalogue)
     node = node_of(fleet, host)
@@ -119,6 +107,8 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
         model_names=(weights.model.id, *weights.model.aliases),
         purpose=weights.model.purpose,
+        # A node that lends its cards is ready before the model lies on them: verify looks at it.
+        residency=residency_of(fleet, service) if node.answers else None,
         least_tokens_per_s=service.least_tokens_per_s,
         converted_from=gguf,
         mig=mig_place(profile, service),

@@ -12,6 +12,7 @@ from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
 from boxwright.model.weights import parts_of
 from boxwright.planning.engine_variables import ways_between_cards
+from boxwright.planning.residency import residency_of
 from boxwright.serving.ktransformers import kt_environment, kt_settings, threads
 from boxwright.vault import HostSecrets
 
@@ -94,6 +95,7 @@ def _service(fleet: Fleet, table: EngineTable, service: Service) -> Ktransformer
         method=method,
         model_name=model.id,
         purpose=model.purpose,
+        residency=residency_of(fleet, service),
         least_tokens_per_s=service.least_tokens_per_s,
         model_path=model_path,
         experts_path=experts_path,

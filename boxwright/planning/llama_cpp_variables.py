@@ -17,6 +17,7 @@ from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.engine_variables import patience_s
+from boxwright.planning.residency import residency_of
 from boxwright.serving import llama_cpp_build
 from boxwright.serving.llama_cpp import card_environment, llama_cpp_settings, own_settings, placement, rendered
 from boxwright.sizing.offload import Offload
@@ -234,6 +235,7 @@ class _Instance:
             model_path=self.weights.path(directory),
             model_name=self.weights.model.id,
             purpose=self.weights.model.purpose,
+            residency=residency_of(fleet, service),
             least_tokens_per_s=service.least_tokens_per_s,
             cards=bool(self.cards),
             mig=mig_place(fleet.profile, service),

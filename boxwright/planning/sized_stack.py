@@ -11,12 +11,13 @@ from boxwright.model.catalogue import GIB, ModelCatalogue
 from boxwright.model.catalogues import load_engine
 from boxwright.model.fleet import Fleet, SizedSetting
 from boxwright.model.profile import Profile
-from boxwright.model.stack import Service
+from boxwright.model.stack import Parallelism, Service
 from boxwright.model.stack_check import TABLES
 from boxwright.model.weights import Weights, weights_of
 from boxwright.serving.llama_cpp import own_settings, placement
 from boxwright.sizing.fit import Wish, nearest
 from boxwright.sizing.machine import Machine, machine_of, slice_alone
+from boxwright.sizing.parallelism import uncounted
 from boxwright.sizing.service import Sized, size_service
 
 Place = Callable[[str], str]
@@ -90,6 +91,18 @@ def machine_for(service: Service, profile: Profile, accelerators: AcceleratorCat
         return slice_alone(machine, service.mig_slice)
     cards = profile.cards_of(service)
     return replace(machine, cards=len(cards), card=machine.card if cards else None)
+
+
+def parallelism(fleet: Fleet, service: Service) -> Parallelism:
+    """How a service's model is spread: as the profile says, or as sizing chooses; without cards, a copy a machine."""
+    if service.parallelism:
+        return service.parallelism
+    if not fleet.profile.cards_of(service):
+        return Parallelism(data=fleet.profile.nodes)
+    if sized := size(service, fleet.profile, fleet.catalogue, fleet.accelerators):
+        return sized.spread
+    machine = machine_for(service, fleet.profile, fleet.accelerators)
+    return uncounted(weights_of(service, fleet.catalogue).model, machine)
 
 
 def check_disk(fleet: Fleet) -> None:

@@ -101,6 +101,7 @@ def role_variables(
             )
             or None,
             nodes={one.name: between_nodes(one) for one in fleet.box_of(host)[1:]} if leads else {},
+            time_server=not site.has_no_time_server,
         ),
     )
 

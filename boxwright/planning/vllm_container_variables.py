@@ -14,7 +14,9 @@ from boxwright.model.releases import usual_release
 from boxwright.model.stack import EngineName, Service
 from boxwright.model.vllm_container import VENDOR_CONTAINERS
 from boxwright.model.weights import weights_of
-from boxwright.planning.engine_variables import parallelism, patience_s
+from boxwright.planning.engine_variables import patience_s
+from boxwright.planning.residency import residency_of
+from boxwright.planning.sized_stack import parallelism
 from boxwright.serving.vllm import as_of, vllm_own_settings
 from boxwright.serving.vllm_container import container_settings, container_variables, device_files
 from boxwright.vault import HostSecrets
@@ -55,6 +57,7 @@ def _service(fleet: Fleet, service: Service) -> VllmContainerService:
         model_place=f"/models/{weights.model.id}",
         model_names=(weights.model.id, *weights.model.aliases),
         purpose=weights.model.purpose,
+        residency=residency_of(fleet, service),
         least_tokens_per_s=service.least_tokens_per_s,
         devices=device_files(container, cards),
         groups=container.groups,

@@ -14,6 +14,7 @@ from boxwright.model.site import Host
 from boxwright.model.stack import FurtherService
 from boxwright.model.weights import weights_of
 from boxwright.planning.addresses import chat_page_url, engine_url, head_url, public_url
+from boxwright.planning.residency import residencies
 from boxwright.planning.weights import wanted_builds
 from boxwright.provisioning.contract import Examination
 from boxwright.provisioning.target import Target
@@ -84,11 +85,13 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         ca_pem=target.chain,
         about=LANGUAGES if leads and not fleet.without_stack else (),
         weights=_weights(fleet),
+        residencies=residencies(fleet, host),
         further=tuple(_further(fleet, service) for service in fleet.profile.stack.further) if leads else (),
         head_url=head_url(fleet, host),
         nodes=tuple(one.name for one in fleet.box_of(host)[1:]) if leads else (),
         twin=fleet.site.twin is not None,
         shares_kernel=fleet.site.twin is not None and fleet.site.twin.kind == "container",
+        without_time_server=fleet.site.has_no_time_server,
         without_stack=fleet.without_stack,
         profile=fleet.profile,
         waivers=_waivers(fleet, host),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from boxwright import places
 from boxwright.console import Console
 from boxwright.errors import BoxwrightError, Exit
+from boxwright.factory import kept_locks
 from boxwright.factory.lock import Lock, read_lock
 from boxwright.model.site import Host
 from boxwright.provisioning import outcome
@@ -16,6 +18,7 @@ from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.run import AT_ONCE, redactor
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.reporting.run_log import now, operator
+from boxwright.reports.certificate import Receipt
 from boxwright.reports.files import write_whole
 from boxwright.signing import SigningKey
 from boxwright.transport.lock import DeployLock, Holder
@@ -39,17 +42,18 @@ def signing_key(console: Console) -> SigningKey:
     return key
 
 
-def evidence_for(target: Target, key: SigningKey) -> Callable[[Host], None]:
-    """What leaves its evidence on a host that was provisioned."""
+def leave(target: Target, host: Host, files: dict[str, bytes]) -> None:
+    """Put a host's evidence beside its receipt there.
 
-    return lambda host: _leave(target, host, evidence_of(target, host, key))
-
-
-def _leave(target: Target, host: Host, files: dict[str, bytes]) -> None:
-    from boxwright.factory.evidence.collect import leave  # noqa: PLC0415  as below
+    Raises:
+        UnreachableError: It does not answer.
+        BoxwrightError: It could not write them.
+    """
+    from boxwright.factory.evidence import collect  # noqa: PLC0415  as below
     from boxwright.factory.evidence.names import RECEIPT  # noqa: PLC0415
 
-    leave(target.endpoint(host), {name: data for name, data in files.items() if name != RECEIPT})  # which is its own
+    others = {name: data for name, data in files.items() if name != RECEIPT}  # which is the box's own
+    collect.leave(target.endpoint(host), others)
 
 
 def evidence_of(target: Target, host: Host, key: SigningKey, lock: Lock | None = None) -> dict[str, bytes]:
@@ -59,7 +63,8 @@ def evidence_of(target: Target, host: Host, key: SigningKey, lock: Lock | None =
         target: The hosts.
         host: Which of them.
         key: Signs the statement.
-        lock: What the host was made from; it knows digests that no box keeps.
+        lock: What the host was made from; it knows digests that no box keeps. None: the lock that its receipt names,
+            where this controller has it.
 
     Raises:
         UnreachableError: It does not answer.
@@ -72,9 +77,18 @@ def evidence_of(target: Target, host: Host, key: SigningKey, lock: Lock | None =
 
     fleet = target.fleet
     inventory = inventory_of(target.endpoint(host), fleet.profile.stack.models_directory, redactor(target))
-    if lock:
+    if lock := lock or _lock_of(inventory.receipt):
         inventory = with_lock(inventory, lock)
     return evidence_files(inventory, host.name, fleet.catalogue, key)
+
+
+def _lock_of(receipt: str) -> Lock | None:
+    """The lock that a host was made from, by the text of its receipt."""
+    try:
+        used = Receipt.model_validate_json(receipt).bundle
+    except ValidationError:
+        return None
+    return kept_locks.find(used.lock) if used else None
 
 
 def write(console: Console, choice: Choice, to: str = "", lock_file: str = "") -> Exit:
@@ -100,7 +114,7 @@ def write(console: Console, choice: Choice, to: str = "", lock_file: str = "") -
         try:
             with DeployLock(target.endpoint(host), holder, lambda: None):
                 files = evidence_of(target, host, key, lock)
-                _leave(target, host, files)
+                leave(target, host, files)
         except BoxwrightError as error:
             return error
         return files

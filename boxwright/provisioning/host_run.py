@@ -164,6 +164,8 @@ class HostRun:
                     known_hosts=endpoint.known_hosts or Path("~/.ssh/known_hosts").expanduser(),
                     data={key: value for unit in deploys for key, value in named(unit).items()},
                     become=endpoint.become,
+                    connect_timeout_s=endpoint.connect_timeout_s,
+                    login_timeout_s=endpoint.login_timeout_s,
                 ),
             ),
             deploys=tuple(f"deploys/{name}.py" for name in names),

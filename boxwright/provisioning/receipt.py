@@ -18,7 +18,7 @@ from boxwright.model.site import Host
 from boxwright.planning.stages import stages_for, stages_of
 from boxwright.provisioning import remote_receipt
 from boxwright.reporting.run_log import now, operator
-from boxwright.reports.certificate import Receipt
+from boxwright.reports.certificate import Receipt, UsedBundle
 from boxwright.transport.ssh import Endpoint, check, run
 
 PATH = "/etc/boxwright/receipt.json"
@@ -28,11 +28,12 @@ _SCRIPT = "exec " + shlex.join(["python3", "-I", "-S", "-c", inspect.getsource(r
 
 @dataclass(frozen=True)
 class Run:
-    """The run that a receipt is of: its name, when it began, and the commit of Boxwright that it ran."""
+    """The run that a receipt is of: its name, when it began, the commit of Boxwright that it ran, and its bundle."""
 
     name: str = ""
     started_at: str = ""
     source_revision: str = ""
+    bundle: UsedBundle | None = None
 
 
 _NO_RUN = Run()
@@ -42,6 +43,7 @@ def receipt(fleet: Fleet, host: Host, stages: Sequence[str], run: Run = _NO_RUN)
     """What the controller knows of a receipt; the box adds its versions."""
     return {
         "boxwright_version": __version__,
+        "bundle": run.bundle.model_dump(mode="json") if run.bundle else None,
         "by": operator(),
         "digests": {file.name: f"sha256:{file.sha256}" for one in fleet.all_weights for file in one.build.files},
         "host": host.name,

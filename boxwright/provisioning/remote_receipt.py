@@ -54,19 +54,26 @@ def versions() -> dict[str, str]:
 
 
 def merged(news: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """The receipt after a run. One of some stages says nothing about the others: they are as they were left."""
+    """The receipt after a run. One of some stages says nothing about the others: they are as they were left.
+
+    So does one of some stages without a bundle: the rest is still made from the one of before.
+    """
     kept = before if before.get("profile") == news["profile"] else {}
     ran, earlier = news["stages"], kept.get("stages", [])
     receipt = {name: value for name, value in news.items() if name != "all_stages"}
     receipt["stages"] = [name for name in news["all_stages"] if name in ran or name in earlier]
     if "models" not in ran:
         receipt["digests"] = kept.get("digests", {}) if "models" in earlier else {}
+    if not receipt.get("bundle") and set(ran) != set(news["all_stages"]):
+        receipt["bundle"] = kept.get("bundle")
     return receipt
 
 
 def lasting(receipt: dict[str, Any]) -> dict[str, Any]:
-    """What of a receipt tells two boxes apart, and not two runs."""
-    return {name: value for name, value in receipt.items() if name not in PASSING}
+    """What of a receipt tells two boxes apart, and not two runs. A bundle is its lock: it may be signed anew."""
+    bundle = receipt.get("bundle") or {}
+    kept = {name: value for name, value in receipt.items() if name not in PASSING}
+    return {**kept, "bundle": bundle.get("lock")}
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def log_fields(target: Target, stages: Sequence[str] = ()) -> dict[str, Any]:
         {"name": host.name, "address": host.address or "", "serial": host.serial or ""} for host in target.fleet.hosts
     ]
     fleet = target.fleet
-    return {"site": fleet.site.name, "profile": fleet.profile.name, "stages": list(stages), "hosts": hosts}
+    used = {"bundle": target.used.model_dump(mode="json")} if target.used else {}
+    return {"site": fleet.site.name, "profile": fleet.profile.name, "stages": list(stages), "hosts": hosts, **used}
 
 
 def execute(
@@ -75,7 +76,7 @@ def execute(
         One outcome a host, in the order of the site.
     """
 
-    this = Run(log.id, now(), "" if dry_run else revision())
+    this = Run(log.id, now(), "" if dry_run else revision(), target.used)
 
     def receipt(host: Host) -> None:
         own = stages_for(target.fleet, host, stages)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from boxwright.console import Console
 from boxwright.errors import BadInputError, BoxwrightError, Exit, UnreachableError, did_you_mean
+from boxwright.factory.offline import from_bundle, refuse_signer_alone
 from boxwright.model.catalogues import INVENTORIES, ROOT, load_profile
 from boxwright.model.fleet import Fleet
 from boxwright.model.loading import position, read_layer
@@ -52,19 +53,34 @@ def served(model: str, build: str = "", engine: str = "") -> Served:
         raise BadInputError(f"--build: '{build}' is no name of a build", hint="./invoke models lists them.") from None
 
 
-def switch(console: Console, choice: Choice, wanted: Served, *, yes: bool) -> Exit:
+def switch(console: Console, choice: Choice, wanted: Served, *, yes: bool, bundle: str = "", signer: str = "") -> Exit:
     """Let boxes that run serve another model. The old one stays until the new one answers, or comes back.
+
+    Args:
+        console: Told everything.
+        choice: Which boxes, and which of their services.
+        wanted: What they are to serve.
+        yes: Nobody is asked.
+        bundle: Folder of a bundle that the boxes take everything from; empty: the site's mirrors.
+        signer: Whose the bundle must be.
 
     Raises:
         BadInputError: There is no such model, or it cannot be served there: nothing was contacted.
-        BoxwrightError: A box is not one that runs.
+        BoxwrightError: A box is not one that runs, or the bundle is not as it was signed.
     """
     before, fleet = choose(choice), choose(replace(choice, serves=wanted))
-    old, new = (service_of(one.profile, choice.service) for one in (before, fleet))
     _refuse(fleet)
+    refuse_signer_alone(bundle, signer)
     if not yes and (console.json or not console.live):
         console.confirm("Switch?")  # refuses here, before anything is contacted
-    target = prepare(fleet, console.info, boot=False)
+    with from_bundle(bundle, fleet, signer, console.info) as door:
+        target = prepare(fleet, console.info, boot=False, offline=door)
+        return _switch(console, choice, wanted, before, target, yes=yes)
+
+
+def _switch(console: Console, choice: Choice, wanted: Served, before: Fleet, target: Target, *, yes: bool) -> Exit:
+    fleet = target.fleet
+    old, new = (service_of(one.profile, choice.service) for one in (before, fleet))
     target, contracts, refused = hold_to_contract(console, target)
     if not target.fleet.hosts:
         return outcome.exit_code(refused)

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
 from pydantic import ValidationError
 
 from boxwright import mirrors, vault
-from boxwright.errors import BadInputError, BoxwrightError, did_you_mean
-from boxwright.lab import Lab, RunningTwin, TwinSpec
-from boxwright.lab.vendors.ollama import archive_for_twins
-from boxwright.lab.vendors.shelf import Shelf
+from boxwright.errors import BadInputError, did_you_mean
+from boxwright.factory.offline import Door
 from boxwright.model.catalogues import (
     load_accelerators,
     load_engine,
@@ -31,7 +29,7 @@ from boxwright.model.chat_page_check import check_chat_page
 from boxwright.model.compatibility import check_drivers, check_stack
 from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
-from boxwright.model.site import Artefacts, Distribution, Host, Mirrors, Repositories, Site, Ssh, TwinKind
+from boxwright.model.site import Distribution, Host, Mirrors, Site, Ssh, TwinKind
 from boxwright.model.switching import MAIN, Served, serving
 from boxwright.model.variables import CaCertificate, Variables
 from boxwright.planning.llama_cpp_variables import check_llama_cpp
@@ -42,10 +40,11 @@ from boxwright.planning.stages import stages_of
 from boxwright.planning.tensorrt_llm_variables import check_tensorrt_llm_spread
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.provisioning.switched import file_of, switched
+from boxwright.provisioning.twins import with_ollama, with_twins
+from boxwright.reports.certificate import UsedBundle
 from boxwright.transport.ssh import Endpoint
 
 _MOST_TWINS = 64
-_EMULATED_CONNECT_S = 60  # an emulated processor takes seconds for an ssh handshake, more while it has other work
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ class Target:
     mirrors: Mirrors
     certificates: tuple[CaCertificate, ...]
     chain: str | None
+    used: UsedBundle | None = field(default=None, kw_only=True)  # the bundle that this run serves to its boxes
 
     def endpoint(self, host: Host) -> Endpoint:
         """The way into a host."""
@@ -142,9 +142,7 @@ def _fleet(profile: Profile, site: Site, choice: Choice) -> Fleet:
     return fleet
 
 
-def prepare(
-    fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True, offline: Callable[[Site], Site] | None = None
-) -> Target:
+def prepare(fleet: Fleet, progress: Callable[[str], None], *, boot: bool = True, offline: Door | None = None) -> Target:
     """Complete a fleet: read its files, make its secrets, boot its twins.
 
     Args:
@@ -159,7 +157,7 @@ def prepare(
     """
     secrets = vault.resolve(fleet.site)
     chain = _text(fleet.site.certificate.chain, "certificate.chain") if fleet.site.certificate else None
-    site = _with_twins(fleet.site, fleet.profile, progress, boot=boot) if fleet.site.twin else fleet.site
+    site = with_twins(fleet.site, fleet.profile, progress, boot=boot) if fleet.site.twin else fleet.site
     certificates = tuple(
         CaCertificate(name=Path(path).stem, pem=_text(path, "ca_certificates")) for path in site.ca_certificates
     )
@@ -175,94 +173,8 @@ def prepare(
         mirrors=resolved,
         certificates=certificates,
         chain=chain,
+        used=offline.used if offline else None,
     )
-
-
-def lab_of(site: Site, progress: Callable[[str], None]) -> Lab:
-    """The lab in which the twins of a site live."""
-    return Lab(site.name, mirrors=site.mirrors, progress=progress)
-
-
-def twin_specs(site: Site, profile: Profile) -> list[TwinSpec]:
-    """The twins that a site asks for."""
-    assert site.twin is not None  # noqa: S101  asked for twin sites alone
-    return [
-        TwinSpec(
-            host.name,
-            site.twin.distribution,
-            profile.hardware,
-            containers=profile.container_runtime is not None,
-            vendors=needs_vendors(profile),
-            kind=site.twin.kind,
-        )
-        for host in site.hosts
-    ]
-
-
-def needs_vendors(profile: Profile) -> bool:
-    """Whether a profile installs what comes from vendors, for which twins have simulated ones."""
-    sections = (
-        profile.nvidia_driver,
-        profile.cuda_toolkit,
-        profile.amd_rocm,
-        profile.ascend,
-        profile.hygon_dtk,
-        profile.container_runtime,
-    )
-    return any(section is not None for section in sections)
-
-
-def with_vendors(site: Site, shelf: Shelf) -> dict[str, Repositories | Artefacts]:
-    """What is another in a site of twins: its own vendors, and simulated ones in the place of those that it lacks."""
-    own = {name: value for name, value in site.repositories if value is not None}
-    supplied = {vendor: parts for vendor, parts in site.artefacts if parts}
-    return {
-        "repositories": shelf.repositories.model_copy(update=own),
-        "artefacts": shelf.artefacts.model_copy(update=supplied),
-    }
-
-
-def with_ollama(site: Site, release: str, progress: Callable[[str], None]) -> Site:
-    """The site's own archive of Ollama, or what twins are given in its place."""
-    own = site.artefacts.ollama
-    if any(one.version == release for one in own):
-        return site
-    given = archive_for_twins(release, progress, site.mirrors)
-    return site.model_copy(update={"artefacts": site.artefacts.model_copy(update={"ollama": (*own, given)})})
-
-
-def _with_twins(site: Site, profile: Profile, progress: Callable[[str], None], *, boot: bool) -> Site:
-    lab = lab_of(site, progress)
-    if boot:
-        twins = lab.up(twin_specs(site, profile))
-    else:
-        running = {status.name for status in lab.status() if status.state == "running"}
-        missing = [host.name for host in site.hosts if host.name not in running]
-        if missing:
-            raise BoxwrightError(
-                f"no twin runs as {', '.join(missing)}",
-                hint=f"Boot it: ./invoke lab.up --profile {profile.name}",
-            )
-        twins = [lab.twin(host.name) for host in site.hosts]
-    authorities = tuple(str(path) for path in lab.ca_certificates)
-    ssh = Ssh(user=twins[0].user, key=str(twins[0].key), known_hosts=str(twins[0].known_hosts))
-    if any(twin.kind == "vm" for twin in twins):
-        ssh = ssh.model_copy(update={"connect_timeout_s": _EMULATED_CONNECT_S})
-    return site.model_copy(
-        update={
-            "hosts": tuple(_as_twin(host, twin) for host, twin in zip(site.hosts, twins, strict=True)),
-            "ssh": ssh,
-            "proxy": site.proxy or lab.proxy_url,
-            "ca_certificates": (*site.ca_certificates, *authorities),
-            **(with_vendors(site, lab.vendors) if needs_vendors(profile) else {}),
-        }
-    )
-
-
-def _as_twin(host: Host, twin: RunningTwin) -> Host:
-    """A host at the place of its twin, which has none of its disks."""
-    own = {"serial": host.serial, "server_name": host.server_name}
-    return Host(name=twin.name, address=twin.address, port=twin.port, **own)
 
 
 def _adjusted(site: Site, choice: Choice, nodes: int) -> Site:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 
 from boxwright.console import Console
 from boxwright.console.checks_view import CheckResult, show_checks
 from boxwright.console.contract_view import show_contracts
 from boxwright.console.plan_view import render_plan
-from boxwright.errors import BadInputError, Exit
-from boxwright.factory.offline import offline
+from boxwright.errors import Exit
+from boxwright.factory.offline import from_bundle, refuse_signer_alone
 from boxwright.model.fleet import Fleet
 from boxwright.model.switching import service_of
 from boxwright.model.weights import weights_of
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning import acceptance, contract, outcome
-from boxwright.provisioning.evidence import evidence_for, signing_key
+from boxwright.provisioning.evidence import signing_key
 from boxwright.provisioning.handing_over import hand_over
+from boxwright.provisioning.left_evidence import Evidence
 from boxwright.provisioning.link import show_link
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.run import execute, log_fields, redactor
@@ -32,14 +31,23 @@ from boxwright.verification import Check
 from boxwright.verification import run as run_checks
 
 
-def plan(console: Console, choice: Choice, only: tuple[str, ...] = ()) -> Exit:
-    """Show what would change on every host, over both engines."""
+def plan(console: Console, choice: Choice, only: tuple[str, ...] = (), bundle: str = "", signer: str = "") -> Exit:
+    """Show what would change on every host, over both engines.
+
+    Args:
+        console: Told everything.
+        choice: Which boxes.
+        only: Stages by name; empty: all.
+        bundle: Folder of the bundle that boxes would take everything from; empty: the site's mirrors.
+        signer: Whose the bundle must be.
+    """
     fleet = chosen(console, choice)
     stages_of(fleet, only)
-    show_sizes(console, fleet)
-    target = prepare(fleet, console.info)
-    target, _, refused = hold_to_contract(console, target)
-    outcomes = [*show_plan(console, target, only), *refused]
+    with from_bundle(bundle, fleet, signer, console.info) as door:
+        show_sizes(console, fleet)
+        target = prepare(fleet, console.info, offline=door)
+        target, _, refused = hold_to_contract(console, target)
+        outcomes = [*show_plan(console, target, only), *refused]
     code = outcome.exit_code(outcomes)
     if code is not Exit.OK:
         return code
@@ -61,14 +69,12 @@ def provision(
     """
     fleet = chosen(console, choice)
     stages_of(fleet, only)
-    if signer and not bundle:
-        raise BadInputError("--signer is the signer of a bundle: say --bundle, too")
+    refuse_signer_alone(bundle, signer)
     if not yes and (console.json or not console.live):
         console.confirm("Apply?")  # refuses here, before anything is contacted
     signing_key(console)  # so does a key that cannot sign what the boxes are left with
     show_sizes(console, fleet)
-    with ExitStack() as stack:
-        door = stack.enter_context(offline(Path(bundle), fleet, signer, console.info)) if bundle else None
+    with from_bundle(bundle, fleet, signer, console.info) as door:
         return _provision(console, prepare(fleet, console.info, offline=door), yes=yes, only=only)
 
 
@@ -212,7 +218,7 @@ def run_stages(
         return []
     stages = stages_of(target.fleet, only)
     verb = "plan" if dry_run else verb
-    evidence = None if dry_run else evidence_for(target, signing_key(console))
+    evidence = None if dry_run else Evidence(target, signing_key(console))
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
     with RunLog(verb, redactor(target)) as log:
         log.write("run", log_fields(target, [stage.name for stage in stages]))
@@ -226,6 +232,8 @@ def run_stages(
         if not all(one.finished for one in outcomes):
             log.close("failed")
         view.summary()
+    if evidence:
+        evidence.show(console)
     return outcomes
 
 

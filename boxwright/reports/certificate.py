@@ -55,6 +55,35 @@ class AppliedWaiver(Frozen):
     needed: bool
 
 
+class UsedBundle(Frozen):
+    """The bundle that a box was made from, as its receipt names it.
+
+    Attributes:
+        lock: Digest of the lock's file, which names every artefact.
+        signed_at: When the bundle was signed; empty where it does not tell.
+        signing_key: Who signed it, as `ssh-keygen -l` writes it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # later releases may tell more
+
+    profile: str
+    distribution: str
+    lock: Sha256
+    signed_at: str = ""
+    signing_key: str = ""
+
+    @property
+    def name(self) -> str:
+        """As its lock is called in the bundle."""
+        return f"{self.profile}-{self.distribution}"
+
+    @property
+    def told(self) -> str:
+        """On one line, for people."""
+        signed = f", {self.signed_at}" if self.signed_at else ""
+        return f"{self.name}{signed}, lock sha256:{self.lock}, {self.signing_key}"
+
+
 class Receipt(Frozen):
     """What the box says of its provisioning, from `/etc/boxwright/receipt.json`."""
 
@@ -72,6 +101,7 @@ class Receipt(Frozen):
     stages: tuple[str, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     digests: dict[str, str] = Field(default_factory=dict)
+    bundle: UsedBundle | None = None
 
     @property
     def boxwright(self) -> str:

@@ -249,6 +249,7 @@ class _Writer:
                     (words["provisioned_at"], receipt.provisioned_at),
                     (words["provisioned_by"], receipt.by),
                     ("Boxwright", receipt.boxwright),
+                    *([(words["bundle"], receipt.bundle.told)] if receipt.bundle else []),
                     (words["stages"], ", ".join(receipt.stages)),
                     *receipt.versions.items(),
                 ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from boxwright.model.engine_settings import EngineTable, arguments, environment
 from boxwright.model.hardware import Hardware
@@ -40,6 +41,20 @@ def placement(service: Service, weights: Weights, cards: tuple[int, ...], own: M
     cache = CACHE_BYTES.get(str(own.get("--cache-type-k", "f16")), 2.0)
     tokens = service.context_tokens * service.parallel_requests
     return offload(weights.model.architecture, size, tokens, cards, cache)
+
+
+def layers_on_cards(own: Mapping[str, Value]) -> int | Literal["all"] | None:
+    """What a profile itself says of layers on cards; None where it leaves their number open.
+
+    Args:
+        own: Its settings, by the engine's spelling.
+    """
+    if own.get("--device") == "none":
+        return 0
+    said = own.get("--gpu-layers", own.get("LLAMA_ARG_N_GPU_LAYERS"))
+    if said == "all":
+        return "all"
+    return int(said) if isinstance(said, int) or (isinstance(said, str) and said.isdigit()) else None
 
 
 def llama_cpp_settings(

@@ -14,6 +14,8 @@ from boxwright.transport import host_keys
 from boxwright.transport.pins import trusted
 
 SSH_FAILED = 255
+# A login is the connection, the handshake and the start of a program: each may take as long as the first.
+LOGIN_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Endpoint:
     def become(self) -> bool:
         """Whether root's work needs sudo."""
         return self.user != "root"
+
+    @property
+    def login_timeout_s(self) -> int:
+        """How long a login may take as a whole: connection, handshake, and the first program there."""
+        return self.connect_timeout_s * LOGIN_STEPS
 
     def options(self, *, shared: bool = True) -> list[str]:
         """OpenSSH options. `shared` lets commands ride on one connection that stays open for a minute."""

@@ -7,7 +7,7 @@ import re
 import shlex
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,16 @@ NOTORIOUS_PORTS = (3000, 5000, 8000, 8080, 8081, 9090, 9100, 11434, 2375)
 # A DHCP client must hear its server; that a packet reaches nothing else is the firewall's work.
 DHCP_CLIENT_PORTS = (68, 546)
 
+_PROCESSES_OF_UNITS = """
+import contextlib, json, pathlib, sys
+found = []
+for pid in DATA["pids"]:
+    with contextlib.suppress(OSError):
+        lines = pathlib.Path("/proc", str(pid), "cgroup").read_text().splitlines()
+        if {name for line in lines for name in line.split("/")} & set(DATA["units"]):
+            found.append(pid)
+json.dump(found, sys.stdout)
+"""
 _LISTENER = """
 import select, socket, sys
 server = socket.create_server(("", 0))
@@ -31,12 +41,13 @@ select.select([sys.stdin], [], [], 60)
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that waits for others: `protocol` is tcp or udp, `address` may be a wildcard."""
+    """A socket that waits for others: `protocol` is tcp or udp, `address` may be a wildcard, `pid` 0 where unknown."""
 
     protocol: str
     address: str
     port: int
     program: str
+    pid: int = 0
 
     @property
     def is_loopback(self) -> bool:
@@ -65,10 +76,17 @@ def parse_listeners(text: str) -> list[Listener]:
         if len(columns) < 6 or columns[0] not in ("tcp", "udp"):
             raise ValueError(f"not a line of ss: {line!r}")
         address, _, port = columns[4].rpartition(":")
-        program = re.search(r'\(\("([^"]*)"', columns[6] if len(columns) > 6 else "")
+        program = re.search(r'\(\("([^"]*)",pid=(\d+)', columns[6] if len(columns) > 6 else "")
         bare = address.partition("%")[0].strip("[]") if address != "*" else "*"
-        listeners.append(Listener(columns[0], bare, int(port), program[1] if program else ""))
+        name, pid = (program[1], int(program[2])) if program else ("", 0)
+        listeners.append(Listener(columns[0], bare, int(port), name, pid))
     return listeners
+
+
+def of_units(shell: BoxShell, listeners: Sequence[Listener], units: Sequence[str]) -> list[Listener]:
+    """Those of some sockets that processes of some units have."""
+    told = shell.python(_PROCESSES_OF_UNITS, {"units": list(units), "pids": sorted({one.pid for one in listeners})})
+    return [one for one in listeners if one.pid in told]
 
 
 def answering_ports(address: str, ports: Iterable[int], *, timeout_s: float = 2) -> list[int]:

@@ -17,6 +17,7 @@ from boxwright.model.drivers import NvidiaDriverPolicy
 from boxwright.model.hardware import Accelerator
 from boxwright.model.platform import ContainerRuntimePolicy, RdmaPolicy, StoragePolicy
 from boxwright.model.profile import Profile
+from boxwright.model.residency import CardResidency
 from boxwright.model.stack import Service
 from boxwright.model.variables import revealed
 from boxwright.vault import HostSecrets
@@ -68,8 +69,10 @@ class VerifyHost(Frozen):
         nodes: The other nodes of the box that it leads.
         further: What is served beside the main service.
         weights: The files of everything that is served.
+        residencies: What of each service's model has to be seen on cards; Ollama's is asked of itself.
         twin: Whether the host is a throw-away twin.
         shares_kernel: Whether it is a twin that runs the controller's kernel: a container.
+        without_time_server: Whether nothing where it stands could set its clock.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
         waivers: Accepted failures: the id of a check, and `name: reason` of who accepts it.
@@ -93,10 +96,12 @@ class VerifyHost(Frozen):
     about: tuple[str, ...] = ()
     further: tuple[VerifyService, ...] = ()
     weights: tuple[VerifyFile, ...] = ()
+    residencies: tuple[CardResidency, ...] = ()
     head_url: HttpUrl | None = None
     nodes: tuple[HostName, ...] = ()
     twin: bool = False
     shares_kernel: bool = False
+    without_time_server: bool = False
     without_stack: str = ""
     profile: Profile
     waivers: dict[str, Waiver] = Field(default_factory=dict)
@@ -106,6 +111,11 @@ class VerifyHost(Frozen):
     def leads(self) -> bool:
         """Whether clients speak to this host: it is a box by itself, or the head of one."""
         return self.head_url is None
+
+    @property
+    def time_server(self) -> bool:
+        """Whether its clock has something to follow."""
+        return not self.without_time_server
 
     @property
     def allowed_ports(self) -> tuple[int, ...]:
@@ -141,6 +151,19 @@ class VerifyHost(Frozen):
     def container_runtime(self) -> ContainerRuntimePolicy | None:
         """The Docker that the profile promises."""
         return self.profile.container_runtime
+
+    @property
+    def main_unit(self) -> str:
+        """The unit whose processes hold the main service's model here: its own, or Ray's where that starts them."""
+        by_ray = self.profile.stack.executor == "ray" and not self.leads
+        return "ray.service" if by_ray else f"{self.profile.stack.unit}.service"
+
+    @property
+    def node_units(self) -> tuple[str, ...]:
+        """The units whose processes speak to each other over the nodes of the box; none where it is one machine."""
+        if self.profile.nodes == 1:
+            return ()
+        return (*(f"{service.unit}.service" for service in self.profile.stack.services), "ray.service")
 
     @property
     def ollama(self) -> tuple[Service, ...]:

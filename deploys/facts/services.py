@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase
 
 PROVEN = "/var/lib/boxwright/proven"  # what served last, unit by unit: the program serve-unit keeps it
+
+CARD_RESIDENCY = "/usr/local/lib/boxwright/card-residency"  # the program that tells where models lie
 
 # Exits 0 when the address answers with 2xx. Proxies are for the outside, never for loopback.
 PROBE = "import sys,urllib.request as r;r.build_opener(r.ProxyHandler({})).open(sys.argv[1],timeout=5).read(1)"
@@ -81,6 +84,26 @@ class ProvenUnit(FactBase):
     def process(self, output: list[str]) -> bool:
         """Look for the word."""
         return output[-1:] == ["proven"]
+
+
+class MisplacedEngine(FactBase):
+    """Whether the model of an engine that runs does not lie on the cards that it belongs on."""
+
+    @staticmethod
+    def default() -> bool:
+        """Nobody says so."""
+        return False
+
+    def command(self, residency: str) -> str:
+        """Ask the program; on a box that has it not yet, an engine is judged when it has served."""
+        return f"echo {shlex.quote(f'[{residency}]')} | python3 -I -B {CARD_RESIDENCY} 2>/dev/null; true"
+
+    def process(self, output: list[str]) -> bool:
+        """Look whether something is wrong."""
+        try:
+            return bool(json.loads(output[-1])[0]["wrong"])
+        except (ValueError, KeyError, IndexError, TypeError):
+            return False
 
 
 class OwnUnits(FactBase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
-from deploys.facts.services import ProvenUnit, ServiceState
+from deploys.facts.services import CARD_RESIDENCY, MisplacedEngine, ProvenUnit, ServiceState
 from deploys.operations.files import PROGRAMS
 from deploys.operations.install import program
 
@@ -23,7 +23,8 @@ _HOUR_S = 3600  # for what served before: it may be far larger than what is want
 
 
 def unit_server() -> None:
-    """Put the program that lets units serve on the box."""
+    """Put the programs on the box that let units serve, and that tell where their models lie."""
+    program(CARD_RESIDENCY.rpartition("/")[2], "engine_unit/card_residency.py")
     program("serve-unit", "engine_unit/serve_unit.py")
 
 
@@ -73,6 +74,8 @@ class EngineUnit:
         written: The files that the unit is made of, with its settings and keys: what comes back.
         files: What the process read besides when it started.
         patience_s: How long a start may take.
+        residency: `CardResidency` of `boxwright.model.residency`; None where nothing of the model belongs on cards, or
+            where it is not there yet when the unit is ready.
         speed: By what its speed is measured, and how fast it has to be; None: that is left to chance.
         guards: Units that start, end and go with it, with their endings.
         traces: Files that it leaves, and that go with it.
@@ -85,13 +88,14 @@ class EngineUnit:
     written: tuple[str, ...]
     files: tuple[str, ...]
     patience_s: int
+    residency: Mapping[str, Any] | None = None
     speed: dict[str, Any] | None = None
     guards: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """What serve-unit is told. What there is none of is left out: a request of before it was known is the same."""
-        left_out = {"files", *(name for name in ("speed", "guards", "traces") if not getattr(self, name))}
+        left_out = {"files", *(name for name in ("residency", "speed", "guards", "traces") if not getattr(self, name))}
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def request(self) -> str:
@@ -101,11 +105,13 @@ class EngineUnit:
 
 @operation()
 def serving_model(engine: EngineUnit, after: Sequence[Any] = ()) -> Iterator[PyinfraCommand]:
-    """Have an engine's unit enabled, started from its present files, ready, and its model answering, fast enough.
+    """Have an engine's unit enabled, started from its present files, ready, and its model answering, from the cards
+    that it belongs on, fast enough.
 
     What does not come up so ends the run, and what was proven to serve last comes back: the same unit with the files
     that it had, or the unit of another engine behind the same door. A restart is due when one of the files is younger
-    than the process, which holds, too, when an earlier run was killed between writing a file and restarting.
+    than the process, which holds, too, when an earlier run was killed between writing a file and restarting; and when
+    systemd started it again while its cards did not answer.
 
     Args:
         engine: The unit.
@@ -117,6 +123,8 @@ def serving_model(engine: EngineUnit, after: Sequence[Any] = ()) -> Iterator[Pyi
     proven = host.get_fact(ProvenUnit, unit=engine.unit, digest=digest, written=engine.written)
     restart = now.stale or not now.active or not now.serving or now.reload_needed
     restart = restart or any(one.changed for one in after)
+    if engine.residency and not restart:
+        restart = host.get_fact(MisplacedEngine, residency=json.dumps(dict(engine.residency), sort_keys=True))
     if proven and now.enabled and not restart:
         host.noop(f"{engine.unit} serves {engine.serves}")
         return

@@ -18,6 +18,8 @@ from deploys.operations.install import debian_root, program
 
 PYTHON = "/opt/boxwright/python3.11"
 WHEELS = "/var/lib/boxwright/wheels"
+UV = "/opt/boxwright/uv"
+UV_LIST = Path(__file__).resolve().parents[1] / "python/requirements-uv.lock"
 
 # A large list, such as an engine's with CUDA, takes its time to come in and to be unpacked.
 _MINUTES_AT_MOST = 90
@@ -81,7 +83,7 @@ def python_packages(
     Returns:
         The version's name.
     """
-    version = f"{release}-{hashlib.sha256(requirements.encode()).hexdigest()[:12]}"
+    version = f"{release}-{_named(requirements)}"
     name = destination.rpartition("/")[2]
     listed, request = f"{REQUESTS}/{name}-requirements.lock", f"{REQUESTS}/{name}.json"
     pages = [place for place in wheels if place.startswith("http")]
@@ -100,6 +102,7 @@ def python_packages(
             also=also or {},
             link=link,
             proxy=proxy,
+            uv=_uv(),
         ),
         dest=request,
         mode="600",
@@ -110,6 +113,18 @@ def python_packages(
         )
     python_environment(name=f"Install {title}", destination=destination, version=version, request=request, link=link)
     return version
+
+
+def _uv() -> dict[str, str]:
+    """Where uv belongs, and what is pinned of it."""
+    listed = UV_LIST.read_text(encoding="utf-8")
+    release = listed.split(maxsplit=1)[0].replace("==", "-")
+    return {"destination": UV, "version": f"{release}-{_named(listed)}", "list": listed}
+
+
+def _named(listed: str) -> str:
+    """The end of a version's name: of what list it is."""
+    return hashlib.sha256(listed.encode()).hexdigest()[:12]
 
 
 def _wanted(folders: Sequence[Path], requirements: str) -> list[Path]:
@@ -146,6 +161,7 @@ def python_environment(destination: str, version: str, request: str, link: str =
     """
     if host.get_fact(UnpackedVersion, folder=destination, marker=".complete", link=link) != version:
         yield StringCommand(
+            f"{PYTHON}/current/usr/bin/python3.11",
             *(f"{PROGRAMS}/install-python-environment", QuoteString(request), "&& rm -rf", WHEELS),
             _timeout=_MINUTES_AT_MOST * 60,
         )

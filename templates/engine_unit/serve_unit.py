@@ -9,14 +9,15 @@ Usage: serve-unit [--restart] < REQUEST
 REQUEST is JSON: `unit` (with .service), `serves` (the model's name), `url` (answers 2xx when it is ready; null for a
 unit without a door of its own), `question` (null, or `url`, `body` and `key` of a request that the model must answer),
 `written` (the files that it is made of) and `patience_s` (how long its start may take). Where there are some, it has
-`speed` (a question, and `least`: tokens per second of one answer), `guards` (units that run with this one) and `traces`
-(files that it leaves, and that go with it).
+`residency` (what card-residency is asked of the cards that its model lies on), `speed` (a question, and `least`: tokens
+per second of one answer), `guards` (units that run with this one) and `traces` (files that it leaves, and that go with
+it).
 
-The unit is restarted where --restart says so, and where it does not run. When it is ready, has answered, and was as
-fast as it has to be, copies of its files become what is proven: FOLDER/UNIT/files, beside the request. When it does
-not, the copies of before are put back and served again, and the program ends with 1. Another unit that was proven
-behind the same door - another engine - gives way before the start, comes back when that fails, and is removed when it
-succeeds. Nothing else on the machine is touched. The folder is root's alone: among the files are keys.
+The unit is restarted where --restart says so, and where it does not run. When it is ready, has answered, lies on its
+cards, and was as fast as it has to be, copies of its files become what is proven: FOLDER/UNIT/files, beside the
+request. When it does not, the copies of before are put back and served again, and the program ends with 1. Another unit
+that was proven behind the same door - another engine - gives way before the start, comes back when that fails, and is
+removed when it succeeds. Nothing else on the machine is touched. The folder is root's alone: among the files are keys.
 
 The other orders are for programs that prove units in a way of their own, and share their doors: `known` names the units
 that are proven, `rivals` those behind the request's door, `keep` makes its files what is proven, `end` lets a unit give
@@ -41,6 +42,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PROVEN = Path("/var/lib/boxwright/proven")
+CARD_RESIDENCY = Path(__file__).with_name("card-residency")
 CRASHES = 3  # restarts by systemd after which nobody waits any longer
 LEAST_FOR_AN_ANSWER_S = 60
 MEASURED = 3  # answers at most: the first ones of an engine that has just started may be slow, and the best one counts
@@ -198,11 +200,29 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
         rate = measured(speed) if speed else None
     except (OSError, ValueError) as error:
         raise FailedError(f"{unit} is ready, and its model does not answer: {error}", journal(unit)) from None
+    if request.get("residency"):
+        _on_its_cards(unit, request["residency"])
     if speed and rate is not None:
         if rate < speed["least"]:
             wanted = f"the profile asks for {speed['least']:g} (least_tokens_per_s)"
             raise FailedError(f"{unit} gives {rate:.1f} tokens/s at best, and {wanted}", journal(unit))
         say(f"{unit}: {request['serves']}, {rate:.1f} tokens/s")
+
+
+def _on_its_cards(unit: str, told: dict[str, Any]) -> None:
+    """Say where the model lies.
+
+    Raises:
+        FailedError: It does not lie on the cards that it belongs on.
+    """
+    asking = [sys.executable, "-I", "-B", str(CARD_RESIDENCY)]
+    done = subprocess.run(asking, input=json.dumps([told]), capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        raise FailedError(f"{unit}: nobody can tell where its model lies: {done.stderr.strip()}")
+    (found,) = json.loads(done.stdout)
+    if found["wrong"]:
+        raise FailedError(found["wrong"], journal(unit))
+    say(found["unproven"] or found["seen"])
 
 
 def _key(question: dict[str, Any]) -> dict[str, str]:

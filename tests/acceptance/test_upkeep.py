@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from boxwright.verification import disks, journal
+from boxwright.verification import clock, disks, journal
 from boxwright.verification.check import UnprovenError
 from boxwright.verification.facts import Facts
 from boxwright.verification.job import VerifyHost
@@ -15,8 +15,6 @@ from boxwright.verification.remote import source
 from boxwright.verification.ssh import BoxShell
 
 LOG_DAYS = 7
-# Tokens, certificates and the logs of two machines stand this much.
-MOST_OFFSET_S = 2.0
 SYNCHRONISES_IN_S = 20
 
 _CLOCK = "import json, sys, time; json.dump(time.time(), sys.stdout)"
@@ -28,6 +26,7 @@ def facts(shell: BoxShell, target: VerifyHost) -> Facts:
         "folders": [*target.profile.folders.values(), target.profile.stack.models_directory],
         "since": f"-{LOG_DAYS}d",
         "whole": not target.twin,
+        "own_clock": not target.shares_kernel,
         "patience_s": SYNCHRONISES_IN_S,
     }
     return Facts(shell.python(source("upkeep_facts"), asked))
@@ -38,23 +37,21 @@ def facts(shell: BoxShell, target: VerifyHost) -> Facts:
     title="The clock agrees with this machine's",
     severity="major",
     remedy="timedatectl on both machines: which one is wrong? Then name a time server in the site (ntp_servers).",
+    needs="time_server",
 )
 def test_clock(shell: BoxShell, evidence: Evidence) -> None:
-    before = time.time()
-    there = shell.python(_CLOCK, None)
-    after = time.time()
-    # It was read at some moment between the two.
-    offset = max(before - there, there - after, 0.0)
-    ahead = "ahead of" if there > after else "behind"
-    assert offset <= MOST_OFFSET_S, f"it is {offset:.1f} s {ahead} this machine's clock"
-    evidence(f"no difference that can be told over a round trip of {after - before:.1f} s")
+    offset, round_trip = compared(shell)
+    assert abs(offset) <= clock.MOST_OFFSET_S, f"it is {clock.told(offset)} this machine's clock"
+    evidence(f"no difference that can be told over a round trip of {round_trip:.1f} s")
 
 
 @pytest.mark.check(
     id="clock.synchronised",
     title="The clock follows a time server",
     severity="major",
-    remedy="Name time servers that the box can reach in the site (ntp_servers), and provision the stage base again.",
+    remedy="Name time servers that the box can reach in the site (ntp_servers), or say that the site has none "
+    "(without_time_server); then provision again.",
+    needs="time_server",
 )
 def test_clock_is_synchronised(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
     if target.twin:
@@ -63,6 +60,34 @@ def test_clock_is_synchronised(facts: Facts, target: VerifyHost, evidence: Evide
     assert told["running"], "no service sets the clock"
     assert told["synchronised"], f"{', '.join(told['running'])} runs and has not reached a server"
     evidence(f"kept by {', '.join(told['running'])}")
+
+
+@pytest.mark.check(
+    id="clock.alone",
+    title="Without a time server, the clock is within a minute of this machine's, and the hardware clock with it",
+    severity="major",
+    remedy="On the box, by a clock that is right: timedatectl set-ntp false; "
+    "timedatectl set-time 'YYYY-MM-DD hh:mm:ss'; timedatectl set-ntp true. That sets both clocks.",
+    needs="without_time_server",
+)
+def test_clock_that_nobody_sets(shell: BoxShell, facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
+    if target.shares_kernel:
+        raise UnprovenError("a twin has the controller's clock")
+    offset, round_trip = compared(shell)
+    assert abs(offset) <= clock.MOST_FREE_OFFSET_S, f"it is {clock.told(offset)} this machine's clock"
+    read = facts.told("hardware_clock")
+    trouble = clock.hardware_trouble(read["hardware"], read["system"])
+    assert not trouble, trouble
+    found = f"it is {clock.told(offset)} this machine's" if offset else "no difference can be told"
+    evidence(f"{found}, over a round trip of {round_trip:.1f} s; nothing corrects it between two verifications")
+
+
+def compared(shell: BoxShell) -> tuple[float, float]:
+    """How far the box's clock is ahead of this machine's at the least, and the round trip, in seconds."""
+    before = time.time()
+    there = shell.python(_CLOCK, None)
+    after = time.time()
+    return clock.offset(before, there, after), after - before
 
 
 @pytest.mark.check(

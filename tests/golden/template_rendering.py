@@ -112,11 +112,13 @@ def _render(template: str, role: str, profile_name: str) -> str:
     return text_on(DEBIAN, template, role, profile_name)
 
 
-def text_on(release: str, template: str, role: str, profile_name: str) -> str:
-    """What a template gives on a machine of this release."""
+def text_on(release: str, template: str, role: str, profile_name: str, **changes: Any) -> str:
+    """What a template gives on a machine of this release; `changes` are to what the profile and the site say."""
     text = (TEMPLATES / template).read_text(encoding="utf-8")
     own = {"item": ITEMS[template]} if template in ITEMS else {}
-    return str(_templar(release, role, profile_name, own).template(trust_as_template(text), convert_data=False))
+    return str(
+        _templar(release, role, profile_name, own | changes).template(trust_as_template(text), convert_data=False)
+    )
 
 
 def value_on(release: str, variable: str, role: str, profile_name: str, **changes: Any) -> Any:

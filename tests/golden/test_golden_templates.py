@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from template_rendering import rendered, role_templates
+from template_rendering import DEBIAN, rendered, role_templates, text_on
 
 HERE = Path(__file__).parent / "rendered"
 
@@ -32,3 +32,9 @@ def test_templates_are_as_read(template: str) -> None:
 def test_no_file_is_left_of_a_template_that_is_gone() -> None:
     kept = {str(path.relative_to(HERE)).removesuffix(".txt") + ".j2" for path in HERE.rglob("*.txt")}
     assert kept == set(role_templates())
+
+
+def test_no_alert_says_for_ever_that_a_site_has_no_time_server() -> None:
+    alert = "ClockNotSynchronised"
+    assert alert in text_on(DEBIAN, "monitoring/alerts.yml.j2", "monitoring", "lab")
+    assert alert not in text_on(DEBIAN, "monitoring/alerts.yml.j2", "monitoring", "lab", monitoring_time_server=False)

@@ -139,6 +139,7 @@ def llama_cpp_service(**changes: Any) -> dict[str, Any]:
         "model_path": f"/srv/models/smollm2/{weights.build.files[0].name}",
         "model_name": weights.model.id,
         "purpose": weights.model.purpose,
+        "residency": None,
         "least_tokens_per_s": None,
         "cards": False,
         "cores": 2,

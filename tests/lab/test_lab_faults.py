@@ -132,6 +132,7 @@ def test_the_engines_of_a_killed_controller_end_too(box: Box, stages: str, until
     box.again(stages)
 
 
+@pytest.mark.on_demand  # of the role alone it is seen every time, in test_lab_machine_roles.py
 def test_rules_that_would_shut_the_controller_out_are_taken_back(box: Box, tmp_path: Path) -> None:
     box.again("firewall")
     rules = "nft -s list ruleset; cat /etc/nftables.d/boxwright.nft"

@@ -39,6 +39,7 @@ def service(**changes: Any) -> dict[str, Any]:
         "method": "AMXINT8",
         "model_name": "m",
         "purpose": "chat",
+        "residency": None,
         "least_tokens_per_s": None,
         "model_path": MODEL,
         "experts_path": EXPERTS,

@@ -234,12 +234,23 @@ def test_an_upgrade_keeps_its_predecessor_and_going_back_fetches_nothing(ollama:
 @pytest.mark.parametrize(
     ("fault", "wanted", "reason"),
     [
-        ({"serve": "ends"}, {}, "ends as soon as it is started"),
-        ({"on_cards": 0.25}, {}, "none of it belongs there"),
-        ({}, {"least_tokens_per_s": 1e6}, "the profile asks for 1000000"),
-        ({}, {"modelfile": "FROM /etc/hostname\n"}, "ollama create smollm2-135m-instruct failed: Error: "),
+        pytest.param({"serve": "ends"}, {}, "ends as soon as it is started", id="does-not-start"),
+        pytest.param({"on_cards": 0.25}, {}, "none of it belongs there", id="lies-elsewhere"),
+        pytest.param(
+            {},
+            {"least_tokens_per_s": 1e6},
+            "the profile asks for 1000000",
+            id="too-slow",
+            marks=pytest.mark.on_demand,
+        ),
+        pytest.param(
+            {},
+            {"modelfile": "FROM /etc/hostname\n"},
+            "ollama create smollm2-135m-instruct failed: Error: ",
+            id="model-not-taken",
+            marks=pytest.mark.on_demand,
+        ),
     ],
-    ids=["does-not-start", "lies-elsewhere", "too-slow", "model-not-taken"],
 )
 def test_what_does_not_serve_gives_way_to_what_served_before(
     ollama: Ollama, fault: dict[str, Any], wanted: dict[str, Any], reason: str
@@ -388,6 +399,7 @@ def test_shards_are_registered_from_their_folder(ollama: Ollama, shards: list[di
     assert ollama.serves == NEW
 
 
+@pytest.mark.on_demand
 def test_on_another_disk_weights_are_copied_where_there_is_room(ollama: Ollama) -> None:
     elsewhere = {"store": "/srv/other/ollama", "environment": {"OLLAMA_MODELS": "/srv/other/ollama"}}
     ollama.on("mkdir -p /srv/other && mount -t tmpfs -o size=400m tmpfs /srv/other")

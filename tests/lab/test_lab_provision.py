@@ -22,11 +22,7 @@ from boxwright.model.catalogues import ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 
-both = pytest.mark.parametrize(
-    "twin_site", [("test-bookworm", "debian-12"), ("test-trixie", "debian-13")], indirect=True, ids=["12", "13"]
-)
-
-# What does not differ between distributions is looked at on one of them every time, and on both in the weekly run.
+# Every time on Debian 13, where test_lab_ollama_box.py takes a whole box on Debian 12; on both in the weekly run.
 newest = pytest.mark.parametrize(
     "twin_site",
     [
@@ -103,7 +99,7 @@ def test_a_second_operator_is_refused_and_ctrl_c_says_how_to_go_on(boxwright: Bo
     assert not [line for line in processes.splitlines() if own in line and "ansible-playbook" in line]
 
 
-@both
+@newest
 def test_a_run_that_was_killed_is_finished_by_the_next(boxwright: Boxwright, twin_site: str) -> None:
     words = ("provision", "--profile", "lab", "--site", twin_site, "--yes")
     broken = boxwright.start(*words, "--json")
@@ -123,7 +119,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next(boxwright: Boxwright, twi
     assert handover["chat_url"].startswith("https://")
 
 
-@both
+@newest
 def test_the_second_run_changes_nothing(boxwright: Boxwright, twin_site: str) -> None:
     before = on_twin(boxwright, twin_site, SNAPSHOT)
     for seen in ("vm.swappiness = 10", "/var/lib/open-webui d 700 open-webui:open-webui", "table inet boxwright"):

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from deploy_bench import Boxes, deploy_bench
+from simulated_card import card_holds, expected
 
 from boxwright.lab import RunningTwin, TwinSpec
 from boxwright.model.catalogues import load_engine, load_models
@@ -54,6 +55,7 @@ def service(image: str, **changes: Any) -> dict[str, Any]:
         "model_place": model_place(weights),
         "model_name": MODEL.id,
         "purpose": MODEL.purpose,
+        "residency": None,
         "least_tokens_per_s": None,
         "cards": [],  # the twin has none that computes
         "memory_nodes": [],
@@ -93,6 +95,27 @@ def test_it_serves_and_then_nothing_changes(boxes: Boxes) -> None:
     assert (code, "SIMULATED" in answer["choices"][0]["message"]["content"]) == (200, True)
     assert status(boxes, twin, "/prometheus/metrics") == "200"
     assert boxes.changes("tensorrt_llm") == 0
+
+
+def test_what_falls_back_to_the_processor_in_its_container_gives_way(boxes: Boxes) -> None:
+    """A SIMULATED card tells of the process in the container what a driver would; Docker's client is none of it."""
+    (twin,) = boxes.twins
+    image = boxes.data["image"]
+    in_it = "python3 /usr/local/bin/trtllm-serve"
+    card_holds(boxes, twin, in_it, 390, unless="grep -q FALLEN /etc/tensorrt-llm/container.json")
+    residency = expected("tensorrt-llm", container="tensorrt-llm")
+    placed = service(image, residency=residency)
+    assert boxes.changes("tensorrt_llm", tensorrt_llm_services=[placed]) == 1
+    assert boxes.changes("tensorrt_llm", tensorrt_llm_services=[placed]) == 0
+    fallen = service(image, residency=residency, environment=placed["environment"] | {"FALLEN": "1"})
+    process = boxes.deploy("tensorrt_llm", tensorrt_llm_services=[fallen])
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode != 0
+    assert "tensorrt-llm.service has 0.00 GB on its cards" in output
+    assert "tensorrt-llm.service: card 0 0.41 GB; its model takes 0.40 GB there" in output
+    assert "again, with the files that it had." in output
+    assert boxes.changes("tensorrt_llm", tensorrt_llm_services=[placed]) == 0
+    assert boxes.changes("tensorrt_llm")
 
 
 def test_it_is_closed(boxes: Boxes) -> None:

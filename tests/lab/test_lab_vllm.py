@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from deploy_bench import Boxes, deploy_bench, models_data
+from simulated_card import card_holds, expected
 
 from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
@@ -52,6 +53,7 @@ def service(**changes: Any) -> dict[str, Any]:
         "model_path": "/srv/models/smollm2-bf16",
         "model_names": ["smollm2"],
         "purpose": "chat",
+        "residency": None,
         "least_tokens_per_s": None,
         "converted_from": f"/srv/models/smollm2/{MODEL.builds[0].files[0].name}",
         "mig": None,
@@ -157,6 +159,26 @@ def test_a_floor_of_speed_holds_and_one_too_high_puts_back_what_served(boxes: Bo
     _, models = boxes.call(twin, "http://127.0.0.1:8000/v1/models", token=KEY)
     assert models["data"][0]["max_model_len"] == 2048
     assert boxes.changes("vllm", vllm_services=[quick]) == 0
+
+
+def test_an_upgrade_that_falls_back_to_the_processor_gives_way_to_what_served(boxes: Boxes) -> None:
+    """It is on the processor all the time: a SIMULATED card tells of vLLM's own process what a driver would."""
+    (twin,) = boxes.twins
+    boxes.changes("vllm")
+    card_holds(boxes, twin, "VLLM::EngineCore", 390, unless="grep -q 1024 /etc/vllm/config.yaml")
+    placed = service(residency=expected("vllm"))
+    assert boxes.changes("vllm", vllm_services=[placed]) == 1  # judged as it runs
+    assert boxes.changes("vllm", vllm_services=[placed]) == 0
+    shorter = told(ALONE, Parallelism()) | {"max-model-len": 1024}
+    process = boxes.deploy("vllm", vllm_services=[service(settings=shorter, residency=expected("vllm"))])
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode != 0
+    assert "vllm.service has 0.00 GB on its cards; its model takes 0.40 GB there" in output
+    assert "vllm.service: card 0 0.41 GB; its model takes 0.40 GB there" in output  # of what came back
+    assert "vllm.service serves smollm2 again, with the files that it had." in output
+    _, models = boxes.call(twin, "http://127.0.0.1:8000/v1/models", token=KEY)
+    assert models["data"][0]["max_model_len"] == 2048
+    assert boxes.changes("vllm", vllm_services=[placed]) == 0
 
 
 def test_requests_in_flight_are_let_to_end(boxes: Boxes) -> None:

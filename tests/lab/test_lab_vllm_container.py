@@ -86,6 +86,7 @@ def service(engine: EngineName, image: str) -> dict[str, Any]:
         "model_place": f"/models/{MODEL.id}",
         "model_names": [MODEL.id, "m"],
         "purpose": MODEL.purpose,
+        "residency": None,
         "least_tokens_per_s": None,
         "devices": list(device_files(container, cards)),
         "groups": list(container.groups),

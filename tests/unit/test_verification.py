@@ -334,9 +334,20 @@ def test_sockets_of_ss_are_understood() -> None:
         (9090, True),
         (8080, False),
     ]
-    assert found[1] == Listener("tcp", "0.0.0.0", 443, "nginx")
+    assert found[1] == Listener("tcp", "0.0.0.0", 443, "nginx", 7)
     with pytest.raises(ValueError, match="not a line of ss"):
         parse_listeners("ss: command failed\n")
+
+
+def test_units_that_speak_to_each_other_are_those_of_a_box_of_several_machines() -> None:
+    alone = make_host()
+    assert (alone.node_units, alone.main_unit) == ((), "llama-server.service")
+    stack = Stack(model="m", engine="vllm", executor="ray")
+    profile = alone.profile.model_copy(update={"nodes": 2, "stack": stack})
+    head = alone.model_copy(update={"profile": profile})
+    assert (head.node_units, head.main_unit) == (("vllm.service", "ray.service"), "vllm.service")
+    other = head.model_copy(update={"head_url": "https://192.0.2.1"})
+    assert (other.leads, other.main_unit) == (False, "ray.service")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the search reads what only root may")

@@ -50,16 +50,18 @@ def invocation(
         ]
         yield Invocation(
             argv=(*argv, "--diff", *(["--check"] if dry_run else [])),
-            environment=_environment(),
+            environment=_environment(endpoint),
             directory=ROOT,
         )
     finally:
         inventory.unlink(missing_ok=True)
 
 
-def _environment() -> dict[str, str]:
+def _environment(endpoint: Endpoint) -> dict[str, str]:
     return engine_environment(os.environ) | {
         "ANSIBLE_CONFIG": str(_HERE / "ansible.cfg"),
+        # From the first packet until Mitogen's Python runs there, or until that has become root.
+        "ANSIBLE_TIMEOUT": str(endpoint.login_timeout_s),
         "ANSIBLE_STRATEGY_PLUGINS": str(mitogen_strategies()),
     }
 

@@ -12,7 +12,8 @@ class JobHost(BaseModel):
     """One box, how to reach it, and the values that deploy files read as `host.data`.
 
     `known_hosts` is the only source of trust: a key that is not in it is refused. Without `key`, the ssh
-    agent and the user's own keys are tried. `become` runs everything through `sudo -n`.
+    agent and the user's own keys are tried. `become` runs everything through `sudo -n`. `connect_timeout_s` bounds each
+    step of a login, and `login_timeout_s` all of them together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +26,8 @@ class JobHost(BaseModel):
     known_hosts: Path
     data: Annotated[dict[str, Any], Field(repr=False)] = {}
     become: bool = False
+    connect_timeout_s: Annotated[int, Field(gt=0)] = 10
+    login_timeout_s: Annotated[int, Field(gt=0)] = 30
 
 
 class Job(BaseModel):

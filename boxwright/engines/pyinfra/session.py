@@ -15,7 +15,6 @@ from boxwright.engines.pyinfra.job import JobHost
 from boxwright.errors import UnreachableError
 from boxwright.transport.host_keys import changed_key, fingerprint
 
-CONNECT_SECONDS = 10
 KEEPALIVE_SECONDS = 10
 PROGRESS = b"progress: "  # begins the lines by which a long command tells how far it is
 DEAD_PEER_SECONDS = 30  # the connection ends when data, keepalives included, stays unacknowledged this long
@@ -105,7 +104,7 @@ class Session:
         """
         where = f"{self.host.address}:{self.host.port}"
         try:
-            with _deadline(3 * CONNECT_SECONDS, "no answer to the ssh handshake"):
+            with _deadline(self.host.login_timeout_s, "no answer to the ssh handshake"):
                 self._connect()
         except paramiko.BadHostKeyException as error:
             self.close()
@@ -121,7 +120,7 @@ class Session:
     def _connect(self) -> None:
         self._client.load_host_keys(str(self.host.known_hosts))
         self._client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        sock = socket.create_connection((self.host.address, self.host.port), timeout=CONNECT_SECONDS)
+        sock = socket.create_connection((self.host.address, self.host.port), timeout=self.host.connect_timeout_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_SECONDS * 1000)
         self._client.connect(
@@ -132,9 +131,9 @@ class Session:
             allow_agent=self.host.key is None,
             look_for_keys=self.host.key is None,
             sock=sock,
-            banner_timeout=CONNECT_SECONDS,
-            auth_timeout=CONNECT_SECONDS,
-            channel_timeout=CONNECT_SECONDS,
+            banner_timeout=self.host.connect_timeout_s,
+            auth_timeout=self.host.connect_timeout_s,
+            channel_timeout=self.host.connect_timeout_s,
         )
         transport = self._client.get_transport()
         assert transport is not None  # noqa: S101 - connect() returned, so there is one
@@ -179,7 +178,7 @@ class Session:
         transport = self._client.get_transport()
         if transport is None:
             raise EOFError
-        channel = transport.open_session(timeout=CONNECT_SECONDS)
+        channel = transport.open_session(timeout=self.host.connect_timeout_s)
         out = err = None
         try:
             if pty:

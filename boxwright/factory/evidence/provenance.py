@@ -41,7 +41,11 @@ def statement(subjects: Mapping[str, bytes], receipt: Receipt, bill: bytes, *, t
                     "stages": list(receipt.stages),
                     **({"twin": "SIMULATED hardware"} if twin else {}),
                 },
-                "resolvedDependencies": [*_source(receipt), *_materials(json.loads(bill)["components"])],
+                "resolvedDependencies": [
+                    *_source(receipt),
+                    *_lock(receipt),
+                    *_materials(json.loads(bill)["components"]),
+                ],
             },
             "runDetails": {
                 "builder": {
@@ -63,6 +67,17 @@ def _source(receipt: Receipt) -> Iterator[dict[str, Any]]:
     if modified:
         told["annotations"] = {"workingTree": modified}
     yield told
+
+
+def _lock(receipt: Receipt) -> Iterator[dict[str, Any]]:
+    """The lock of the bundle that the box was made from: it names every archive."""
+    if used := receipt.bundle:
+        notes = {"signedOn": used.signed_at, "signedBy": used.signing_key}
+        yield {
+            "name": f"{used.name}.lock.json",
+            "digest": {"sha256": used.lock},
+            "annotations": {name: value for name, value in notes.items() if value},
+        }
 
 
 def _materials(components: Iterable[dict[str, Any]], within: str = "") -> Iterator[dict[str, Any]]:

@@ -120,9 +120,14 @@ def wheels(environment: Path) -> list[dict[str, Any]]:
     """The distributions in a Python environment, with digests of their archives where these were noted."""
     note = environment / "WHEELS"
     rows = re.findall(r"^(\S+)==(\S+) ([0-9a-f]{64})$", note.read_text() if note.is_file() else "", re.MULTILINE)
-    archives = {(name, version): sha256 for name, version, sha256 in rows}
+    archives = {(normalized(name), version): sha256 for name, version, sha256 in rows}
     found = [wheel(one) for one in sorted(environment.glob("lib/python3*/site-packages/*.dist-info"))]
-    return [{**one, "sha256": archives.get((one["name"], one["version"]), "")} for one in found]
+    return [{**one, "sha256": archives.get((normalized(one["name"]), one["version"]), "")} for one in found]
+
+
+def normalized(name: str) -> str:
+    """A package's name as indexes compare it: `PyYAML` is `pyyaml`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def wheel(folder: Path) -> dict[str, Any]:

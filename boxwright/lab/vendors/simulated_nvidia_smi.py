@@ -1,14 +1,17 @@
 #!/usr/bin/python3
-"""nvidia-smi, SIMULATED: the cards and slices (MIG) of a machine that has none, and no line of NVIDIA's own.
+"""nvidia-smi, SIMULATED: the cards, slices (MIG) and processes of a machine that has none, and no line of NVIDIA's own.
 
 What it prints is shaped after NVIDIA's MIG guide. Its cards stand in the file that SIMULATED_NVIDIA_SMI names, or in
 /var/lib/simulated-nvidia-smi.json: a list, each with `name`, `mig` ("Enabled", "Disabled", "[N/A]"), `pending`,
 `needs_reset` (as Ampere's cards do, while something uses them), `kinds` (of slices: size and starts) and `instances`. A
-slice has another id each time it is made, as the real ones do.
+slice has another id each time it is made, as the real ones do. `programs` says who computes on a card: of each
+`command` (a part of its command line) and `mib` (of the card's memory, in whole MiB, that every process of it has;
+null: the driver does not tell).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -31,10 +34,15 @@ def stop(code: int, text: str) -> None:
     raise SystemExit(code)
 
 
+def uuid_of(number: int) -> str:
+    """The id of a card."""
+    return f"GPU-00000000-0000-0000-0000-{number:012d}"
+
+
 def listed(cards: list[dict[str, Any]]) -> None:
     """`nvidia-smi -L`."""
     for number, card in enumerate(cards):
-        say(f"GPU {number}: {card['name']} (UUID: GPU-00000000-0000-0000-0000-{number:012d})")
+        say(f"GPU {number}: {card['name']} (UUID: {uuid_of(number)})")
         usable = sorted((one for one in card["instances"] if one["device"]), key=lambda one: one["start"])
         for place, one in enumerate(usable):
             say(f"  MIG {one['profile']:<9}  Device {place:>2}: (UUID: {one['device']})")
@@ -54,6 +62,26 @@ def instances(cards: list[dict[str, Any]], number: int) -> None:
         size = cards[number]["kinds"][one["profile"]]["size"]
         say(f"|   {number}  MIG {one['profile']:<11}  19      {place:>3}          {one['start']}:{size}     |")
         say("+----------------------------------------------------+")
+
+
+def processes(cards: list[dict[str, Any]]) -> None:
+    """`nvidia-smi --query-compute-apps`: of the programs that a card is said to have, those that run."""
+    for number, card in enumerate(cards):
+        for program in card.get("programs", []):
+            size = "[N/A]" if program["mib"] is None else program["mib"]
+            for pid in running(program["command"]):
+                say(f"{pid}, {size}, {uuid_of(number)}")
+
+
+def running(command: str) -> list[str]:
+    """Processes with this in their command line."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = line.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if command in words and int(line.parent.name) != os.getpid():
+                found.append(line.parent.name)
+    return sorted(found, key=int)
 
 
 def create(card: dict[str, Any], number: int, wanted: str) -> None:
@@ -114,6 +142,9 @@ def main(words: list[str]) -> None:
     elif words[0] == "--query-gpu=index,mig.mode.current,mig.mode.pending":
         for place, card in enumerate(cards):
             say(f"{place}, {card['mig']}, {card['pending']}")
+    elif words[0] == "--query-compute-apps=pid,used_memory,gpu_uuid":
+        processes(cards)
+        return  # by whoever asks at the same time, the file is not written meanwhile
     elif "-mig" in words:
         switch(cards[number], number, words[-1])
     elif words[0] != "mig":

@@ -116,6 +116,15 @@ def synchronised(patience_s: float) -> dict[str, Any]:
         time.sleep(1)
 
 
+def hardware_clock() -> dict[str, float | None]:
+    """The clock that runs while the machine is off, beside the system's; None where there is none.
+
+    It is read as universal time, which Debian keeps it in.
+    """
+    clock = Path("/sys/class/rtc/rtc0/since_epoch")
+    return {"hardware": float(clock.read_text()) if clock.exists() else None, "system": time.time()}
+
+
 def journal(*chosen: str) -> list[dict[str, Any]]:
     """The newest entries since boot that were asked for, oldest first."""
     text = output_of(
@@ -138,7 +147,8 @@ def facts(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Each fact as `{"value": …}`, or `{"error": …}` where it cannot be told; one never hides another.
 
     `data`: the `folders` whose file systems matter, `since` in the words of journalctl, whether the machine is `whole`,
-    with a kernel and disks of its own, and the `patience_s` for a clock that has just begun to follow a server.
+    with a kernel and disks of its own, or has at least its `own_clock`, and the `patience_s` for a clock that has just
+    begun to follow a server.
     """
     whole, since = data["whole"], f"--since={data['since']}"
     sources: dict[str, Callable[[], Any]] = {
@@ -146,6 +156,7 @@ def facts(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "counters": lambda: error_counters() if whole else {},
         "smart": lambda: smart() if whole else None,
         "time": lambda: synchronised(data["patience_s"]) if whole else None,
+        "hardware_clock": lambda: hardware_clock() if data["own_clock"] else None,
         "errors": lambda: journal(since, "--priority=err"),
         "kernel": lambda: journal(since, "--dmesg", "--priority=info") if whole else [],
         "boot_entries": lambda: len(journal("--lines=1")),

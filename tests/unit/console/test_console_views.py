@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -146,6 +147,18 @@ def test_a_handover_shows_a_password_only_when_asked_and_never_in_json(record: R
     in_json.console.handover(HANDOVER, passwords=passwords)
     assert "correct horse" not in in_json.out
     assert in_json.objects[0]["secret_commands"]["chat"] == "./invoke secrets.show lab-1/chat"
+
+
+def test_the_times_of_many_stages_stand_in_lines_that_a_terminal_shows_whole(record: Record) -> None:
+    seen = record()
+    seen.console.handover(replace(HANDOVER, stage_seconds={f"stage_{number}": 1.0 for number in range(15)}))
+    lines = seen.out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("  Took  "))
+    told = lines[first : lines.index("", first)]
+    assert len(told) == 3
+    assert max(map(len, told)) <= 100
+    words = " ".join(line.removeprefix("  Took").strip() for line in told)
+    assert words == "15.0 s: " + ", ".join(f"stage_{number} 1.0" for number in range(15))
 
 
 def test_the_first_request_can_be_pasted_into_a_shell(record: Record) -> None:

@@ -1,10 +1,14 @@
-"""The program that installs wheels notes which archives it took: they are gone afterwards."""
+"""The program that installs wheels takes the pinned ones alone, and notes which: they are gone afterwards."""
 
 from __future__ import annotations
 
 import json
 import runpy
 from pathlib import Path
+
+import packaging
+import pytest
+from packaging.tags import sys_tags
 
 from boxwright.model.catalogues import ROOT
 
@@ -24,8 +28,52 @@ def test_archives_are_noted_by_digest_and_no_address_of_an_index_stays(tmp_path:
         }
 
     report, note = tmp_path / ".report.json", tmp_path / "WHEELS"
-    told = [installed("packageurl-python", "0.17.6", "b"), installed("idna", "3.20", "a")]
+    from_folder = installed("torch", "2.13.0+cpu", "c")
+    from_folder["download_info"] = {"url": "file:///srv/wheels/t.whl", "archive_info": {"hash": f"sha256={'c' * 64}"}}
+    told = [installed("packageurl-python", "0.17.6", "b"), from_folder, installed("idna", "3.20", "a")]
     report.write_text(json.dumps({"version": "1", "pip_version": "23.0.1", "install": told}))
     PROGRAM["_note_archives"](report, note)
-    assert note.read_text() == f"idna==3.20 {'a' * 64}\npackageurl-python==0.17.6 {'b' * 64}\n"
+    rows = (("idna==3.20", "a"), ("packageurl-python==0.17.6", "b"), ("torch==2.13.0+cpu", "c"))
+    assert note.read_text() == "".join(f"{name} {digit * 64}\n" for name, digit in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["WHEELS"]
+
+
+@pytest.fixture
+def pip(tmp_path: Path) -> Path:
+    """What the program needs of an interpreter's pip, where this one has none of its own."""
+    vendor = tmp_path / "pip.whl/pip/_vendor"
+    vendor.mkdir(parents=True)
+    for folder in (vendor.parent, vendor):
+        (folder / "__init__.py").touch()
+    (vendor / "packaging").symlink_to(Path(packaging.__file__).parent)
+    return tmp_path / "pip.whl"
+
+
+def offered(name: str, version: str, *wheels: tuple[str, str]) -> dict[str, object]:
+    """A package as uv writes it into a pylock.toml: the tags and digest of each of its wheels."""
+    base = f"https://ada:secret@index.example/{name.replace('-', '_')}-{version.replace('+', '%2B')}"
+    listed = [{"url": f"{base}-{tags}.whl", "hashes": {"sha256": digit * 64}} for tags, digit in wheels]
+    return {"name": name, "version": version, "wheels": listed}
+
+
+def test_of_the_pinned_wheels_the_best_for_this_python_is_taken(pip: Path) -> None:
+    best, *_, worst = sys_tags()
+    listed = (
+        f"two-builds[extra]==1.0 ; python_version < '3.12' \\\n    --hash=sha256:{'a' * 64} \\\n"
+        f"    --hash=sha256:{'b' * 64} \\\n    --hash=sha256:{'c' * 64}\n"
+        f"two-builds==2.0 ; python_version >= '3.12' \\\n    --hash=sha256:{'d' * 64}\n"
+        f"Local.Build==2.13.0+cpu \\\n    --hash=sha256:{'e' * 64}\n"
+    )
+    packages = [
+        offered("two-builds", "1.0", (f"{worst}", "a"), (f"{best}", "b"), ("cp27-cp27m-win32", "c")),
+        offered("local-build", "2.13.0+cpu", ("py3-none-any", "e")),
+    ]
+    rows = PROGRAM["_chosen"](packages, listed, pip)
+    assert rows == [("two-builds", "1.0", "b" * 64), ("local-build", "2.13.0+cpu", "e" * 64)]
+
+
+@pytest.mark.parametrize("digest", ["b", "c"], ids=["another file", "another package's digest"])
+def test_a_wheel_that_is_not_pinned_is_not_taken(pip: Path, digest: str) -> None:
+    listed = f"one==1.0 --hash=sha256:{'a' * 64}\nother==1.0 --hash=sha256:{'c' * 64}\n"
+    with pytest.raises(PROGRAM["InstallError"], match=r"no wheel that the list pins of one 1\.0"):
+        PROGRAM["_chosen"]([offered("one", "1.0", ("py3-none-any", digest))], listed, pip)

@@ -158,6 +158,31 @@ def test_a_request_says_nothing_of_what_there_is_none_of(engine: EngineUnit) -> 
     assert EngineUnit(**{**vars(engine), "speed": asked}).told()["speed"] == asked
 
 
+def test_where_a_model_lies_is_said_and_elsewhere_is_a_failure(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = tmp_path / "card-residency"
+    monkeypatch.setattr(program, "CARD_RESIDENCY", asked)
+    monkeypatch.setattr(program, "journal", lambda _: "its log")
+
+    def answers(**found: str) -> None:
+        told = {"wrong": "", "unproven": "", "seen": ""} | found
+        asked.write_text(
+            f"import json, sys\nassert json.load(sys.stdin) == [{{'cards': [0]}}]\nprint({json.dumps([told])!r})"
+        )
+        program._on_its_cards("a.service", {"cards": [0]})
+
+    answers(seen="a.service: card 0 2.00 GB")
+    answers(unproven="no tool tells")
+    assert capsys.readouterr().out == "a.service: card 0 2.00 GB\nno tool tells\n"
+    with pytest.raises(program.FailedError, match=r"has 0\.00 GB") as failure:
+        answers(wrong="a.service has 0.00 GB on its cards")
+    assert failure.value.log == "its log"
+    asked.write_text("raise SystemExit('it broke')")
+    with pytest.raises(program.FailedError, match="nobody can tell where its model lies: it broke"):
+        program._on_its_cards("a.service", {"cards": [0]})
+
+
 class Engine(BaseHTTPRequestHandler):
     """Answers completions of so many tokens after so long; what it was asked is kept."""
 

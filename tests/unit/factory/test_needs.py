@@ -24,7 +24,7 @@ def test_the_lab_needs_packages_python_llama_cpp_wheels_and_a_model() -> None:
     needs = needs_of(fleet("lab"), "debian-12")
     assert {"nginx", "prometheus", "nftables", "ca-certificates", "unattended-upgrades"} <= set(needs.packages)
     assert [one.name for one in needs.unpacked] == ["llama_cpp", "python3.11"]
-    assert [one.name for one in needs.environments] == ["open_webui"]
+    assert [one.name for one in needs.environments] == ["python", "open_webui"]
     assert [one.name for one in needs.builds] == ["smollm2-135m-instruct/q4_1"]
     assert (needs.vendors.packages, needs.files) == ((), ())
 

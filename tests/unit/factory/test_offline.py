@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from factory.bundles import made_bundle
 
 from boxwright.errors import BadInputError, BoxwrightError
-from boxwright.factory.bundle import Bundle
+from boxwright.factory import kept_locks
+from boxwright.factory import offline as offline_module
+from boxwright.factory.bundle import Bundle, write_whole
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.locking import merged
 from boxwright.factory.needs import needs_of
-from boxwright.factory.offline import address_towards, checked, offline, refuse_lacking
+from boxwright.factory.offline import Door, address_towards, checked, from_bundle, offline, refuse_lacking
+from boxwright.factory.serving import serving
+from boxwright.lab.vendors.repository import KEY
+from boxwright.lab.vendors.repository import build as build_repository
+from boxwright.model.debian_packages import BUNDLE_KEY
+from boxwright.model.site import Host
 from boxwright.provisioning.target import Choice, choose
 from boxwright.signing import SigningKey
 
@@ -73,6 +83,43 @@ def test_a_bundle_that_somebody_else_signed_is_refused_before_anything(tmp_path:
     other = SigningKey.kept_in(tmp_path / "other").public.fingerprint
     with pytest.raises(BoxwrightError, match="INVALID bundle: it is signed by another key"):
         checked(bundle, other, print)
+
+
+def test_a_bundle_that_is_opened_names_itself_and_its_lock_is_kept(
+    tmp_path: Path, own_places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline_module, "serving", partial(serving, port=0))  # whatever else runs here
+    bundle = made_bundle(tmp_path / "b", tmp_path / "key")
+    (tmp_path / "r").mkdir()
+    build_repository(tmp_path / "r", [])
+    write_whole(bundle.lists("lab-debian-12") / BUNDLE_KEY, (tmp_path / "r" / KEY).read_bytes())
+    key = SigningKey.kept_in(tmp_path / "key")
+    bundle.sign(key)
+    signed, (lock,) = bundle.signed(), bundle.locks.values()
+    fleet = choose(Choice(profile="lab"))
+    site = fleet.site.model_copy(update={"hosts": (Host(name="twin-1", address="127.0.0.1"),)})
+    with ExitStack() as stack:
+        door = Door(bundle, signed, {lock.distribution: lock}, fleet, stack=stack, progress=print)
+        assert door.used is None
+        behind = door(site)
+        assert behind.bundle is not None
+        assert behind.bundle.url.endswith("/lab-debian-12")
+    assert door.used is not None
+    digest = hashlib.sha256(bundle.lock_file("lab-debian-12").read_bytes()).hexdigest()
+    assert (door.used.lock, door.used.name, door.used.signing_key) == (digest, lock.name, key.public.fingerprint)
+    assert door.used.signed_at == signed[0].signed_at != ""
+    assert kept_locks.find(digest) == lock
+    (kept,) = (own_places / "locks").iterdir()
+    kept.write_text(lock.text.replace("alpha", "alpho"))  # it is no longer the one that receipts name
+    assert kept_locks.find(digest) is None
+
+
+def test_a_signer_of_nothing_is_refused() -> None:
+    fleet = choose(Choice(profile="lab"))
+    with pytest.raises(BadInputError, match="say --bundle, too"), from_bundle("", fleet, "SHA256:x", print):
+        pass
+    with from_bundle("", fleet, "", print) as door:
+        assert door is None
 
 
 def test_the_address_is_the_one_that_the_box_sees() -> None:

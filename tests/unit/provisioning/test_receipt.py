@@ -19,6 +19,7 @@ from boxwright.planning.stages import stages_of
 from boxwright.provisioning import remote_receipt
 from boxwright.provisioning.receipt import Run, receipt, write_receipt
 from boxwright.provisioning.remote_receipt import merged
+from boxwright.reports.certificate import Receipt, UsedBundle
 
 ALL = ("base", "kernel", "gateway", "models", "llama_cpp")
 OLD, NEW = {"model.gguf": "sha256:old"}, {"model.gguf": "sha256:new"}
@@ -71,6 +72,46 @@ def test_a_box_that_became_another_kind_starts_over() -> None:
 def test_a_stage_that_the_profile_has_no_more_is_forgotten() -> None:
     before = merged(news(*ALL), {}) | {"stages": ["base", "rdma"]}
     assert merged(news("kernel"), before)["stages"] == ["base", "kernel"]
+
+
+BUNDLE, OTHER = ({"lock": digest * 64, "profile": "lab", "distribution": "debian-12"} for digest in "ab")
+
+
+def test_the_bundle_of_a_run_is_named() -> None:
+    fleet = target("box-1").fleet
+    used = UsedBundle.model_validate(BUNDLE | {"signed_at": "2026-11-28T09:00:00Z"})
+    told = receipt(fleet, fleet.hosts[0], ["base"], Run(bundle=used))
+    assert Receipt.model_validate({**told, "provisioned_at": "2026-11-28T09:30:00Z"}).bundle == used
+    assert receipt(fleet, fleet.hosts[0], ["base"])["bundle"] is None
+
+
+def test_a_bundle_is_forgotten_by_a_whole_run_without_one_alone() -> None:
+    first = merged(news(*ALL, bundle=BUNDLE), {})
+    assert first["bundle"] == BUNDLE
+    assert merged(news("base", bundle=None), first)["bundle"] == BUNDLE
+    assert merged(news("base", bundle=OTHER), first)["bundle"] == OTHER
+    assert merged(news(*ALL, bundle=None), first)["bundle"] is None
+
+
+@pytest.mark.usefixtures("dpkg")
+def test_a_bundle_that_was_signed_anew_is_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "receipt.json"
+    on_box(path, news(*ALL, bundle=BUNDLE | {"signed_at": "2026-01-01T00:00:00Z"}))
+    written = path.read_bytes()
+    on_box(path, news(*ALL, bundle=BUNDLE | {"signed_at": "2026-02-02T00:00:00Z"}))
+    assert path.read_bytes() == written
+    on_box(path, news(*ALL, bundle=OTHER))
+    assert json.loads(path.read_text())["bundle"] == OTHER
+
+
+@pytest.mark.usefixtures("dpkg")
+def test_a_receipt_of_an_older_boxwright_names_none_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "receipt.json"
+    on_box(path, news(*ALL, bundle=None))
+    older = {name: value for name, value in json.loads(path.read_text()).items() if name != "bundle"}
+    path.write_text(json.dumps(older))
+    on_box(path, news(*ALL, bundle=None))
+    assert json.loads(path.read_text()) == older
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import INVENTORIES
-from boxwright.provisioning.target import Choice, choose, needs_vendors, single_host, twin_specs
+from boxwright.provisioning.target import Choice, choose, single_host
+from boxwright.provisioning.twins import needs_vendors, twin_specs
 
 TWINS = "name: {name}\ntwin: {{distribution: debian-13}}\nhosts: [{{name: own-1}}]\n"
 

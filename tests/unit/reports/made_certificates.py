@@ -7,7 +7,7 @@ from boxwright.detection.machine import Disk, GpuReading, Machine, Nic, NvidiaDr
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
 from boxwright.model.contract import Waiver
 from boxwright.model.site import Host, Site
-from boxwright.reports.certificate import Certificate, Receipt
+from boxwright.reports.certificate import Certificate, Receipt, UsedBundle
 from boxwright.reports.certify import Known, certify
 from boxwright.reports.measurements import Gap, Measurements, Point, Series
 from boxwright.signing import SigningKey
@@ -65,9 +65,13 @@ def bench(*values: float, floor: float | None = 10.0, **changes: object) -> Meas
     return Measurements.model_validate(told | changes)
 
 
+BUNDLE = UsedBundle(
+    profile="8x4090", distribution="debian-12", lock="7" * 64, signed_at="2026-10-30T00:00:00Z", signing_key=NOBODY
+)
 RECEIPT = Receipt(
     profile="8x4090", provisioned_at=PROVISIONED, by="ada@bench", boxwright_version="0.1.0", stages=("base", "gateway"),
     versions={"nginx": "1.22.1-9", "llama_cpp": "b1, SIMULATED"}, digests={"model.gguf": "sha256:" + "0" * 64},
+    bundle=BUNDLE,
 )  # fmt: skip
 
 

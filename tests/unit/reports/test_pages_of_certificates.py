@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from made_certificates import certificate, check, everything
+from made_certificates import BUNDLE, certificate, check, everything
 from verb_command import boxwright
 
 from boxwright.errors import BadInputError, Exit
@@ -80,6 +80,12 @@ def test_the_page_is_whole_and_fetches_nothing(files: dict[str, Path], language:
         "a-bench",
     ):
         assert said in text, said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_bundle_that_the_box_was_made_from_is_named(files: dict[str, Path], language: str) -> None:
+    told = f"8x4090-debian-12, {BUNDLE.signed_at}, lock sha256:{BUNDLE.lock}, {BUNDLE.signing_key}"
+    assert told in files[f"html ({language})"].read_text()
 
 
 def test_a_failure_stands_on_the_first_page_with_what_to_do(files: dict[str, Path]) -> None:

@@ -13,8 +13,7 @@ from boxwright.model.catalogues import load_accelerators, load_models, load_prof
 from boxwright.model.profile import Profile
 from boxwright.model.stack import Parallelism, Stack
 from boxwright.model.switching import MAIN, Served, serving
-from boxwright.planning.engine_variables import parallelism
-from boxwright.planning.sized_stack import check_disk, size_stack
+from boxwright.planning.sized_stack import check_disk, parallelism, size_stack
 from boxwright.sizing.fit import Wish, fits
 from boxwright.sizing.machine import NVLINK, Card, Host, Machine
 

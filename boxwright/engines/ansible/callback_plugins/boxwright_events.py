@@ -103,7 +103,7 @@ def _resource(task: Any) -> str:
 
 def _broken(data: dict[str, Any]) -> dict[str, Any]:
     """The result that tells what went wrong: of a loop, that of the first item which failed."""
-    return next((item for item in data.get("results", []) if item.get("failed")), data)
+    return next((item for item in data.get("results", []) if item.get("failed") or item.get("unreachable")), data)
 
 
 def _message(data: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in (info, python, engine, root / "open-webui/.work"):
         folder.mkdir(parents=True)
     (info / "METADATA").write_text(
-        "Metadata-Version: 2.4\nName: a-wheel\nVersion: 1.2\nLicense-Expression: MIT\n"
+        "Metadata-Version: 2.4\nName: A_Wheel\nVersion: 1.2\nLicense-Expression: MIT\n"
         "Classifier: License :: OSI Approved :: MIT License\n\nVersion: 9 of the description\n"
     )
     (page / "WHEELS").write_text(f"a-wheel==1.2 {'c' * 64}\n")
@@ -43,7 +43,7 @@ def test_each_version_of_a_program_is_told_by_what_it_is() -> None:
     engine, page, python = remote_inventory.programs()
     assert (page["name"], page["version"], page["links"]) == ("open-webui", "slim-1", ["current"])
     (wheel,) = page["wheels"]
-    assert (wheel["name"], wheel["version"], wheel["expression"]) == ("a-wheel", "1.2", "MIT")
+    assert (wheel["name"], wheel["version"], wheel["expression"]) == ("A_Wheel", "1.2", "MIT")
     assert wheel["sha256"] == "c" * 64
     assert wheel["record_sha256"] == hashlib.sha256(b"a.py,sha256=x,1\n").hexdigest()
     assert [(one["name"], one["version"]) for one in python["packages"]] == [
