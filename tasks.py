@@ -141,11 +141,12 @@ def enroll(console, site="", host="", fingerprint="", replace="", yes=False):
 
 
 @_verb
-def burnin(console, profile, site="lab", host="", minutes=60.0, only="", keep=False):
+def burnin(console, profile, site="lab", host="", minutes=60.0, only="", bundle="", signer="", keep=False):
     """Load boxes part by part, and count what breaks. What serves is slow meanwhile. Exit 6: something broke."""
     from boxwright.burnin import verbs
 
-    return verbs.burnin(console, _choice(profile, site, host), minutes=minutes, only=_names(only), keep=keep)
+    choice, parts = _choice(profile, site, host), _names(only)
+    return verbs.burnin(console, choice, minutes=minutes, only=parts, keep=keep, bundle=bundle, signer=signer)
 
 
 @_verb
@@ -257,20 +258,33 @@ def models_clean(console, profile, site="", host="", yes=False):
 
 
 @_verb
-def models_try(console, profile, site="", host="", model="", build="", on="auto", page=False, seconds=900, keep=False):
+def models_try(
+    console,
+    profile,
+    site="",
+    host="",
+    model="",
+    build="",
+    on="auto",
+    bundle="",
+    signer="",
+    page=False,
+    seconds=900,
+    keep=False,
+):
     """Load a model on a box beside what serves there, let it answer, and leave nothing; --page serves it meanwhile."""
     from boxwright.trying import verbs
 
     wish = verbs.Wish(model=model, build=build, on=on, page=page, seconds=seconds, keep=keep)
-    return verbs.try_model(console, site=site, host=host, profile=profile, wish=wish)
+    return verbs.try_model(console, site=site, host=host, profile=profile, wish=wish, bundle=bundle, signer=signer)
 
 
 @_verb
-def bundle_lock(console, profile, site="lab", distribution="", to=""):
+def bundle_lock(console, profile, site="lab", distribution="", also="", to=""):
     """Write down every artefact of a profile: name, version, size and digest, and no address."""
     from boxwright.factory import verbs
 
-    return verbs.lock(console, profile=profile, site=site, distribution=distribution, to=to)
+    return verbs.lock(console, profile=profile, site=site, distribution=distribution, to=to, also=_names(also))
 
 
 @_verb

@@ -17,12 +17,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from processes import Memory
 
 from boxwright.engines.ansible.inventory import host_inventory
 from boxwright.model.variables import named
@@ -95,61 +96,6 @@ def _well(argv: list[str | Path], environment: dict[str, str]) -> None:
     done = subprocess.run(argv, env=environment, cwd=REPO, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{argv[0]} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-
-
-class Memory:
-    """The most memory, in MiB, that a command's processes together have held; shared pages count once (PSS).
-
-    Twins and the lab's proxy are children of ours, too: what there is before the command starts is left out.
-    """
-
-    def __init__(self) -> None:
-        self.peak_mib = 0.0
-        self._others = set(_children(os.getpid()))
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Memory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.5):
-            self.peak_mib = max(self.peak_mib, sum(map(_pss_mib, self._own())))
-
-    def _own(self) -> Iterator[int]:
-        for child in set(_children(os.getpid())) - self._others:
-            yield from _family(child)
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    for child in _children(pid):
-        yield from _family(child)
-
-
-def _children(pid: int) -> Iterator[int]:
-    try:
-        tasks = list(Path("/proc", str(pid), "task").iterdir())
-    except OSError:  # it has ended meanwhile
-        return
-    for task in tasks:
-        try:
-            yield from map(int, (task / "children").read_text().split())
-        except OSError:
-            continue
-
-
-def _pss_mib(pid: int) -> float:
-    try:
-        lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def measured(what: str, run: Callable[[], None], times: int = 1) -> float:

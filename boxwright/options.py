@@ -47,6 +47,7 @@ OPTIONS = {
     "lock": "a lock file that bundle.lock wrote; of evidence, of what the boxes were made from",
     "before": "the older lock file",
     "after": "the newer lock file",
+    "also": "besides the profile: burnin, models.try, and models as MODEL/BUILD, by commas",
     "near": "other bundles of this machine, by commas: what they have is linked and not fetched",
     "listen": "ADDRESS:PORT; of a page, also a port of 127.0.0.1; of bundle.serve, also an address that boxes reach",
     "keep": "leave the packages on the box for the next time; of bundle.clean: remove all locks but these, too",

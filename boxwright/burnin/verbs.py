@@ -18,6 +18,8 @@ from boxwright.burnin.target import INSTALL, BurnInTarget
 from boxwright.burnin.wish import Wish, wish_of
 from boxwright.console import Console, RunView
 from boxwright.errors import BoxwrightError, Exit, LockedError, UnreachableError
+from boxwright.factory.extras import burn_in_needs
+from boxwright.factory.offline import from_bundle
 from boxwright.model.site import Host
 from boxwright.provisioning.outcome import HostOutcome, exit_code
 from boxwright.provisioning.run import execute, redactor
@@ -49,7 +51,16 @@ class Burned:
         return self.error is None and self.measured is not None and not _bad(self.measured)
 
 
-def burnin(console: Console, choice: Choice, *, minutes: float, only: tuple[str, ...], keep: bool) -> Exit:
+def burnin(
+    console: Console,
+    choice: Choice,
+    *,
+    minutes: float,
+    only: tuple[str, ...],
+    keep: bool,
+    bundle: str = "",
+    signer: str = "",
+) -> Exit:
     """Burn every host of a fleet in. Exit 6: something broke, or a burn-in did not go to its end.
 
     Args:
@@ -58,13 +69,23 @@ def burnin(console: Console, choice: Choice, *, minutes: float, only: tuple[str,
         minutes: Of all parts together.
         only: Names of parts; none: all that the profile has.
         keep: Leave the packages on the boxes for the next burn-in.
+        bundle: Folder of the bundle that the boxes were made from, for what loads them; empty: their own sources.
+        signer: Whose the bundle must be.
 
     Raises:
-        BadInputError: A name, a file or an argument is wrong.
+        BadInputError: A name, a file or an argument is wrong, or the bundle lacks something of a burn-in.
     """
     fleet = choose(choice)
     wish = wish_of(fleet.profile, minutes=minutes, only=only, keep=keep)
-    target = prepare(fleet, console.info, boot=False)
+    with from_bundle(bundle, fleet, signer, console.info) as door:
+        target = prepare(fleet, console.info, boot=False, offline=door)
+        if door:
+            door.require(burn_in_needs(), "--also burnin")
+        return _burnin(console, target, wish)
+
+
+def _burnin(console: Console, target: Target, wish: Wish) -> Exit:
+    fleet = target.fleet
     if not fleet.without_stack:
         console.warning("what serves on these boxes goes on, and is slow meanwhile; it also takes room from the loads")
     with RunLog("burnin", redactor(target)) as log:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from boxwright.factory.debian import downloaded_packages, platform_packages, unpacked_packages
+from boxwright.factory.extras import Extras
 from boxwright.factory.known_files import KnownFile, locked
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM, Environment, Needs, needs_of
@@ -18,6 +19,7 @@ from boxwright.factory.wheels import Index, pinned
 from boxwright.model.debian_packages import PYTHON_3_11
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Distribution, Mirrors
+from boxwright.model.weights import Weights
 
 
 def make_lock(
@@ -26,6 +28,7 @@ def make_lock(
     mirrors: Mirrors,
     progress: Callable[[str], None],
     *,
+    extras: Extras = Extras(),  # noqa: B008  a frozen value
     besides: tuple[str, ...] = (),
 ) -> Lock:
     """Resolve what the boxes of a fleet install on a release of a distribution.
@@ -35,13 +38,14 @@ def make_lock(
         distribution: Of the boxes.
         mirrors: Resolved: no field empty.
         progress: Told what takes long, one sentence each.
+        extras: What is wanted besides.
         besides: Packages that boxes fetch without installing them.
 
     Raises:
         BadInputError: Something of it cannot be bundled.
         BoxwrightError: A mirror does not answer, or has something no more.
     """
-    needs = needs_of(fleet, distribution)
+    needs = extras.beside(needs_of(fleet, distribution), fleet)
     found: list[Artefact] = []
     with vendor_keys(needs.vendors) as keys:
         vendors = "".join(f", {name}" for name in keys)
@@ -67,7 +71,7 @@ def make_lock(
         for image in needs.images:
             progress(f"Looking up {image.partition('@')[0]} …")
             found += registries.artefacts(image, "images")
-    found += list(_models(fleet, needs))
+    found += list(_models((*fleet.all_weights, *extras.weights), needs))
     return Lock(profile=fleet.profile.name, distribution=distribution, artefacts=merged(found))
 
 
@@ -105,8 +109,8 @@ def _file(index: Index, file: KnownFile) -> Artefact:
         return made.model_copy(update={"commit": file.commit, "tree": tree_of(archive, file.folder)})
 
 
-def _models(fleet: Fleet, needs: Needs) -> Iterable[Artefact]:
-    weights = {one.name: one for one in fleet.all_weights}
+def _models(every: Iterable[Weights], needs: Needs) -> Iterable[Artefact]:
+    weights = {one.name: one for one in every}
     for build in needs.builds:
         known = weights[build.name]
         for file in build.files:

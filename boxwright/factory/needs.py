@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
@@ -67,13 +67,13 @@ class Environment:
 class Needs:
     """Everything that is fetched for the boxes of a fleet."""
 
-    packages: tuple[str, ...]  # of the distribution, which the box itself installs
-    vendors: VendorNeeds  # the same, of vendors' repositories
-    unpacked: tuple[UnpackedPackages, ...]
-    environments: tuple[Environment, ...]
-    files: tuple[KnownFile, ...]
-    images: tuple[str, ...]  # of containers: NAME@sha256:DIGEST
-    builds: tuple[WantedBuild, ...]
+    packages: tuple[str, ...] = ()  # of the distribution, which the box itself installs
+    vendors: VendorNeeds = field(default_factory=VendorNeeds)  # the same, of vendors' repositories
+    unpacked: tuple[UnpackedPackages, ...] = ()
+    environments: tuple[Environment, ...] = ()
+    files: tuple[KnownFile, ...] = ()
+    images: tuple[str, ...] = ()  # of containers: NAME@sha256:DIGEST
+    builds: tuple[WantedBuild, ...] = ()
 
 
 def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:

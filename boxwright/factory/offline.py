@@ -100,10 +100,10 @@ class Door:
             BadInputError: Something of it is not there.
         """
         assert self._open  # noqa: S101  a run opens it before it knows what else it needs
-        lacking = list(_lacking(self._open, needs))
-        if lacking:
+        missing = list(lacking(self._open, needs))
+        if missing:
             raise BadInputError(
-                f"the bundle does not have what this needs besides {self._open.profile}: {_listed(lacking)}",
+                f"the bundle does not have what this needs besides {self._open.profile}: {_listed(missing)}",
                 where=f"{self._bundle.folder}, {self._open.name}",
                 hint=f"./invoke bundle.lock … {locked_with}, then ./invoke bundle.fetch into it.",
             )
@@ -230,21 +230,22 @@ def refuse_lacking(bundle: Bundle, lock: Lock, needs: Needs) -> None:
     Raises:
         BadInputError: The profile, or Boxwright, is another than when it was locked.
     """
-    lacking = list(_lacking(lock, needs))
-    if lacking:
+    missing = list(lacking(lock, needs))
+    if missing:
         raise BadInputError(
-            f"the bundle was made for another state of {lock.profile}: it lacks {_listed(lacking)}",
+            f"the bundle was made for another state of {lock.profile}: it lacks {_listed(missing)}",
             where=f"{bundle.folder}, {lock.name}",
             hint="Lock and fetch anew: ./invoke bundle.lock, ./invoke bundle.fetch.",
         )
 
 
-def _listed(lacking: Sequence[str]) -> str:
-    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
-    return f"{', '.join(lacking[:_NAMED])}{more}"
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
-def _lacking(lock: Lock, needs: Needs) -> Iterator[str]:
+def lacking(lock: Lock, needs: Needs) -> Iterator[str]:
+    """What is needed and not in a lock, by name."""
     packages = {(one.name, use): one for one in lock.of("debian") for use in one.used_by}
     wanted = [(name, PLATFORM) for name in (*needs.packages, *needs.vendors.packages, *needs.vendors.built_with)]
     wanted += [(name, unpacked.name) for unpacked in needs.unpacked for name in unpacked.packages]

@@ -6,7 +6,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
@@ -18,6 +18,7 @@ from boxwright.factory.apt_lists import write_lists
 from boxwright.factory.bundle import Bundle, Damage, write_whole
 from boxwright.factory.changes import bytes_to_fetch, changes
 from boxwright.factory.credentials import headers
+from boxwright.factory.extras import chosen_extras
 from boxwright.factory.fetching import begin, fetch, missing
 from boxwright.factory.lock import KINDS, Lock, read_lock
 from boxwright.factory.locking import make_lock
@@ -34,8 +35,16 @@ from boxwright.signing import ForgedError, SigningKey
 _TELL_EVERY_S = 5.0
 
 
-def lock(console: Console, *, profile: str, site: str, distribution: str, to: str) -> Exit:
+def lock(console: Console, *, profile: str, site: str, distribution: str, to: str, also: Sequence[str] = ()) -> Exit:
     """Write down every artefact of a profile on one release of one distribution.
+
+    Args:
+        console: Told what takes long.
+        profile: What boxes are made into.
+        site: Whose mirrors are asked.
+        distribution: What the boxes run; empty: what the site's twins do.
+        to: The file; empty: named after the lock.
+        also: What else is to be in it: verbs that bring something to a box, and models.
 
     Raises:
         BadInputError: A name is wrong, or something of the profile cannot be bundled.
@@ -44,9 +53,10 @@ def lock(console: Console, *, profile: str, site: str, distribution: str, to: st
     release = _release(load_site(site), distribution)
     twin = load_site(site).twin is not None
     fleet = choose(Choice(profile=profile, site=site, distribution=release if twin else ""))
+    extras = chosen_extras(fleet, also)
     given = with_simulated(fleet, console.info)
     resolved, besides = mirrors.resolve(fleet.site.mirrors), fetched_besides(fleet, release)
-    made = marked(make_lock(given, release, resolved, console.info, besides=besides), fleet.site)
+    made = marked(make_lock(given, release, resolved, console.info, extras=extras, besides=besides), fleet.site)
     path = Path(to or f"{made.name}.lock.json").expanduser()
     before = read_lock(path).text if path.exists() else ""
     write_whole(path, made.text.encode())

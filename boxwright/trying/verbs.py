@@ -7,9 +7,12 @@ from typing import Any, get_args
 
 from boxwright.console import Console
 from boxwright.errors import BadInputError, BoxwrightError, Exit, LockedError, did_you_mean
+from boxwright.factory.extras import trial_needs
+from boxwright.factory.offline import Door, from_bundle, refuse_signer_alone
 from boxwright.model.site import Host
 from boxwright.model.weights import Weights
 from boxwright.planning.addresses import public_url
+from boxwright.planning.weights import wanted_build
 from boxwright.provisioning import outcome
 from boxwright.provisioning.run import execute, redactor
 from boxwright.provisioning.target import Choice, Target, choose, prepare
@@ -68,19 +71,44 @@ class Trial:
         return f"card {cards}" if cards else f"the processor, {self.room.threads} of its threads"
 
 
-def try_model(console: Console, *, profile: str, site: str, host: str, wish: Wish) -> Exit:
-    """Load a model on a box by transformers, let it answer, perhaps serve a page of it, and leave nothing."""
+def try_model(
+    console: Console, *, profile: str, site: str, host: str, wish: Wish, bundle: str = "", signer: str = ""
+) -> Exit:
+    """Load a model on a box by transformers, let it answer, perhaps serve a page of it, and leave nothing.
+
+    Args:
+        console: Told everything.
+        profile: What the box was made into.
+        site: Whose it is; empty: nobody's but that of `host`.
+        host: Which one.
+        wish: What is tried, and how.
+        bundle: Folder of a bundle that the box takes packages and weights from; empty: the site's mirrors.
+        signer: Whose the bundle must be.
+
+    Raises:
+        BadInputError: A name or an argument is wrong, or the bundle lacks something of a trial.
+        BoxwrightError: The box has no room for it, or a model is being tried there.
+    """
     on = _checked(wish)
+    refuse_signer_alone(bundle, signer)
     if not site and not host:
         raise BadInputError("on which machine?", hint="Add --site, or --host USER@ADDRESS.")
     fleet = choose(Choice(profile, site=site) if site else Choice(profile, host=host))
     fleet = one_host(fleet, host if site else "")
     weights = chosen_weights(fleet, wish.model, wish.build)
-    target = prepare(fleet, console.info, boot=False)
-    (where,) = target.fleet.hosts
+    with from_bundle(bundle, fleet, signer, console.info) as door:
+        return _try(console, prepare(fleet, console.info, boot=False, offline=door), weights, on, wish, door=door)
+
+
+def _try(console: Console, target: Target, weights: Weights, on: On, wish: Wish, *, door: Door | None) -> Exit:
+    fleet = target.fleet
+    (where,) = fleet.hosts
     box = look(target.endpoint(where), (*unit.BROUGHT, *unit.SHARED))
     _check_box(box, where, wish)
     room = room_for(weights, box, on, has_cards=bool(fleet.profile.hardware.accelerators), host=where.name)
+    if door:
+        build = wanted_build(weights, fleet.profile.stack.models_directory, fleet.site)
+        door.require(trial_needs(room.flavour, build), f"--also models.try,{weights.name}")
     brought = () if wish.keep else (*unit.BROUGHT, *(path for path in unit.SHARED if path not in box.there))
     trial = Trial(target, where, weights, room, brought, wish)
     console.info(f"{weights.name} is tried on {where.name}, on {trial.where}")

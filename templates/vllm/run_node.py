@@ -8,13 +8,14 @@ lets in; OWN is this node's.
 
 vLLM does not notice that another node has gone: its head goes on to call itself healthy, its answers never come, and a
 node that comes back finds nobody who waits for it (0.32, a pipeline over two machines). So each node holds a connection
-to the head for as long as its command runs. Where one breaks, the command is ended everywhere, and systemd starts it
-again everywhere.
+to the head for as long as its command runs. Where one breaks, the command is ended everywhere, and started again
+everywhere when all nodes are there. A command that ends by itself is systemd's to start again, and to count.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import signal
 import socket
@@ -24,6 +25,7 @@ import time
 
 GO = b"go\n"
 PATIENCE_S = 20  # for a command to end by itself without its fellows
+AGAIN_S = 1  # between the end of a command and the next look for fellows
 _LOOK_S = 0.5
 
 
@@ -81,16 +83,16 @@ def joined(head: str, port: int, own: str) -> socket.socket:
         time.sleep(1)
 
 
-def held(command: list[str], fellows: list[socket.socket]) -> int:
-    """Run the command for as long as all fellows are there; its exit status, or 1 where one was lost."""
-    process = subprocess.Popen(command)
+def held(command: list[str], fellows: list[socket.socket]) -> int | None:
+    """Run the command for as long as all fellows are there; its exit status, or None where one was lost."""
+    process = subprocess.Popen(command, process_group=0)
     try:
         while process.poll() is None:
             lost, _, _ = select.select(fellows, [], [], _LOOK_S)
             if lost:
                 say("a node of the box is lost: ending, to start again together with it")
                 ended(process, PATIENCE_S)
-                return 1
+                return None
     except Stopped:
         ended(process, None)  # with requests in flight, which need the fellows; systemd has a limit of its own
         return 0
@@ -98,13 +100,15 @@ def held(command: list[str], fellows: list[socket.socket]) -> int:
 
 
 def ended(process: subprocess.Popen[bytes], patience_s: float | None) -> None:
-    """End the command: by itself, or after a while the hard way."""
+    """End the command: by itself, or after a while the hard way; and what it has left behind."""
     process.terminate()
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def say(text: str) -> None:
@@ -122,9 +126,15 @@ def main(words: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     with contextlib.suppress(Stopped):
-        fellows = gathered(head, port, set(peers)) if rank == 0 else [joined(head, port, words[4])]
-        say("all nodes of the box are there")
-        return held(words[5:], fellows)
+        while True:
+            fellows = gathered(head, port, set(peers)) if rank == 0 else [joined(head, port, words[4])]
+            say("all nodes of the box are there")
+            status = held(words[5:], fellows)
+            for connection in fellows:  # tells the other nodes
+                connection.close()
+            if status is not None:
+                return status
+            time.sleep(AGAIN_S)
     return 0
 
 

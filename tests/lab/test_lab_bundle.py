@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 from bundled_box import Wire, changed
-from lab_command import Boxwright
+from lab_command import Boxwright, Ran
+from model_switching import add_models
 
 from boxwright.errors import Exit
 from boxwright.factory.bundle import Bundle
+from boxwright.factory.evidence.envelope import open_envelope
 from boxwright.factory.lock import read_lock
 
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(2400)]
@@ -18,6 +22,18 @@ pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(2400)]
 both = pytest.mark.parametrize(
     "twin_site", [("off-bookworm", "debian-12"), ("off-trixie", "debian-13")], indirect=True, ids=["12", "13"]
 )
+
+
+def named_by_its_evidence(told: Ran, lock: Path) -> None:
+    """What the box was made from stands in its receipt, and in what is stated of it."""
+    (evidence,) = told.kind("evidence")
+    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    used = json.loads(Path(evidence["files"]["receipt.json"]).read_text())["bundle"]
+    assert (f"{used['profile']}-{used['distribution']}", used["lock"]) == (read_lock(lock).name, wanted)
+    assert used["signed_at"]
+    stated = open_envelope(Path(evidence["files"]["provenance.intoto.jsonl"]).read_bytes()).statement
+    materials = stated["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert wanted in [one.get("digest", {}).get("sha256") for one in materials]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +92,12 @@ def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twi
     assert ran.odd_checks == {}
     second = boxwright(*provision)
     assert (second.code, changed(second)) == (Exit.OK, []), second.text[-3000:]
+    assert [one["evidence"] for ran in (ran, second) for one in ran.kind("evidence_left")] == ["made", "kept"]
+    planned = boxwright("plan", "--profile", "lab", "--site", twin_site, "--bundle", str(folder))
+    assert (planned.code, planned.kind("event") != []) == (Exit.OK, True), planned.text[-3000:]
+
+    told = boxwright("evidence", "--profile", "lab", "--site", twin_site, "--to", str(place))
+    named_by_its_evidence(told, lock)
 
     # Nothing tried to leave; and had it, it would have been seen.
     assert wire.counted() == [0, 0]
@@ -84,3 +106,36 @@ def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twi
         with pytest.raises(subprocess.CalledProcessError):
             wire.run(wire.twin, *probe)
         assert wire.counted()[1] > 0
+
+
+@pytest.mark.parametrize("twin_site", [("off-bookworm", "debian-12")], indirect=True, ids=["12"])
+def test_models_are_tried_and_switched_there_and_the_box_is_burned_in(
+    boxwright: Boxwright, twin_site: str, place: Path
+) -> None:
+    """On the box of the test above."""
+    wire = Wire.of(boxwright, "off-bookworm")
+    lock, folder = place / "more.json", place / "bundle"
+    words, offline = ("--profile", "lab", "--site", twin_site), ("--bundle", str(folder))
+
+    # The bundle of the profile alone lacks what a trial takes, and says how it is locked.
+    refused = boxwright("models.try", *words, *offline)
+    assert refused.code == Exit.BAD_INPUT
+    assert "wheel transformers" in refused.kind("error")[0]["message"]
+    assert "--also models.try" in refused.kind("error")[0]["hint"]
+
+    assert boxwright("bundle.lock", *words, "--also", "models.try,burnin", "--to", str(lock)).code == Exit.OK
+    fetched = boxwright("bundle.fetch", "--lock", str(lock), *offline, "--site", twin_site)
+    assert fetched.code == Exit.OK, fetched.text[-2000:]
+    based = boxwright("provision", *words, *offline, "--stages", "base", "--yes")
+    assert based.code == Exit.OK, based.text[-2000:]
+
+    tried = boxwright("models.try", *words, *offline)
+    assert tried.code == Exit.OK, tried.text[-3000:]
+    assert "Paris" in tried.kind("trial_answer")[0]["answer"]
+    burned = boxwright("burnin", *words, *offline, "--minutes", "0.2", "--only", "cpu")
+    assert burned.code == Exit.OK, burned.text[-3000:]
+    add_models(Path(twin_site), place)
+    switched = boxwright("models.switch", *words, *offline, "--model", "again", "--yes")
+    assert switched.code == Exit.OK, switched.text[-3000:]
+    assert "made" in [one["evidence"] for one in switched.kind("evidence_left")]
+    assert wire.counted() == [0, 0]

@@ -127,6 +127,7 @@ def test_the_second_run_changes_nothing(boxwright: Boxwright, twin_site: str) ->
     ran = boxwright("provision", "--profile", "lab", "--site", twin_site, "--yes")
     assert ran.code == Exit.OK, ran.text[-3000:]
     assert changed(ran) == []
+    assert [one["evidence"] for one in ran.kind("evidence_left")] == ["kept"]
     after = on_twin(boxwright, twin_site, SNAPSHOT)
     assert list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0)) == []
 

@@ -41,6 +41,7 @@ RESIDENCY = CardResidency(
 )
 ON_THE_CARD = "--ctx-size 4096"  # a part of the command line of the start that the simulated driver sees on its card
 LOG = "/etc/systemd/system/llama-server.service.d/simulated.conf"
+ROOT_OF_UNIT = "/opt/boxwright/llama-cpp/current"
 SERVES_AGAIN = "llama-server.service serves smollm2-135m-instruct again, with the files that it had."
 
 
@@ -67,6 +68,9 @@ class Box(Boxes):
 
     def log_tells(self, line: str) -> None:
         """What a build for cards would write into its log when it starts."""
+        self.on(
+            self.twin, f"cp --update=none /usr/bin/echo {ROOT_OF_UNIT}/usr/bin/"
+        )  # the unit sees its own root alone
         self.on(
             self.twin,
             f"mkdir -p {LOG.rpartition('/')[0]}; cat > {LOG}",

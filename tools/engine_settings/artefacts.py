@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from boxwright import mirrors
-from boxwright.model.debian_packages import DEBIAN_KEYRING
+from boxwright.model.debian_packages import COMPILERS, DEBIAN_KEYRING, LLAMA_CPP, UnpackedPackages
 from boxwright.model.engine_settings import Release, ReleaseSource
 from boxwright.model.site import Mirrors
 from boxwright.serving.llama_cpp_build import pinned_source, recipe
-from deploys.operations.builds import COMPILER_PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 _PLATFORMS = ("manylinux1_x86_64", "manylinux2014_x86_64", *(f"manylinux_2_{glibc}_x86_64" for glibc in (28, 31, 35)))
@@ -82,8 +81,7 @@ def llama_server(release: Release, cache: Path) -> list[str]:
         return [str(_built(release.version, release.source, cache) / "bin" / "llama-server")]
     destination = cache / "llama.cpp"
     if not (destination / "current").exists():
-        packages = {"packages": ["llama.cpp-tools"], "suites": ["forky", "sid"], "provided": ["debconf", "wget"]}
-        _unpack_debian(destination, "llama.cpp-tools", ["usr/bin/llama-server", "--version"], packages)
+        _unpack_debian(destination, "llama.cpp-tools", ["usr/bin/llama-server", "--version"], LLAMA_CPP)
     return ["chroot", str(destination / "current"), "/usr/bin/llama-server"]
 
 
@@ -108,7 +106,7 @@ def _built(version: str, source: ReleaseSource, cache: Path) -> Path:
         return final
     compilers, work = cache / "compilers", cache / "builds"
     if not (compilers / "current").exists():
-        _unpack_debian(compilers, "g++-12", ["usr/bin/cmake", "--version"], COMPILER_PACKAGES)
+        _unpack_debian(compilers, "g++-12", ["usr/bin/cmake", "--version"], COMPILERS)
     build = recipe(version, source.commit[:9], pinned_source(source), (), None)
     request = {
         "key": version,
@@ -134,19 +132,18 @@ def _built(version: str, source: ReleaseSource, cache: Path) -> Path:
     return final
 
 
-def _unpack_debian(destination: Path, version_of: str, check: list[str], packages: dict[str, list[str]]) -> None:
+def _unpack_debian(destination: Path, version_of: str, check: list[str], packages: UnpackedPackages) -> None:
     found = mirrors.resolve_debian(Mirrors())
     request = {
         "destination": str(destination),
         "mirror": found.debian,
         "keyring": DEBIAN_KEYRING,
         "check_valid_until": found.check_valid_until,
-        "with_dependencies": True,
         "version_of": version_of,
         "check": check,
         "chroot": True,
         "proxy": None,
-        **packages,
+        **packages.request,
     }
     _run_program("debian_root/install_debian_root.py", request)
 

@@ -34,9 +34,19 @@ def start(tmp_path: Path) -> Iterator[START]:
 
     yield started
     for process in running:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # a command outlives a node that was killed
+        for pid in of_session(process.pid):  # a command outlives a node that was killed
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
+
+
+def of_session(leader: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def appears(path: Path, within_s: float = 10) -> bool:
@@ -55,7 +65,9 @@ def test_nothing_starts_before_all_nodes_are_there(start: START, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("killed", "left"), [(OTHER, HEAD), (HEAD, OTHER)])
-def test_when_one_is_killed_the_other_ends_its_command(start: START, tmp_path: Path, killed: str, left: str) -> None:
+def test_when_one_is_killed_the_other_ends_its_command_and_waits_for_it(
+    start: START, tmp_path: Path, killed: str, left: str
+) -> None:
     nodes = {
         own: start(own, f"trap 'touch ended-{own}; exit' TERM; touch up-{own}; sleep 60 & wait")
         for own in (HEAD, OTHER)
@@ -63,24 +75,46 @@ def test_when_one_is_killed_the_other_ends_its_command(start: START, tmp_path: P
     assert appears(tmp_path / f"up-{left}")
     assert appears(tmp_path / f"up-{killed}")
     nodes[killed].kill()
-    assert nodes[left].wait(10) == 1
-    assert (tmp_path / f"ended-{left}").exists()
+    assert appears(tmp_path / f"ended-{left}")
+    (tmp_path / f"up-{left}").unlink()
+    assert not appears(tmp_path / f"up-{left}", 2)
+    assert nodes[left].poll() is None  # systemd counts no failure
+    start(killed, "touch again; exec sleep 60")
+    assert appears(tmp_path / "again")
+    assert appears(tmp_path / f"up-{left}")
 
 
-def test_when_a_command_ends_its_status_is_told_and_the_other_node_ends(start: START) -> None:
+def test_what_a_command_leaves_behind_is_ended_with_it(start: START, tmp_path: Path) -> None:
+    start(HEAD, "sleep 60 & echo $! > left-behind; wait")
+    other = start(OTHER, "exec sleep 60")
+    assert appears(tmp_path / "left-behind")
+    pid = int((tmp_path / "left-behind").read_text())
+    other.kill()
+    end = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_when_a_command_ends_its_status_is_told_and_the_other_node_waits(start: START) -> None:
     head, other = start(HEAD, "exec sleep 60"), start(OTHER, "exit 7")
     assert other.wait(10) == 7
-    assert head.wait(10) == 1
+    time.sleep(0.7)
+    assert head.poll() is None
 
 
 def test_a_node_that_is_stopped_lets_its_command_end_by_itself(start: START, tmp_path: Path) -> None:
     head = start(HEAD, "trap 'sleep 1; touch finished; exit' TERM; touch up; sleep 60 & wait")
-    other = start(OTHER, "exec sleep 60")
+    other = start(OTHER, "touch up-other; exec sleep 60")
     assert appears(tmp_path / "up")
+    assert appears(tmp_path / "up-other")
     head.send_signal(signal.SIGTERM)
     assert head.wait(10) == 0
     assert (tmp_path / "finished").exists()
-    assert other.wait(10) == 1
+    time.sleep(0.7)
+    assert other.poll() is None
+    other.send_signal(signal.SIGTERM)  # while it waits
+    assert other.wait(10) == 0
 
 
 def test_strangers_are_not_let_in(start: START) -> None:
