@@ -45,7 +45,7 @@ def make_lock(
         system: The operating system, too: for images of disks.
 
     Raises:
-        BadInputError: Something of it cannot be bundled yet.
+        BadInputError: Something of it cannot be bundled.
         BoxwrightError: A mirror does not answer, or has something no more.
     """
     needs = extras.beside(needs_of(fleet, distribution), fleet)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 from boxwright.detection.collect import detect
 from boxwright.detection.machine import Machine, OperatingSystem
@@ -20,17 +18,17 @@ from boxwright.factory.openpgp import fingerprint
 from boxwright.factory.registry import named
 from boxwright.factory.serving import PORT, address_towards, serving, table
 from boxwright.factory.simulated import refuse_simulated, with_simulated
+from boxwright.factory.supplied import supplied
 from boxwright.factory.wheels import pinned
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_accelerators
 from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Artefact, Artefacts, Host, ServedBundle, Site
+from boxwright.model.site import Host, ServedBundle, Site
 from boxwright.reports.certificate import UsedBundle
 from boxwright.signing import ForgedError, PublicKey
 from boxwright.transport.ssh import Endpoint
 
-Supplied = TypeVar("Supplied", bound=Artefact)
 _NAMED = 10  # damaged files that a message names
 _AT_ONCE = 16
 
@@ -88,9 +86,8 @@ class Door:
         self._open, self.used = lock, _used(lock, self._manifest, self._key)
         kept_locks.keep(lock)
         self._progress(f"Serving {lock.name} to the boxes at {url} (lock {self.used.lock[:12]}…)")
-        names = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bw-supplied-")))
-        supplied = _supplied(self._bundle, lock, site, names)
-        return site.model_copy(update={"bundle": served(self._bundle, lock, url), "artefacts": supplied})
+        own = self._stack.enter_context(supplied(self._bundle, lock, site.artefacts))
+        return site.model_copy(update={"bundle": served(self._bundle, lock, url), "artefacts": own})
 
     def require(self, needs: Needs, locked_with: str) -> None:
         """Raise for what is needed besides the profile, and is not in the lock that the boxes take from.
@@ -162,35 +159,6 @@ def offline(folder: Path, fleet: Fleet, signer: str, progress: Callable[[str], N
         refuse_lacking(bundle, lock, needs_of(as_given, lock.distribution))
     with contextlib.ExitStack() as stack:
         yield Door(bundle, signed, locks, fleet, stack=stack, progress=progress)
-
-
-def _supplied(bundle: Bundle, lock: Lock, site: Site, folder: Path) -> Artefacts:
-    """What a site has at hand, out of the bundle where that has it: the site's own files may be elsewhere by now.
-
-    Args:
-        bundle: Which has it by digests.
-        lock: What of it.
-        site: Which names its own files.
-        folder: Private, where they are found under their names for as long as the run takes.
-    """
-    held = {one.sha256: one for kind in ("installer", "source") for one in lock.of(kind)}
-
-    def out_of_bundle(one: Supplied) -> Supplied:
-        if one.sha256 not in held:
-            return one
-        path = folder / one.sha256 / held[one.sha256].file
-        path.parent.mkdir(exist_ok=True)
-        path.symlink_to(bundle.artefact(one.sha256).absolute())
-        return one.model_copy(update={"path": str(path)})
-
-    own = site.artefacts
-    return own.model_copy(
-        update={
-            "ascend": tuple(map(out_of_bundle, own.ascend)),
-            "hygon_dtk": tuple(map(out_of_bundle, own.hygon_dtk)),
-            "llama_cpp": own.llama_cpp and out_of_bundle(own.llama_cpp),
-        }
-    )
 
 
 def checked(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> Manifest:

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,15 +58,22 @@ def table(bundle: Bundle, manifest: Manifest) -> dict[str, Served]:
             found[f"/{name}/files/{one.sha256}"] = served
             if one.kind == "debian":
                 found[f"/{name}/apt/pool/{one.sha256}/{one.file}"] = served
-            if one.kind == "image" and one.image:
-                what, kind = ("manifests", one.media_type) if one.media_type else ("blobs", served.kind)
-                image = f"{name}/{one.image.replace(':', '-')}"
-                found[f"/v2/{image}/{what}/sha256:{one.sha256}"] = replace(served, kind=kind)
             if one.kind in ("source", "wheel"):
                 found[f"/{name}/files/{one.sha256}/{one.file}"] = served
-        if lock.registries:
-            found["/v2/"] = Served(2, "registry", "application/json", page=b"{}")
+        found |= _images(bundle, lock)
         found |= {f"/{name}/simple/{project}/": page for project, page in _pages(lock)}
+    return found
+
+
+def _images(bundle: Bundle, lock: Lock) -> dict[str, Served]:
+    """What a registry has of the images of a lock. Parts that several of them share are a lock's only once."""
+    parts = lock.of("image")
+    images = {one.image.replace(":", "-") for one in parts if one.image}
+    found = {"/v2/": Served(2, "registry", "application/json", page=b"{}")} if parts else {}
+    for one in parts:
+        what, kind = ("manifests", one.media_type) if one.media_type else ("blobs", Served.kind)
+        served = Served(one.size, one.sha256, kind, bundle.artefact(one.sha256))
+        found |= {f"/v2/{lock.name}/{image}/{what}/sha256:{one.sha256}": served for image in images}
     return found
 
 

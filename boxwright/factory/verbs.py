@@ -57,7 +57,7 @@ def lock(
         image: The operating system, too, for golden images.
 
     Raises:
-        BadInputError: A name is wrong, or something of the profile cannot be bundled yet.
+        BadInputError: A name is wrong, or something of the profile cannot be bundled.
         BoxwrightError: A mirror has something no more.
     """
     release = _release(load_site(site), distribution)
@@ -192,7 +192,10 @@ def serve(console: Console, *, bundle: str, listen: str, signer: str) -> Exit:
             console.data("serving", {"name": one.name, **told.model_dump(mode="json")})
             console.line(f"# In the site of boxes that are a {one.name}:", style="bold")
             key = "".join(f"    {line}\n" for line in told.key.strip().splitlines())
-            console.line(f"bundle:\n  url: {told.url}\n  suite: {told.suite}\n  key: |\n{key}")
+            lists = {"vendors": told.vendors, "registries": told.registries}
+            further = "".join(f"  {name}: [{', '.join(values)}]\n" for name, values in lists.items() if values)
+            further += f"  key_fingerprint: {told.key_fingerprint}\n"
+            console.line(f"bundle:\n  url: {told.url}\n  suite: {told.suite}\n{further}  key: |\n{key}")
         console.info("Serving until Ctrl-C.")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

@@ -38,6 +38,7 @@ CASES = [
     pytest.param(("bv-cards", "debian-12"), "8x4090", "SIMULATED Debian package nvidia-driver-cuda", id="cards"),
     pytest.param(("bv-cards13", "debian-13"), "8x4090", "SIMULATED Debian package docker-ce", id="cards-13"),
     pytest.param(("bv-built", "debian-12"), "lab-built", "source llama.cpp", id="built"),
+    pytest.param(("bv-vllm", "debian-12"), "lab-vllm", "Python wheel vllm", id="vllm"),
     pytest.param(("bv-kt", "debian-12"), "1x4090-kt", "Python wheel kt-kernel", id="kt"),
 ]
 

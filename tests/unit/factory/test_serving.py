@@ -126,3 +126,18 @@ def test_a_source_distribution_is_in_the_index_and_the_key_beside_its_lists(tmp_
         assert f"files/{source.sha256}/{source.file}#sha256={source.sha256}" in page
         assert ask(port, f"/lab-debian-12/files/{source.sha256}/{source.file}")[2] == data
         assert ask(port, f"/lab-debian-12/apt/{BUNDLE_KEY}")[2] == b"a key"
+
+
+def test_a_layer_that_images_share_is_found_with_each_of_them(tmp_path: Path) -> None:
+    data = {"manifest": b"{}", "layer": b"a layer", "other manifest": b"{ }"}
+    parts = [
+        artefact("x-manifest", data["manifest"], kind="image", image="a.example/x", media_type="application/json"),
+        artefact("x-layer", data["layer"], kind="image", image="a.example/x"),
+        artefact("y-manifest", data["other manifest"], kind="image", image="b:5/y", media_type="application/json"),
+    ]
+    bundle, lock = Bundle(tmp_path / "b"), Lock(profile="lab", distribution="debian-12", artefacts=tuple(parts))
+    write_whole(bundle.lock_file(lock.name), lock.text.encode())
+    bundle.sign(SigningKey.kept_in(tmp_path / "key"))
+    found = table(bundle, bundle.signed()[0])
+    for image in ("a.example/x", "b-5/y"):
+        assert f"/v2/lab-debian-12/{image}/blobs/sha256:{parts[1].sha256}" in found
