@@ -1,4 +1,4 @@
-"""A line of boxes out of one bundle: one bare twin, then several at once, from nothing to verified `lab` boxes.
+"""A line of boxes out of one bundle: one bare twin, then several at once, from nothing to verified boxes; and again.
 
     PYTHONPATH=. python benchmarks/line.py --bundle DIR [--hosts 8]
 
@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,21 +37,51 @@ class Measured:
     of_controller: float
     of_twins: float
     peak_mib: float
-    load: tuple[float, float]
+    load: tuple[float, float]  # before it, and behind it
     stages: dict[str, float]  # of the host that took longest
 
-    def show(self) -> None:
+    def show(self, what: str) -> None:
         """Print it."""
         print(
-            f"{self.hosts} twins: {self.wall:.1f} s; processor: controller {self.of_controller:.1f} s, twins "
+            f"{self.hosts} twins, {what}: {self.wall:.1f} s; processor: controller {self.of_controller:.1f} s, twins "
             f"{self.of_twins:.1f} s; controller {self.peak_mib:.0f} MiB; load {self.load[0]:.1f} before, "
             f"{self.load[1]:.1f} behind"
         )
         print("  slowest host: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.stages.items()))
 
 
-def provisioned(hosts: int, bundle: str) -> Measured:
-    """Boot so many twins, provision them from a bundle, and remove them."""
+@dataclass(frozen=True)
+class Line:
+    """Twins that run, and the command for them."""
+
+    hosts: int
+    bundle: str
+    site: Path
+    environment: dict[str, str]
+
+    def verb(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb to its end."""
+        argv = [sys.executable, "-P", "-m", "boxwright.program", *words, "--site", str(self.site), "--json"]
+        return subprocess.run(argv, env=self.environment, cwd=REPO, capture_output=True, text=True, check=False)
+
+    def provisioned(self) -> Measured:
+        """Provision them out of the bundle."""
+        running = twins(SITE)
+        load, began, taken, own = os.getloadavg()[0], time.monotonic(), processor_seconds(running), os.times()
+        with Memory() as memory:
+            ran = self.verb("provision", "--profile", "lab", "--bundle", self.bundle, "--yes")
+        wall, spent = time.monotonic() - began, os.times()
+        of_twins = processor_seconds(running) - taken
+        _well(ran)
+        _whole(ran.stdout, self.hosts)
+        of_controller = spent.children_user + spent.children_system - own.children_user - own.children_system
+        loads = (load, os.getloadavg()[0])
+        return Measured(self.hosts, wall, of_controller, of_twins, memory.peak_mib, loads, _slowest(ran.stdout))
+
+
+@contextmanager
+def line(hosts: int, bundle: str) -> Iterator[Line]:
+    """So many bare twins, with a state of their own; gone behind it."""
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory(prefix="bw-") as runtime:
         folder = Path(name)
         (folder / "password").touch(mode=0o600)
@@ -63,26 +95,12 @@ def provisioned(hosts: int, bundle: str) -> Measured:
         site = folder / "site.yml"
         rows = ", ".join(f"{{name: {SITE}-{number}}}" for number in range(1, hosts + 1))
         site.write_text(f"name: {SITE}\ntwin: {{distribution: debian-12}}\nhosts: [{rows}]\n")
-
-        def verb(*words: str) -> subprocess.CompletedProcess[str]:
-            argv = [sys.executable, "-P", "-m", "boxwright.program", *words, "--site", str(site), "--json"]
-            return subprocess.run(argv, env=environment, cwd=REPO, capture_output=True, text=True, check=False)
-
+        made = Line(hosts, bundle, site, environment)
         try:
-            _well(verb("lab.up", "--profile", "lab"))
-            running = twins(SITE)
-            load, began, taken, own = os.getloadavg()[0], time.monotonic(), processor_seconds(running), os.times()
-            with Memory() as memory:
-                ran = verb("provision", "--profile", "lab", "--bundle", bundle, "--yes")
-            wall, spent = time.monotonic() - began, os.times()
-            of_twins = processor_seconds(running) - taken
-            _well(ran)
-            _whole(ran.stdout, hosts)
+            _well(made.verb("lab.up", "--profile", "lab"))
+            yield made
         finally:
-            verb("lab.down")
-    of_controller = spent.children_user + spent.children_system - own.children_user - own.children_system
-    loads = (load, os.getloadavg()[0])
-    return Measured(hosts, wall, of_controller, of_twins, memory.peak_mib, loads, _slowest(ran.stdout))
+            made.verb("lab.down")
 
 
 def _well(ran: subprocess.CompletedProcess[str]) -> None:
@@ -111,11 +129,16 @@ def main() -> None:
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--hosts", type=int, default=8)
     wanted = parser.parse_args()
-    one = provisioned(1, wanted.bundle)
-    one.show()
-    several = provisioned(wanted.hosts, wanted.bundle)
-    several.show()
-    print(f"{wanted.hosts} twins take {several.wall / one.wall:.2f} times as long as one")
+    walls: dict[tuple[int, str], float] = {}
+    for hosts in (1, wanted.hosts):
+        with line(hosts, wanted.bundle) as twins_of_it:
+            for what in ("from nothing", "again"):
+                told = twins_of_it.provisioned()
+                told.show(what)
+                walls[hosts, what] = told.wall
+    for what in ("from nothing", "again"):
+        ratio = walls[wanted.hosts, what] / walls[1, what]
+        print(f"{what}: {wanted.hosts} twins take {ratio:.2f} times as long as one")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+_LOOK_EVERY_S = 2.0  # adding up the pages of some hundred processes takes time that the runs would have
+
 
 class Memory:
     """The most memory, in MiB, that a command's processes together have held; shared pages count once (PSS).
@@ -29,7 +31,7 @@ class Memory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.5):
+        while not self._over.wait(_LOOK_EVERY_S):
             self.peak_mib = max(self.peak_mib, sum(map(_pss_mib, self._own())))
 
     def _own(self) -> Iterator[int]:
