@@ -8,7 +8,6 @@ offers ssh, and nothing else.
 from __future__ import annotations
 
 import fnmatch
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,7 +133,7 @@ def seal(tree: Path) -> list[str]:
 def found(tree: Path, pattern: str) -> Iterator[Path]:
     """What a pattern means in a tree, in order. Links are found wherever they lead, and never followed."""
     head, _, rest = pattern.partition("/")
-    for name in sorted(fnmatch.filter(os.listdir(tree), head)):
+    for name in sorted(fnmatch.filter((one.name for one in tree.iterdir()), head)):
         path = tree / name
         if not rest:
             yield path
