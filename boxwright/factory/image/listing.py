@@ -24,10 +24,15 @@ def listing(tree: Path, forbidden: Sequence[bytes] = ()) -> str:
     Raises:
         BoxwrightError: One of them does; it says where.
     """
-    lines = []
+    lines: list[str] = []
+    leaks: list[str] = []
     for path in _every(tree):
         status = path.lstat()
-        size, told = _told(path, status, forbidden)
+        try:
+            size, told = _told(path, status, forbidden)
+        except _LeakError:
+            leaks.append(f"/{path.relative_to(tree)}")
+            continue
         fields = [
             "/" + str(path.relative_to(tree)) if path != tree else "/",
             f"{status.st_mode:06o}",
@@ -37,7 +42,17 @@ def listing(tree: Path, forbidden: Sequence[bytes] = ()) -> str:
             told + _attributes(path),
         ]
         lines.append("\t".join(field.encode("unicode_escape").decode("ascii") for field in fields))
+    if leaks:
+        raise BoxwrightError(
+            "something of the machine that the image was built on is left in it, so it was not made",
+            where=", ".join(leaks),
+            hint="This is a mistake of Boxwright's: please report it, with the paths.",
+        )
     return HEAD + "".join(f"{line}\n" for line in lines)
+
+
+class _LeakError(Exception):
+    """A forbidden word stands in a file."""
 
 
 def _every(tree: Path) -> Iterator[Path]:
@@ -69,11 +84,7 @@ def _digest(path: Path, forbidden: Sequence[bytes]) -> str:
             seen = before + block
             for word in forbidden:
                 if word in seen:
-                    raise BoxwrightError(
-                        "something of the machine that the image was built on is left in it, so it was not made",
-                        where=str(path),
-                        hint="This is a mistake of Boxwright's: please report it, with the path.",
-                    )
+                    raise _LeakError
             before = seen[-reach:] if reach else b""
     return digest.hexdigest()
 

@@ -7,6 +7,7 @@ offers ssh, and nothing else.
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,16 +85,19 @@ OF_THE_BOX = (  # what provisioning writes for one box, or for the bundle that t
     "etc/boxwright/pki",
     "etc/nginx/boxwright*",
     "etc/nginx/conf.d/boxwright.conf",
+    "usr/local/sbin/boxwright-gateway",  # knows the names and addresses that the certificate is for
     "usr/local/share/boxwright/about",
     "etc/prometheus/boxwright-engine.key",
     "var/lib/prometheus/metrics2/*",
     "var/lib/prometheus/node-exporter/*",
     "etc/llama-server*",
     "etc/vllm*",
+    "etc/systemd/system/llama-server*.service",  # they follow from the processors of the box
+    "etc/systemd/system/vllm*.service",
     "etc/open-webui",
     "opt/boxwright/open-webui/*/etc/environment",
     "var/lib/open-webui",
-    "var/lib/boxwright",
+    "var/lib/boxwright/[!f]*",  # all but firewall.sha256, which goes with the rules
     "var/lib/private/*",
 )
 LOGS = "var/log"
@@ -127,11 +131,17 @@ def seal(tree: Path) -> list[str]:
 
 
 def found(tree: Path, pattern: str) -> Iterator[Path]:
-    """What a pattern means in a tree, in order; nothing outside of it, whatever links say."""
-    return iter(sorted(tree.glob(pattern)))
+    """What a pattern means in a tree, in order. Links are found wherever they lead, and never followed."""
+    head, _, rest = pattern.partition("/")
+    for name in sorted(fnmatch.filter((one.name for one in tree.iterdir()), head)):
+        path = tree / name
+        if not rest:
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from found(path, rest)
 
 
 def _remove_journals(tree: Path) -> None:
     """Folders of journals are named by the machine's id."""
-    for folder in (tree / LOGS / "journal").glob("*"):
+    for folder in found(tree, f"{LOGS}/journal/*"):
         shutil.rmtree(folder)

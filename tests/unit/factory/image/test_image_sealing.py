@@ -37,6 +37,8 @@ GOING = (
     "var/lib/apt/lists/a_Packages",
     "var/lib/dhcp/dhclient.leases",
     "var/lib/open-webui/webui.db",
+    "var/lib/boxwright/requests/models.json",
+    "etc/systemd/system/llama-server.service",
     "var/lib/prometheus/metrics2/wal/00000000",
     "var/lib/systemd/random-seed",
     "var/log/journal/0123456789abcdef0123456789abcdef/system.journal",
@@ -49,10 +51,10 @@ STAYING = (
     "etc/nginx/nginx.conf",
     "etc/systemd/system/multi-user.target.wants/ssh.service",
     "etc/systemd/system/multi-user.target.wants/boxwright-firewall.service",
-    "etc/systemd/system/llama-server.service",
     "opt/boxwright/open-webui/slim-1/bin/python",
     "opt/boxwright/models/m/b/m.gguf",
     "usr/share/keyrings/debian-archive-keyring.gpg",
+    "var/lib/boxwright/firewall.sha256",
     "var/lib/dpkg/status",
 )
 
@@ -87,6 +89,14 @@ def test_a_link_goes_and_what_it_leads_to_stays(tree: Path, tmp_path: Path) -> N
     seal(tree)
     assert (outside / "kept").read_text() == "kept"
     assert files(tree) == set(STAYING)
+
+
+def test_a_unit_is_switched_off_by_a_link_that_leads_nowhere_here(tree: Path) -> None:
+    wants = tree / "etc/systemd/system/multi-user.target.wants"
+    for unit in ("prometheus.service", "cron.service"):
+        (wants / unit).symlink_to(f"/lib/systemd/system/{unit}")
+    seal(tree)
+    assert {path.name for path in wants.iterdir() if path.is_symlink()} == {"cron.service"}
 
 
 def test_a_sealed_tree_has_nothing_to_seal(tree: Path) -> None:
