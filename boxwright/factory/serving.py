@@ -28,7 +28,7 @@ from boxwright.model.debian_packages import BUNDLE_KEY
 
 PORT = 8873
 _SILENCE_S = 60
-_BLOCK = 1 << 20
+_TLS_HANDSHAKE = b"\x16"  # the first octet of a client's hello
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,20 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "Boxwright"
     sys_version = ""
     timeout = _SILENCE_S
+
+    def handle(self) -> None:
+        """Answer a connection; one that begins with a TLS handshake is told at once that this is none.
+
+        Docker asks every registry by TLS first, and goes on without where it may.
+        """
+        try:
+            hello = self.connection.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE
+            if hello:
+                self.wfile.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        except OSError:  # whoever connected is gone, or silent
+            return
+        if not hello:
+            super().handle()
 
     def do_GET(self) -> None:
         """Send the whole, or the range that was asked for."""

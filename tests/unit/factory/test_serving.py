@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,3 +142,10 @@ def test_a_layer_that_images_share_is_found_with_each_of_them(tmp_path: Path) ->
     found = table(bundle, bundle.signed()[0])
     for image in ("a.example/x", "b-5/y"):
         assert f"/v2/lab-debian-12/{image}/blobs/sha256:{parts[1].sha256}" in found
+
+
+def test_tls_is_declined_at_once_in_the_words_that_dockers_client_knows(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a hello, and no line's end
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert ask(port, FILE)[0] == 200
