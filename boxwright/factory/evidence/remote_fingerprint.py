@@ -53,8 +53,8 @@ def programs() -> Iterator[list[object]]:
         if folder.is_symlink():
             yield [str(folder), str(folder.readlink())]
         elif folder.is_dir() and not folder.name.startswith("."):
-            wheels = folder.glob("lib/python3*/site-packages/*.dist-info/*")
-            told = (path for path in wheels if path.name in ("METADATA", "RECORD"))
+            wheels = [*folder.glob("lib/python3*/site-packages/*.dist-info")]
+            told = [wheel / name for wheel in wheels for name in ("METADATA", "RECORD")]
             yield [str(folder), *marks(folder / name for name in NOTES), *marks(told)]
 
 
