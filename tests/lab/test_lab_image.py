@@ -18,6 +18,7 @@ from image_machine import SERIAL, Machine, booted
 from lab_command import Boxwright
 
 from boxwright.errors import Exit
+from boxwright.factory.image import disk
 from boxwright.factory.image.finishing import SEALED, TREE
 from boxwright.lab import Lab, TwinSpec
 from boxwright.lab.prerequisites import ensure
@@ -178,6 +179,37 @@ def test_the_box_is_provisioned_out_of_the_bundle_and_verifies(site: str, built:
     assert ran.code == Exit.OK, ran.text[-4000:]
     odd = {one["id"]: one["evidence"] for one in ran.kind("check") if one["result"] not in ("pass", "waived")}
     assert odd == {}
+
+
+@pytest.fixture
+def root(built: Built, tmp_path: Path) -> Iterator[Path]:
+    """The root filesystem of an image, as it lies on the disk."""
+    place = tmp_path / "root"
+    place.mkdir()
+    at = disk.Layout(root_mib=1).root_at << 20
+    subprocess.run(["mount", "-o", f"ro,loop,offset={at}", str(built.images[0]), str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_container_that_stands_on_the_image_becomes_a_box_out_of_the_bundle(
+    root: Path, built: Built, patient: Boxwright, tmp_path: Path
+) -> None:
+    """The same without emulation: what was sealed lacks nothing that a box needs."""
+    with fresh_lab("test-image-root") as lab:
+        (twin,) = lab.up([TwinSpec("box-1", "debian-12", load_profile("lab").hardware, root=root)])
+        site = tmp_path / "site.yml"
+        site.write_text(
+            f"name: image-root\nhosts: [{{name: box-1, address: {twin.address}}}]\n"
+            f"ssh: {{key: {twin.key}, known_hosts: {twin.known_hosts}}}\n"
+        )
+        words = ("--profile", "lab", "--site", str(site), "--bundle", str(built.bundle), "--yes")
+        first = patient("provision", *words)
+        assert first.code == Exit.OK, first.text[-4000:]
+        assert first.odd_checks == {}
+        second = patient("provision", *words)
+        assert second.code == Exit.OK, second.text[-4000:]
+        assert [one["resource"] for one in second.kind("event") if one["outcome"] == "changed"] == []
 
 
 def explained(built: Built) -> str:
