@@ -391,8 +391,9 @@ def test(console, fast=False, on_demand=False, only=""):
         "pytest",
         f"--rootdir={ROOT}",
         *(str(ROOT / "tests" / suite) for suite in suites),
-        # A file's tests share their twins, so they stay together and in order.
-        *("-n", str(os.cpu_count()), "--dist", "loadfile", "--no-loadscope-reorder"),
+        # A file's tests share their twins, so they stay together and in order. One worker more than there are cores:
+        # each of them often waits for a twin.
+        *("-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder"),
     ]
     argv += ["-m", "on_demand"] if on_demand else []
     argv += ["-k", only] if only else []
