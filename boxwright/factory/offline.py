@@ -235,7 +235,8 @@ def refuse_lacking(bundle: Bundle, lock: Lock, needs: Needs) -> None:
         raise BadInputError(
             f"the bundle was made for another state of {lock.profile}: it lacks {_listed(missing)}",
             where=f"{bundle.folder}, {lock.name}",
-            hint="Lock and fetch anew: ./invoke bundle.lock, ./invoke bundle.fetch.",
+            hint="Lock and fetch anew: ./invoke bundle.lock, ./invoke bundle.fetch. A model that the profile does not "
+            "name is locked by --also MODEL/BUILD.",
         )
 
 
