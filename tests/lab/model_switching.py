@@ -40,16 +40,15 @@ def add_models(site: Path, folder: Path) -> None:
 class Visitor:
     """Somebody who has a long answer under way, and asks for the list of models all the time."""
 
-    def __init__(self, address: str, authority: Path, key: str, model: str, tokens: int = 4000) -> None:
+    def __init__(self, address: str, authority: Path, key: str, model: str) -> None:
         self._client = httpx.Client(
             base_url=f"https://{address}",
             verify=ssl.create_default_context(cafile=str(authority)),
             headers={"Authorization": f"Bearer {key}"},
             trust_env=False,
-            timeout=300,
+            timeout=120,
         )
         self._model = model
-        self._tokens = tokens  # of each long answer: by default under way until somebody ends it
         self._gone = threading.Event()
         self.replies: list[httpx.Response] = []  # to questions for the list
         self.pages: set[int] = set()  # statuses of the chat page
@@ -70,9 +69,8 @@ class Visitor:
 
     def _story(self, *, stream: bool) -> dict[str, Any]:
         words = [{"role": "user", "content": "Tell a very long story about a lighthouse."}]
-        # The end of a sentence does not end it.
-        asked = {"model": self._model, "messages": words, "max_tokens": self._tokens, "ignore_eos": True}
-        return asked | {"stream": stream}
+        # The end of a sentence does not end it: it is under way until somebody ends it.
+        return {"model": self._model, "messages": words, "max_tokens": 4000, "ignore_eos": True, "stream": stream}
 
     def _ask(self) -> None:
         while not self._gone.is_set():

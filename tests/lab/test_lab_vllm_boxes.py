@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from lab_command import Boxwright, Ran
-from model_switching import Visitor, add_models
 from test_lab_provision import SNAPSHOT, changed, on_twin
 
 from boxwright.errors import Exit
@@ -51,60 +49,6 @@ def test_a_box_with_vllm_is_verified_and_then_left_alone(patient: Boxwright, twi
     assert second.code == Exit.OK, second.text[-4000:]
     assert changed(second) == []
     assert on_twin(patient, twin_site, STATE) == before
-
-
-def visitor(boxwright: Boxwright, site: str, model: str, tokens: int) -> Visitor:
-    (secret,) = boxwright("secrets.show", "--site", site, "--name", "api_key").kind("secret")
-    (twin,) = boxwright("lab.status", "--site", site).kind("twin")
-    authority = Path(boxwright.environment["BOXWRIGHT_STATE"], "sites/test-vllm-box/test-vllm-box-1-ca.crt")
-    return Visitor(twin["address"], authority, secret["value"], model, tokens)
-
-
-def assert_that_nobody_saw_but_the_503(seen: Visitor, first: str, last: str) -> None:
-    served = [reply.json()["data"][0]["id"] for reply in seen.replies if reply.is_success]
-    assert (served[0], served[-1]) == (first, last)
-    away = [reply for reply in seen.replies if not reply.is_success]
-    assert {(reply.status_code, reply.headers.get("Retry-After")) for reply in away} == {(503, "10")}
-    assert {reply.json()["error"]["code"] for reply in away} == {"engine_unavailable"}
-    assert seen.pages == {200}
-
-
-@BOX
-def test_answers_under_way_end_or_are_told_while_another_model_comes(
-    patient: Boxwright, twin_site: str, tmp_path: Path
-) -> None:
-    words = ("--profile", "lab-vllm", "--site", twin_site)
-    add_models(Path(twin_site), tmp_path)
-    ran = patient("provision", *words, "--yes")  # nothing to do behind the test before
-    assert ran.code == Exit.OK, ran.text[-4000:]
-
-    # Weights that cannot be read: what serves is not touched.
-    with visitor(patient, twin_site, "smollm2-135m-instruct", 40) as seen:
-        failed = patient("models.switch", *words, "--model", "broken", "--yes")
-    assert failed.code == Exit.ERROR, failed.text[-3000:]
-    assert {reply.status_code for reply in seen.replies} == {200}
-    assert seen.stream[-1] == "data: [DONE]"
-
-    # Answers that end within the time that vLLM is given to stop (--shutdown-timeout).
-    with visitor(patient, twin_site, "smollm2-135m-instruct", 250) as seen:
-        switched = patient("models.switch", *words, "--model", "again", "--yes")
-    assert switched.code == Exit.OK, switched.text[-3000:]
-    assert switched.odd_checks == {}
-    assert_that_nobody_saw_but_the_503(seen, "smollm2-135m-instruct", "again")
-    assert seen.stream[-1] == "data: [DONE]"
-    assert seen.cut is not None
-    assert (seen.cut.status_code, seen.cut.json()["usage"]["completion_tokens"]) == (200, 250)
-
-    # Answers that would take longer.
-    with visitor(patient, twin_site, "again", 4000) as seen:
-        back = patient("models.switch", *words, "--model", "smollm2-135m-instruct", "--yes")
-    assert back.code == Exit.OK, back.text[-3000:]
-    assert back.odd_checks == {}
-    assert_that_nobody_saw_but_the_503(seen, "again", "smollm2-135m-instruct")
-    assert seen.stream[-1] == "closed", seen.stream[-2:]
-    assert seen.cut is not None
-    assert (seen.cut.status_code, seen.cut.json()["error"]["code"]) == (503, "engine_unavailable"), seen.cut.text
-    assert patient("plan", *words).code == Exit.OK
 
 
 @PAIR
