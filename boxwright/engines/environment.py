@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from boxwright.model.catalogues import ROOT
 
@@ -41,4 +43,21 @@ def end_with_parent() -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_EVERY_S)
+    kill_descendants(os.getpid())
     os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def kill_descendants(process: int) -> None:
+    """Kill every process below this one, whatever group it has moved to: each of Ansible's workers makes its own."""
+    for child in _descendants(process):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(child, signal.SIGKILL)
+
+
+def _descendants(process: int) -> list[int]:
+    found = []
+    for listed in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for child in map(int, listed.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from boxwright.engines.environment import kill_descendants
 from boxwright.engines.events import Event
 
 _GRACE_S = 5.0
@@ -78,6 +79,8 @@ class Cancellation:
 def end_group(process: subprocess.Popen[str]) -> None:
     """End a process group: politely, then after some seconds for good."""
     for how in (signal.SIGTERM, signal.SIGKILL):
+        if how is signal.SIGKILL:
+            kill_descendants(process.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, how)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +56,13 @@ class Boxwright:
     def __call__(self, *words: str) -> Ran:
         """Run a verb with `--json` to its end."""
         process = self.start(*words, "--json")
-        out, err = process.communicate(timeout=self.patience_s)
+        try:
+            out, err = process.communicate(timeout=self.patience_s)
+        finally:
+            if process.poll() is None:  # its time is up, or the tests were interrupted: it would go on without them
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=60)
+                process.kill()
         lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
         return Ran(process.returncode, lines, out + err)

@@ -26,7 +26,7 @@ Vagrant.configure("2") do |config|
   config.vm.provider :libvirt do |libvirt|
     libvirt.kernel = File.join(__dir__, "vmlinuz")
     libvirt.initrd = File.join(__dir__, "initrd")
-    libvirt.cmd_line = "root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=-1"
+    libvirt.cmd_line = "root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=-1 mitigations=off"
   end
 end
 """

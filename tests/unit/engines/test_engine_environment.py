@@ -28,7 +28,9 @@ def test_an_engine_ends_with_a_controller_that_was_killed(tmp_path: Path) -> Non
         "from boxwright.engines.environment import end_with_parent\n"
         "end_with_parent()\n"
         "child = subprocess.Popen(['sleep', '60'])\n"
-        f"open({str(mark) + '.part'!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+        # As each of Ansible's workers does.
+        "worker = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        f"open({str(mark) + '.part'!r}, 'w').write(f'{{os.getpid()}} {{child.pid}} {{worker.pid}}')\n"
         f"os.rename({str(mark) + '.part'!r}, {str(mark)!r})\n"
         "time.sleep(60)\n"
     )
