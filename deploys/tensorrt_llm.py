@@ -67,6 +67,7 @@ for service in data.tensorrt_llm_services:
             runner=RUNNER,
             models=service["model_path"],
             stop_s=STOP_S,
+            port=service["port"],
         ),
         f"{settings}/container.json": request_text(**request),
         # JSON is YAML, and quotes every text.

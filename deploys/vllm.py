@@ -127,6 +127,8 @@ for service in data.vllm_services:
             numa_nodes=service["numa_nodes"],
             node_address=service["node_address"],
             rank=0 if service["answers"] else 1,
+            answers=service["answers"],
+            port=service["port"],
             head_address=service["head_address"],
             runner=f"{PROGRAMS}/run-node",
             lifeline_port=service["lifeline_port"],

@@ -140,6 +140,7 @@ def _texts(
         runner=RUNNER,
         models=service["model_path"],
         stop_s=STOP_S,
+        port=service["port"],
     )
     return (
         ("the unit", f"{UNITS}/{unit}.service", unit_text),

@@ -90,6 +90,7 @@ def test_what_is_rendered_is_as_read(name: str) -> None:
         runner="/usr/local/lib/boxwright/run-container",
         models=service["model_path"],
         stop_s=75,
+        port=service["port"],
     )
     told = {"pyinfra": given, "docker": run_words(service), "unit": unit.splitlines()}
     path, text = HERE / f"tensorrt-llm-{name}.json", json.dumps(told, indent=2, sort_keys=True) + "\n"

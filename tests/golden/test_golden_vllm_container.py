@@ -81,6 +81,7 @@ def test_what_is_rendered_is_as_read(name: str) -> None:
             runner="/usr/local/lib/boxwright/run-container",
             models=service["model_path"],
             stop_s=75,
+            port=service["port"],
         ).splitlines(),
     }
     assert SECRETS.engine_key.get_secret_value() not in json.dumps(told["docker"])

@@ -40,7 +40,7 @@ def add_models(site: Path, folder: Path) -> None:
 class Visitor:
     """Somebody who has a long answer under way, and asks for the list of models all the time."""
 
-    def __init__(self, address: str, authority: Path, key: str, model: str) -> None:
+    def __init__(self, address: str, authority: Path, key: str, model: str, *, most_tokens: int = 4000) -> None:
         self._client = httpx.Client(
             base_url=f"https://{address}",
             verify=ssl.create_default_context(cafile=str(authority)),
@@ -48,7 +48,7 @@ class Visitor:
             trust_env=False,
             timeout=120,
         )
-        self._model = model
+        self._model, self._most_tokens = model, most_tokens
         self._gone = threading.Event()
         self.replies: list[httpx.Response] = []  # to questions for the list
         self.pages: set[int] = set()  # statuses of the chat page
@@ -70,7 +70,8 @@ class Visitor:
     def _story(self, *, stream: bool) -> dict[str, Any]:
         words = [{"role": "user", "content": "Tell a very long story about a lighthouse."}]
         # The end of a sentence does not end it: it is under way until somebody ends it.
-        return {"model": self._model, "messages": words, "max_tokens": 4000, "ignore_eos": True, "stream": stream}
+        most = {"max_tokens": self._most_tokens, "ignore_eos": True}
+        return {"model": self._model, "messages": words, "stream": stream, **most}
 
     def _ask(self) -> None:
         while not self._gone.is_set():

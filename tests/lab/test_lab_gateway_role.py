@@ -187,6 +187,18 @@ class TestApi:
             assert isinstance(stream.exception(), httpx.RemoteProtocolError)  # closed, and not as if it were whole
         assert (cut.status_code, error_code(cut), cut.headers["Retry-After"]) == (503, "engine_unavailable", "10")
 
+    def test_new_requests_of_an_engine_that_lets_others_end_are_told_so(self, box: Box, client: httpx.Client) -> None:
+        body = {"answer": {"status": 500}}  # as vLLM answers them then
+        leaving = "/run/boxwright/leaving/8080"
+        box.ssh(f"install -D -m 644 /dev/null {leaving}")
+        try:
+            reply, page = client.post("/v1/completions", json=body, auth=ALICE), client.get("/")
+        finally:
+            box.ssh(f"rm {leaving}")
+        assert (reply.status_code, error_code(reply), reply.headers["Retry-After"]) == (503, "engine_unavailable", "10")
+        assert page.status_code == 200
+        assert client.post("/v1/completions", json=body, auth=ALICE).status_code == 500
+
     @pytest.mark.parametrize(("status", "retry_after"), [(400, None), (502, None), (503, "10"), (504, None)])
     def test_what_the_engine_answers_itself_passes(
         self, client: httpx.Client, status: int, retry_after: str | None

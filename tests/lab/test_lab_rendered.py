@@ -164,6 +164,7 @@ def of_deploys() -> Iterator[Text]:
         "settings": "/etc/vllm",
         "environment_directory": "/opt/boxwright/vllm/1",
         "model_directory": "/srv/models/m",
+        "port": 8001,
     }
     for policy, nodes in (("default", ()), ("bind", (0, 1)), ("interleave", (0, 1))):
         numa = {"numa_policy": policy, "numa_nodes": nodes}
@@ -174,6 +175,7 @@ def of_deploys() -> Iterator[Text]:
             lone = {
                 "head_address": "192.0.2.7",
                 "rank": 0,
+                "answers": True,
                 "runner": "/usr/local/lib/boxwright/run-node",
                 "lifeline_port": 29540,
                 "node_address": "192.0.2.7" if cards else None,
@@ -237,6 +239,7 @@ def _of_ollama() -> Iterator[Text]:
         runner="/usr/local/lib/boxwright/run-container",
         models="/srv/models/m/bf16",
         stop_s=75,
+        port=8001,
     )
     yield _unit("engine_guard/guard.nft.j2", table="boxwright_vllm_rocm", port=8001, keyed=True, **confined)
     told = {"unit": unit, "runner": runner, "port": 8001, "placement": "cards", "metrics": metrics}

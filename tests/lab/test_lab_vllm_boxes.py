@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from lab_command import Boxwright, Ran
+from model_switching import Visitor, add_models
 from test_lab_provision import SNAPSHOT, changed, on_twin
 
 from boxwright.errors import Exit
@@ -49,6 +51,32 @@ def test_a_box_with_vllm_is_verified_and_then_left_alone(patient: Boxwright, twi
     assert second.code == Exit.OK, second.text[-4000:]
     assert changed(second) == []
     assert on_twin(patient, twin_site, STATE) == before
+
+
+@BOX
+def test_another_model_takes_over_and_nobody_meets_an_error_of_the_engine(
+    patient: Boxwright, twin_site: str, tmp_path: Path
+) -> None:
+    """vLLM lets answers end that are under way, and would answer 500 to new requests meanwhile."""
+    add_models(Path(twin_site), tmp_path)
+    words, place = ("--profile", "lab-vllm", "--site", twin_site), Path(patient.environment["BOXWRIGHT_STATE"])
+    (secret,) = patient("secrets.show", "--site", twin_site, "--name", "api_key").kind("secret")
+    (twin,) = patient("lab.status", "--site", twin_site).kind("twin")
+    authority = place / "sites/test-vllm-box/test-vllm-box-1-ca.crt"
+    with Visitor(twin["address"], authority, secret["value"], "smollm2-135m-instruct", most_tokens=1500) as visitor:
+        switched = patient("models.switch", *words, "--model", "again", "--yes")
+    assert switched.code == Exit.OK, switched.text[-3000:]
+    assert failed_checks(switched) == {}
+    served = [reply.json()["data"][0]["id"] for reply in visitor.replies if reply.is_success]
+    assert (served[0], served[-1]) == ("smollm2-135m-instruct", "again")
+    away = [reply for reply in visitor.replies if not reply.is_success]
+    assert {(reply.status_code, reply.headers["Retry-After"]) for reply in away} == {(503, "10")}
+    assert {reply.json()["error"]["code"] for reply in away} == {"engine_unavailable"}
+    # What was under way ended whole, or was told to be cut.
+    assert visitor.cut is not None
+    assert visitor.cut.status_code in (200, 503)
+    assert visitor.stream[-1] in ("data: [DONE]", "closed")
+    assert visitor.pages == {200}
 
 
 @PAIR
