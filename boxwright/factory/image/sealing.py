@@ -100,6 +100,7 @@ OF_THE_BOX = (  # what provisioning writes for one box, or for the bundle that t
     "var/lib/boxwright/[!f]*",  # all but firewall.sha256, which goes with the rules
     "var/lib/private/*",
 )
+ANYWHERE = (".fetch.lock",)  # beside models, wherever these are: the number of the process that fetched
 LOGS = "var/log"
 # They need what is in OF_THE_BOX; provisioning switches them on.
 SWITCHED_OFF = (
@@ -121,6 +122,7 @@ def seal(tree: Path) -> list[str]:
     going = [path for pattern in (*IDENTITY, *TRACES, *OF_THE_BOX) for path in found(tree, pattern)]
     going += [path for path in sorted((tree / LOGS).rglob("*")) if not path.is_dir() or path.is_symlink()]
     going += [path for unit in SWITCHED_OFF for path in found(tree, f"etc/systemd/system/*.wants/{unit}")]
+    going += [path for name in ANYWHERE for path in sorted(tree.rglob(name)) if path.is_file()]
     for path in going:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
