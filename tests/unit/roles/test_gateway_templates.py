@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from ansible.plugins.filter.core import FilterModule
+from ansible.plugins.filter import core, urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -38,7 +38,8 @@ def render(template: str, **changes: Any) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  not HTML
     )
-    environment.filters |= FilterModule().filters()
+    for module in (core, urlsplit):
+        environment.filters |= module.FilterModule().filters()
     environment.tests["match"] = lambda value, pattern: re.match(pattern, value) is not None
     variables: dict[str, Any] = {}
     for file in ("defaults/main.yml", "vars/main.yml"):
