@@ -51,7 +51,9 @@ def vllm_settings(
         "disable-access-log-for-endpoints": "/health,/metrics",
         "disable-fastapi-docs": True,
         "fail-on-environ-validation": True,
-        "shutdown-timeout": 60,  # seconds for requests in flight
+        # Seconds for requests in flight. systemd and Docker wait less and cut what has not ended, which the gateway
+        # tells as 503: vLLM itself would answer 500.
+        "shutdown-timeout": 120,
         "sse-keep-alive-interval": 15,  # seconds; a proxy between closes what is silent for long
     }
     if not hardware.accelerators:

@@ -39,7 +39,7 @@ def test_a_v100_gets_the_last_release_for_it_in_float16_and_no_flag_that_it_does
     made = variables("1xv100", engine="vllm", build="bf16", least_tokens_per_s=20)
     (service,) = made.services
     assert (made.flavour, made.version) == ("cuda", "0.19.1")
-    assert (service.settings["dtype"], service.settings["shutdown-timeout"]) == ("half", 60)
+    assert (service.settings["dtype"], service.settings["shutdown-timeout"]) == ("half", 120)
     assert "sse-keep-alive-interval" not in service.settings  # since 0.32
     assert service.least_tokens_per_s == 20
     words = arguments(
