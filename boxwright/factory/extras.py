@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from boxwright.errors import BadInputError, did_you_mean
-from boxwright.factory.needs import Environment, Needs, role_packages
-from boxwright.model.catalogues import ROOT
+from boxwright.factory.needs import Environment, Needs, environment, role_packages
 from boxwright.model.debian_packages import PYTHON_3_11
 from boxwright.model.fleet import Fleet
 from boxwright.model.weights import WantedBuild, Weights
@@ -56,11 +55,7 @@ def chosen_extras(fleet: Fleet, names: Sequence[str]) -> Extras:
 
 def trial_environments(flavour: Flavour) -> tuple[Environment, ...]:
     """The Python environments of a trial: its own, and the one that installs it."""
-    lists = (("python", "uv"), ("try_model", flavour))
-    return tuple(
-        Environment(deploy, (ROOT / f"deploys/{deploy}/requirements-{name}.lock").read_text(encoding="utf-8"))
-        for deploy, name in lists
-    )
+    return environment("python", "uv"), environment("try_model", flavour)
 
 
 def trial_needs(flavour: Flavour, build: WantedBuild) -> Needs:

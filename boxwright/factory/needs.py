@@ -96,7 +96,7 @@ def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:
         )
     environments = tuple(dict.fromkeys(one for unit in variables for one in _environments(unit)))
     if environments:
-        environments = (_environment("python", "uv"), *environments)  # which installs the others
+        environments = (environment("python", "uv"), *environments)  # which installs the others
     programs = {COMPILERS if one.build else LLAMA_CPP for one in variables if isinstance(one, LlamaCppVariables)}
     unpacked = [one for one in UNPACKED if one in programs]
     unpacked += [PYTHON_3_11] if environments else []
@@ -151,12 +151,12 @@ def _variables(fleet: Fleet) -> list[Variables]:
 
 def _environments(unit: Variables) -> list[Environment]:
     if isinstance(unit, OpenWebuiVariables):
-        return [_environment("open_webui", f"{unit.flavour}-{unit.version}")]
+        return [environment("open_webui", f"{unit.flavour}-{unit.version}")]
     if isinstance(unit, VllmVariables):
         lists = [f"{unit.flavour}-{unit.version}", *([f"ray-{unit.ray.release}"] if unit.ray else [])]
-        return [_environment("vllm", *lists)]
+        return [environment("vllm", *lists)]
     if isinstance(unit, KtransformersVariables):
-        return [_environment("ktransformers", f"{unit.flavour}-{unit.version}")]
+        return [environment("ktransformers", f"{unit.flavour}-{unit.version}")]
     return []
 
 
@@ -176,7 +176,8 @@ def _images(unit: Variables) -> list[str]:
     return []
 
 
-def _environment(deploy: str, *lists: str) -> Environment:
+def environment(deploy: str, *lists: str) -> Environment:
+    """What a deploy's pinned lists make together."""
     folder: Path = ROOT / "deploys" / deploy
     texts = [(folder / f"requirements-{name}.lock").read_text(encoding="utf-8") for name in lists]
     return Environment(deploy, "".join(texts))
