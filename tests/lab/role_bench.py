@@ -27,6 +27,7 @@ from boxwright.transport.ssh import Endpoint, check, run
 
 REPOSITORY = Path(__file__).parents[2]
 SHELF = "/srv/simulated"  # of simulated repositories, on a twin
+BY_MITOGEN = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(mitogen_strategies())}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Bench:
         playbook.write_text(f"- hosts: all\n  gather_facts: false\n  roles:\n    - {self.role}\n")
         own = {"ANSIBLE_ROLES_PATH": str(REPOSITORY / "roles"), "ANSIBLE_PIPELINING": "1", "ANSIBLE_NOCOLOR": "1"}
         if self.runs:
-            own |= {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(mitogen_strategies())}
+            own |= BY_MITOGEN
         self.runs += 1
         done = subprocess.run(
             [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, playbook, *arguments],

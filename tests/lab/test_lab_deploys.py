@@ -212,6 +212,7 @@ def test_a_file_written_by_a_run_that_died_before_the_restart_is_noticed(boxes: 
     assert boxes.changes("open_webui") == len(boxes.twins)
 
 
+@pytest.mark.on_demand  # the page starts five times
 def test_what_the_files_say_holds_whatever_is_changed_on_the_page(boxes: Boxes) -> None:
     """Open WebUI keeps what an administrator changes in its database, where it would win over every file."""
     for twin in boxes.twins:

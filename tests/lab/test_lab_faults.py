@@ -84,6 +84,7 @@ def box(boxwright: Boxwright, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Box(site, endpoint, boxwright)
 
 
+@pytest.mark.on_demand  # of the engine alone it is seen every time, in test_lab_pyinfra_engine.py
 def test_a_box_that_falls_silent_ends_the_run(box: Box) -> None:
     run = box.begin("base", "base")
     box.on(

@@ -122,6 +122,7 @@ def refused(boxes: Boxes, **changes: Any) -> str:
     return str(output)
 
 
+@pytest.mark.on_demand  # on a whole box it is seen every time, in test_lab_provision.py
 def test_what_does_not_serve_gives_way_to_the_model_that_did(boxes: Boxes) -> None:
     (twin,) = boxes.twins
     gemma = load_models().find("gemma-3-270m")
@@ -152,6 +153,7 @@ def test_what_does_not_serve_gives_way_to_the_model_that_did(boxes: Boxes) -> No
     boxes.on(twin, "rm -r /srv/models/broken /srv/models/gemma")
 
 
+@pytest.mark.on_demand
 def test_a_start_that_is_too_slow_gives_way_to_what_was_fast_enough(boxes: Boxes) -> None:
     (twin,) = boxes.twins
     boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service()])
@@ -174,6 +176,7 @@ def test_a_start_that_is_too_slow_gives_way_to_what_was_fast_enough(boxes: Boxes
     assert boxes.changes("llama_cpp", llama_cpp_services=holds) == 0
 
 
+@pytest.mark.on_demand
 def test_another_engine_behind_the_same_door_takes_over_or_gives_it_back(boxes: Boxes) -> None:
     """The other engine is SIMULATED, by a web server of Python: two that are real do not fit here."""
     (twin,) = boxes.twins

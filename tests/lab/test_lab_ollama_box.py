@@ -1,5 +1,6 @@
 """A whole box with Ollama: provisioned, verified, and nothing to do the second time. Ollama itself is SIMULATED there,
-unless BOXWRIGHT_OLLAMA_TARBALL names a genuine archive."""
+unless BOXWRIGHT_OLLAMA_TARBALL names a genuine archive. On demand: of every change, test_lab_provision.py takes a whole
+box with llama.cpp there, and test_lab_ollama.py a bare host to Ollama."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from test_lab_provision import SNAPSHOT, changed, on_twin
 
 from boxwright.errors import Exit
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(1500)]
 
 SIMULATED = not os.environ.get("BOXWRIGHT_OLLAMA_TARBALL")
 TWIN = pytest.mark.parametrize("twin_site", [("test-ollama-box", "debian-12")], indirect=True, ids=["12"])
