@@ -22,6 +22,8 @@ from boxwright.transport.ssh import Endpoint, run
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
+GOOD = (1, 2, 3)  # hosts that nothing is wrong with, by their numbers
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
@@ -41,9 +43,9 @@ def site_of(lab: Lab, twins: list[RunningTwin], folder: Path, further: str = "")
     return str(site)
 
 
-def test_eight_hosts_with_two_broken_ones(lab: Lab, boxwright: Boxwright, tmp_path: Path) -> None:
+def test_two_broken_hosts_of_five_stop_alone(lab: Lab, boxwright: Boxwright, tmp_path: Path) -> None:
     hardware = load_profile("lab").hardware
-    specs = [TwinSpec(f"batch-{number}", "debian-12", hardware) for number in range(1, 7)]
+    specs = [TwinSpec(f"batch-{number}", "debian-12", hardware) for number in GOOD]
     specs.append(TwinSpec("batch-full", "debian-12", hardware, disk_mib=64))
     twins = lab.up(specs)
     full = twins[-1]
@@ -55,7 +57,7 @@ def test_eight_hosts_with_two_broken_ones(lab: Lab, boxwright: Boxwright, tmp_pa
     ran = boxwright("provision", "--profile", "lab", "--site", site, "--yes", "--stages", "base,kernel")
     assert ran.code == Exit.PARTIAL, ran.text[-3000:]
     stages = {(line["host"], line["stage"]): line["state"] for line in ran.kind("stage")}
-    for number in range(1, 7):
+    for number in GOOD:
         assert stages[f"batch-{number}", "kernel"] in ("ok", "changed")
     told = {error["where"].split(" / ")[0]: error for error in ran.kind("error")}
     assert set(told) == {"batch-full", "batch-gone"}, ran.text[-3000:]

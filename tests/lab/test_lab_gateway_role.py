@@ -280,6 +280,7 @@ class TestChatPage:
         assert headers["Server"] == "nginx"
         assert "Strict-Transport-Security" not in headers
 
+    @pytest.mark.on_demand
     def test_without_a_chat_page_only_the_api_is_there(self, box: Box, client: httpx.Client) -> None:
         assert box.provision(gateway_chat_page_url=None).code == 0
         try:
@@ -310,6 +311,7 @@ class TestNamesAndCertificates:
         with pytest.raises(ssl.SSLError), gateway_box.connect(box, context):
             pass
 
+    @pytest.mark.on_demand
     def test_new_names_bring_a_new_certificate_of_the_same_authority(self, box: Box) -> None:
         authority = box.ssh("cat /etc/boxwright/pki/ca.crt")
         names = [*box.variables["gateway_server_names"], "new.example.org"]
@@ -334,6 +336,7 @@ class TestNamesAndCertificates:
         with gateway_box.connect(box, box.trust()) as connection:
             assert connection.getpeercert()
 
+    @pytest.mark.on_demand
     def test_a_given_certificate_is_used_and_a_wrong_key_is_refused(self, box: Box) -> None:
         given = gateway_box.self_signed(box.twin.address)
         other = gateway_box.self_signed(box.twin.address)

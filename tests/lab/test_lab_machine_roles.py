@@ -307,6 +307,7 @@ def test_rules_that_lock_the_controller_out_are_taken_back(boxes: Boxes) -> None
     assert boxes.run("firewall").succeeded().changed == 0
 
 
+@pytest.mark.on_demand
 def test_a_run_that_died_in_the_middle_of_a_trial_is_made_good(boxes: Boxes) -> None:
     """The next run comes while the trial's timer still ticks, and must not take the trial for the former rules."""
     wider = "sed s/192.0.2.0/198.51.100.0/ /etc/nftables.d/boxwright.nft >/run/wider.nft"
@@ -320,6 +321,7 @@ def test_a_run_that_died_in_the_middle_of_a_trial_is_made_good(boxes: Boxes) -> 
     assert boxes.run("firewall").succeeded().changed == 0
 
 
+@pytest.mark.on_demand
 def test_a_dry_run_after_a_reboot_finds_nothing_to_change(boxes: Boxes) -> None:
     for twin in boxes.twins:
         boot = boxes.ssh(twin, "cat /proc/sys/kernel/random/boot_id")

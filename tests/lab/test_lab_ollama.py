@@ -235,7 +235,9 @@ def test_an_upgrade_keeps_its_predecessor_and_going_back_fetches_nothing(ollama:
 @pytest.mark.parametrize(
     ("fault", "wanted", "reason"),
     [
-        pytest.param({"serve": "ends"}, {}, "ends as soon as it is started", id="does-not-start"),
+        pytest.param(
+            {"serve": "ends"}, {}, "ends as soon as it is started", id="does-not-start", marks=pytest.mark.on_demand
+        ),
         pytest.param(
             {"on_cards": 0.25}, {}, "none of it belongs there", id="lies-elsewhere", marks=pytest.mark.on_demand
         ),
@@ -422,6 +424,7 @@ def test_on_another_disk_weights_are_copied_where_there_is_room(ollama: Ollama) 
     ollama.on("umount /srv/other")
 
 
+@pytest.mark.on_demand
 def test_a_killed_run_is_made_good_by_the_next_one(ollama: Ollama) -> None:
     process = ollama.boxes.deploy(
         "ollama",

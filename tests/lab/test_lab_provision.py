@@ -316,6 +316,7 @@ def two_services(folder: Path, twin_site: str) -> tuple[str, ...]:
     return ("--profile", str(folder / "two-services.yml"), "--site", str(folder / "site.yml"))
 
 
+@pytest.mark.on_demand
 @pytest.mark.parametrize("twin_site", [("test-trixie", "debian-13")], indirect=True, ids=["13"])
 def test_a_second_service_is_served_and_every_request_on_the_page_about_the_box_works(
     boxwright: Boxwright, twin_site: str, tmp_path: Path
