@@ -46,7 +46,7 @@ class Visitor:
             verify=ssl.create_default_context(cafile=str(authority)),
             headers={"Authorization": f"Bearer {key}"},
             trust_env=False,
-            timeout=120,
+            timeout=900,  # an answer is under way until the engine of before is ended
         )
         self._model, self._most_tokens = model, most_tokens
         self._gone = threading.Event()
