@@ -4,7 +4,8 @@ Usage: serve-file FILE NAME LISTEN PORT PEER
 
 FILE is all there is, under /NAME; PEER, a number, is the only address that is answered. Prints `open` once it listens
 at LISTEN, PORT. Runs in a transient unit of systemd that may read and listen, and nothing else. It ends with whoever
-started it: when that one dies, standard input ends. Needs nothing but Python 3.11.
+started it: when that one dies, standard input ends. Where the network keeps that from it, it ends when nobody asks any
+more. Needs nothing but Python 3.11.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from typing import Any, ClassVar
 
 SILENCE_S = 30  # a peer that takes nothing for this long is gone
+IDLE_S = 30  # nobody asked for this long: nobody will
+
+_COUNTING = threading.Lock()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -63,6 +68,23 @@ class Server(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
     peer: ClassVar[str] = ""
+    asking = 0
+    asked_at = time.monotonic()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Count who asks, in a thread of each."""
+        with _COUNTING:
+            self.asking += 1
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with _COUNTING:
+                self.asking, self.asked_at = self.asking - 1, time.monotonic()
+
+    def service_actions(self) -> None:
+        """End where nobody asks any more; called again and again."""
+        if not self.asking and time.monotonic() - self.asked_at > IDLE_S:
+            os._exit(0)
 
     def server_bind(self) -> None:
         """Bind, without asking any name server what this machine is called."""

@@ -145,6 +145,16 @@ def test_a_door_closes_when_its_caller_is_killed(weights: Path, own_port: int) -
     pytest.fail("it is still served")
 
 
+def test_a_door_that_nobody_comes_to_closes_by_itself(weights: Path, own_port: int) -> None:
+    program = (ROOT / "templates/models/serve_file.py").read_text().replace("IDLE_S = 30", "IDLE_S = 1")
+    command = [sys.executable, "-I", "-S", "-c", program, str(weights), "k", "127.0.0.1", str(own_port), "127.0.0.1"]
+    door = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert door.stdout
+    assert door.stdout.readline() == "open\n"
+    assert got(f"http://127.0.0.1:{own_port}/k") == (200, CONTENT)
+    assert door.wait(20) == 0
+
+
 @pytest.mark.parametrize(
     ("enter", "why"),
     [
