@@ -54,7 +54,8 @@ class Way:
         print(
             f"{what}: stage models {max(self.models):.1f} s for the last box, {min(self.models):.1f} s for the first "
             f"(predicted {self.predicted:.0f} s), command {self.wall:.1f} s; the controller sent "
-            f"{self.sent / 1e6:.0f} MB, {self.sent / size:.2f} times the model; processor: controller {self.of_controller:.0f} s, twins "
+            f"{self.sent / 1e6:.0f} MB, {self.sent / size:.2f} times the model; "
+            f"processor: controller {self.of_controller:.0f} s, twins "
             f"{self.of_twins:.0f} s; load {os.getloadavg()[0]:.1f} behind"
         )
 

@@ -44,7 +44,7 @@ def plan_link(console: Console, target: Target) -> Target:
     lacked = lacked_files(builds, [there for there in sizes if there is not None], folders)
     peers = peers_of(target)
     patience: dict[str, int] = {}
-    for source in ("the controller", "the hubs"):
+    for source in ("the controller", "the bundle" if target.fleet.site.bundle else "the hubs"):
         files = [one for one in lacked if one.on_controller == (source == "the controller")]
         if any(one.left for one in files):
             transfer = _transfer(target, source, files)
@@ -92,7 +92,8 @@ def _number(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 def _transfer(target: Target, source: str, files: Sequence[LackedFile]) -> Transfer:
     said = target.fleet.site.networks.uplink_mbit_s
     machines, count = len(frozenset().union(*(one.machines for one in files))), sum(one.left for one in files)
-    if source == "the controller" and (measured := _measured(target)):
+    here = source == "the controller" or (source == "the bundle" and target.used)
+    if here and (measured := _measured(target)):
         return Transfer(source, machines, count, measured, "just measured, to all of them at once over ssh")
     basis = "networks.uplink_mbit_s of the site" if said else "ASSUMED: networks.uplink_mbit_s of the site says better"
     return Transfer(source, machines, count, said or ASSUMED_MBIT_S, basis)
@@ -100,7 +101,7 @@ def _transfer(target: Target, source: str, files: Sequence[LackedFile]) -> Trans
 
 def _say(console: Console, one: Transfer, between: Between, decided: HandingOn | None) -> None:
     handed = bool(decided and decided.patience_s)
-    each = "each for itself " if one.source == "the hubs" and not handed else ""
+    each = "" if handed or one.source == "the controller" else "each for itself "
     console.data(
         "transfer",
         {

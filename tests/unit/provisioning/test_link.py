@@ -12,11 +12,12 @@ import pytest
 from targets import target
 
 from boxwright.console import Console
-from boxwright.model.site import ModelSources, Networks
+from boxwright.model.site import ModelSources, Networks, ServedBundle
 from boxwright.model.variables import named
 from boxwright.planning.weights import wanted_builds
 from boxwright.provisioning.link import plan_link
 from boxwright.provisioning.target import Target
+from boxwright.reports.certificate import UsedBundle
 
 pytestmark = pytest.mark.usefixtures("own_places")
 
@@ -105,6 +106,22 @@ def test_over_a_slow_line_machines_hand_on_and_each_is_told_of_the_others(stand_
     for host in made.fleet.hosts:
         (data,) = [named(one) for one in made.variables(host)[1] if "models_hand_on" in named(one)]
         assert data["models_hand_on"]["peers"][1]["name"] == "b"
+
+
+def test_of_a_bundle_that_this_controller_serves_the_line_is_measured(stand_in: Any) -> None:
+    stand_in("ssh", "[[ $* == *'cat >/dev/null'* ]] && cat >/dev/null; true")
+    key = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+    made = at(*ADDRESSES, bundle=ServedBundle(url="http://192.0.2.9:8873/lab-debian-12", suite="platform", key=key))
+    used = UsedBundle(profile="lab", distribution="debian-12", lock="0" * 64, signed_at="", signing_key="")
+    lines = []
+    for one in (made, replace(made, used=used)):
+        out = io.StringIO()
+        plan_link(Console(json=True, stdout=out), one)
+        lines.append(json.loads(out.getvalue()))
+    elsewhere, here = lines
+    assert (elsewhere["source"], here["source"]) == ("the bundle", "the bundle")
+    assert elsewhere["basis"].startswith("ASSUMED")
+    assert here["basis"].startswith("just measured")
 
 
 def test_where_handing_on_takes_longer_each_gets_its_own(stand_in: Any) -> None:
