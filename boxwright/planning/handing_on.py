@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from boxwright.model.weights import WantedBuild
 from boxwright.planning.transfers import on_controller
 
-HOP_S = 2.0  # what a hop takes besides its bytes: a login, a unit, its port. Measured on twins: benchmarks/README.md
+HOP_S = 2.0  # what a hop takes besides its bytes: a login, a unit, its port; on twins, see benchmarks/README.md
 WORTH = 0.8  # of the time that it takes without: figures are predictions, and a hop is one more thing that can go wrong
 _LEAST_PATIENCE_S = 120
 
