@@ -7,7 +7,7 @@ long enough takes the file from where it comes from, as without this.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Fetch:
     command: tuple[Any, ...]
     headers: str
     folders: tuple[str, ...]
-    slowest_s: Any
+    slowest_s: Callable[[int], int]
 
     def path(self, file: dict[str, Any]) -> str:
         """Where a file lies."""

@@ -24,8 +24,17 @@ stack:
 """
 
 
-def add_bulk_model(lab: Lab, twins: Sequence[RunningTwin], folder: Path, content: bytes) -> tuple[tuple[str, ...], str]:
-    """Write profile, catalogue, site and the file itself.
+def add_bulk_model(
+    lab: Lab, twins: Sequence[RunningTwin], folder: Path, content: bytes, url: str = "http://hub.invalid/bulk.gguf"
+) -> tuple[tuple[str, ...], str]:
+    """Write profile, catalogue, the file itself, and a site whose controller has it.
+
+    Args:
+        lab: Of the twins.
+        twins: The site's.
+        folder: Where to write.
+        content: Of the file.
+        url: Of the file, where a site's controller has it not.
 
     Returns:
         Words of `provision`, and where the file is to lie on a box.
@@ -35,7 +44,7 @@ def add_bulk_model(lab: Lab, twins: Sequence[RunningTwin], folder: Path, content
     (folder / "weights").mkdir()
     (folder / "weights/bulk.gguf").write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    file = {"name": "bulk.gguf", "bytes": len(content), "sha256": digest, "url": "http://hub.invalid/bulk.gguf"}
+    file = {"name": "bulk.gguf", "bytes": len(content), "sha256": digest, "url": url}
     described = real.model_dump(mode="json", exclude_defaults=True)
     build = described["builds"][0] | {"name": "q4_1", "files": [file]}
     model = described | {"id": "bulk", "aliases": [], "builds": [build]}

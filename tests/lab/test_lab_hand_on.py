@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from bulk_model import add_bulk_model
 from fresh_lab import fresh_lab
+from hub_server import Hub
 from lab_command import Boxwright, Ran
 
 from boxwright.errors import Exit
@@ -44,6 +45,7 @@ class Bench:
     boxwright: Boxwright
     lab: Lab
     twins: list[RunningTwin]
+    hub: Hub
     words: tuple[str, ...]
     file: str
     sha256: str
@@ -51,6 +53,11 @@ class Bench:
     @property
     def subnet(self) -> str:
         return self.twins[0].address.split(".")[2]
+
+    @property
+    def address(self) -> str:
+        """Of the controller, towards the twins."""
+        return f"{self.twins[0].address.rpartition('.')[0]}.1"
 
     def provision(self, stages: str = "models") -> Ran:
         return self.boxwright("provision", *self.words, "--stages", stages)
@@ -91,10 +98,12 @@ def bench(boxwright: Boxwright, tmp_path_factory: pytest.TempPathFactory) -> Ite
         hardware = load_profile("lab").hardware
         twins = lab.up([TwinSpec(f"hand-{number}", "debian-12", hardware) for number in (1, 2, 3)])
         content = b"GGUF" + random.Random(17).randbytes(SIZE - 4)  # noqa: S311 - any bytes do
-        words, file = add_bulk_model(lab, twins, folder, content)
-        made = Bench(boxwright, lab, twins, words, file, hashlib.sha256(content).hexdigest())
+        hub = Hub(f"{twins[0].address.rpartition('.')[0]}.1")
+        words, file = add_bulk_model(lab, twins, folder, content, hub.offer("/bulk.gguf", content))
+        made = Bench(boxwright, lab, twins, hub, words, file, hashlib.sha256(content).hexdigest())
         subprocess.run(f"tc qdisc replace dev bwlab{made.subnet} root {SLOWLY} 200mbit".split(), check=True)
         yield made
+        hub.close()
 
 
 def taken(ran: Ran) -> list[str]:
@@ -117,6 +126,24 @@ def test_the_controller_sends_it_once_and_nothing_stays_open(bench: Bench) -> No
         assert bench.on(twin, "/usr/local/sbin/boxwright-firewall status").strip() == "committed"
     again = bench.provision()
     assert not [event for event in again.kind("event") if event["outcome"] == "changed"]
+
+
+def test_from_a_hub_it_comes_once(bench: Bench, tmp_path: Path) -> None:
+    bench.forget(*bench.twins)
+    (site,) = (Path(word) for word in bench.words if word.endswith("site.yml"))
+    lines = site.read_text().splitlines()
+    lines = [
+        line.partition(", controller_folders")[0] + "}" if "controller_folders" in line else line for line in lines
+    ]
+    other = tmp_path / "site.yml"
+    other.write_text("\n".join([*lines, f"no_proxy: [{bench.address}]", "networks: {uplink_mbit_s: 200}\n"]))
+    words = [str(other) if word == str(site) else word for word in bench.words]
+    ran = bench.boxwright("provision", *words, "--stages", "models")
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    (line,) = ran.kind("transfer")
+    assert (line["source"], line["handed_on"]) == ("the hubs", True)
+    assert bench.hub.ranges("/bulk.gguf") == [None]
+    assert bench.have_it(*bench.twins)
 
 
 def test_a_killed_controller_leaves_no_door(bench: Bench) -> None:

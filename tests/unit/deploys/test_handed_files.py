@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hub_server import Hub
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from deploys.operations import handing_on, peers
@@ -86,6 +87,7 @@ class Batch:
     folder: Path
     boxes: list[Box]
     patience_s: int = 60
+    urls: list[str] = field(default_factory=list)  # of the file, besides the controller's folder
     instead: dict[str, list[str]] = field(default_factory=dict)  # of ssh, by the box that is to be entered
 
     def take(self, box: Box, *files: dict[str, Any]) -> tuple[bool, str]:
@@ -98,7 +100,7 @@ class Batch:
             "files": {f"{DIRECTORY}/{one['name']}": self.patience_s for one in wanted},
             "peers": known,
         }
-        entries = [one | {"urls": [], "python_packages": []} for one in wanted]
+        entries = [one | {"urls": self.urls, "python_packages": []} for one in wanted]
         builds = [{"directory": DIRECTORY.replace(BOX, str(box.root)), "files": entries}]
         request = {"builds": builds, "folders": [], "python_index": "", "proxy": None, "no_proxy": []}
         (box.root / "request.json").write_text(json.dumps(request))
@@ -214,6 +216,18 @@ def test_boxes_that_cannot_reach_each_other_take_theirs_from_the_controller(batc
     batch.instead = {box.name: ["false"] for box in batch.boxes}
     assert batch.all_take() == [(True, "")] * 4
     assert whole(*batch.boxes)
+
+
+def test_a_hub_is_asked_once_for_four_boxes(batch: Batch) -> None:
+    shutil.rmtree(batch.folder / "controller")
+    hub = Hub()
+    try:
+        batch.urls = [hub.offer("/m", CONTENT)]
+        assert batch.all_take() == [(True, "")] * 4
+        assert whole(*batch.boxes)
+        assert hub.ranges("/m") == [None]
+    finally:
+        hub.close()
 
 
 def test_what_nobody_has_is_a_failure_that_says_so(batch: Batch) -> None:
