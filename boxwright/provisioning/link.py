@@ -42,7 +42,7 @@ def plan_link(console: Console, target: Target) -> Target:
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="link") as pool:
         sizes = list(pool.map(lambda host: _sizes(target, host, builds), hosts))
     lacked = lacked_files(builds, [there for there in sizes if there is not None], folders)
-    peers = peers_of(target)
+    peers = peers_of(target) if lacked else ()
     patience: dict[str, int] = {}
     for source in ("the controller", "the bundle" if target.fleet.site.bundle else "the hubs"):
         files = [one for one in lacked if one.on_controller == (source == "the controller")]
