@@ -154,7 +154,9 @@ def test_a_killed_controller_leaves_no_door(bench: Bench) -> None:
     bench.until_taken(run)
     found = bench.on(has, LEFT)
     assert "boxwright-hand-on.service" in found
-    assert "dport 8874 accept" in found
+    (stranger,) = (twin for twin in lack if f"ip saddr {twin.address} tcp dport 8874 accept" not in found)
+    knock = f"timeout 3 bash -c '</dev/tcp/{has.address}/8874' 2>/dev/null && echo in || echo out"
+    assert bench.on(stranger, knock) == "out\n"
     os.kill(run.pid, signal.SIGKILL)
     run.communicate(timeout=60)
     until = time.monotonic() + 30
