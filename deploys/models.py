@@ -50,4 +50,5 @@ for build in data.models_builds:
         request=REQUEST,
         folders=tuple(data.models_controller_folders),
         headers=headers,
+        hand_on=data.get("models_hand_on"),  # of a batch that Boxwright provisions
     )

@@ -230,6 +230,7 @@ class Networks(Frozen):
     management: Annotated[tuple[Network, ...], Field(min_length=1)] = ("0.0.0.0/0", "::/0")
     clients: Annotated[tuple[Network, ...], Field(min_length=1)] = ("0.0.0.0/0", "::/0")
     uplink_mbit_s: Annotated[int, Field(ge=1)] | None = None  # of the line to the hubs that all machines share
+    between_mbit_s: Annotated[int, Field(ge=1)] | None = None  # what one machine of a batch sends to another
     compute: Network | None = None  # between the nodes of one box; None: the network that ssh comes in by
 
 

@@ -1,8 +1,8 @@
-"""How many bytes of models a batch still has to get, from where, and how long the line takes for them. Pure."""
+"""From where a batch gets its models, and how long the line takes for them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,25 +34,3 @@ def on_controller(build: WantedBuild, file: WantedFile, folders: Sequence[str]) 
     places = [place for home in homes for place in (home.joinpath(*below, file.name), home / (file.path or file.name))]
     places += [home / file.name for home in homes]
     return any(place.is_file() and place.stat().st_size == file.bytes for place in places)
-
-
-def missing_bytes(builds: Sequence[WantedBuild], there: Mapping[str, int], folders: Sequence[str]) -> tuple[int, int]:
-    """Bytes that one machine still has to get: from the controller, and from hubs.
-
-    Args:
-        builds: What it shall have.
-        there: Sizes of files on it by their paths, those of halves, which end in .part, among them.
-        folders: Folders of the controller.
-    """
-    of_controller = of_hubs = 0
-    for build in builds:
-        for file in build.files:
-            path = f"{build.directory}/{file.name}"
-            if there.get(path) == file.bytes:
-                continue
-            left = max(0, file.bytes - there.get(f"{path}.part", 0))
-            if on_controller(build, file, folders):
-                of_controller += left
-            else:
-                of_hubs += left
-    return of_controller, of_hubs

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +88,7 @@ def execute(
     cancellation = Cancellation()
     with _private_directory() as directory:
         work = Work(
-            target=target,
+            target=_handing_on(target, None if dry_run else directory / "handed-on"),
             stages=stages,
             dry_run=dry_run,
             holder=Holder(operator(), now(), f"{verb} --profile {target.fleet.profile.name}"),
@@ -108,6 +109,13 @@ def execute(
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _handing_on(target: Target, folder: Path | None) -> Target:
+    """The target, whose boxes find in this folder what they may hand on to each other; None: they hand on nothing."""
+    if not target.hand_on or not folder:
+        return replace(target, hand_on=None)
+    return replace(target, hand_on=target.hand_on.model_copy(update={"folder": str(folder)}))
 
 
 def whole_boxes(target: Target, outcomes: list[HostOutcome]) -> list[HostOutcome]:

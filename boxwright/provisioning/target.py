@@ -28,6 +28,7 @@ from boxwright.model.catalogues import (
 from boxwright.model.chat_page_check import check_chat_page
 from boxwright.model.compatibility import check_drivers, check_stack
 from boxwright.model.fleet import Fleet
+from boxwright.model.hand_on import HandOn, HandOnVariables
 from boxwright.model.profile import Profile
 from boxwright.model.site import Distribution, Host, Mirrors, Site, Ssh, TwinKind
 from boxwright.model.switching import MAIN, Served, serving
@@ -71,6 +72,7 @@ class Target:
     certificates: tuple[CaCertificate, ...]
     chain: str | None
     used: UsedBundle | None = field(default=None, kw_only=True)  # the bundle that this run serves to its boxes
+    hand_on: HandOn | None = field(default=None, kw_only=True)  # what its boxes hand on to each other in this run
 
     def endpoint(self, host: Host) -> Endpoint:
         """The way into a host."""
@@ -85,7 +87,11 @@ class Target:
         """What the roles and what the deploys are given for a host."""
         secrets = self.secrets[host.name]
         roles = role_variables(self.fleet, host, secrets, self.certificates, self.chain)
-        return roles, deploy_variables(self.fleet, host, secrets, self.mirrors)
+        return roles, (*deploy_variables(self.fleet, host, secrets, self.mirrors), *self._handed_on(host))
+
+    def _handed_on(self, host: Host) -> tuple[HandOnVariables, ...]:
+        known = self.hand_on and host.name in [peer.name for peer in self.hand_on.peers]
+        return (HandOnVariables(hand_on=self.hand_on),) if self.hand_on and known else ()
 
 
 def choose(choice: Choice) -> Fleet:

@@ -20,7 +20,7 @@ from boxwright.provisioning import acceptance, contract, outcome
 from boxwright.provisioning.evidence import signing_key
 from boxwright.provisioning.handing_over import hand_over
 from boxwright.provisioning.left_evidence import Evidence
-from boxwright.provisioning.link import show_link
+from boxwright.provisioning.link import plan_link
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.run import execute, log_fields, redactor
 from boxwright.provisioning.switched import file_of
@@ -84,7 +84,7 @@ def _provision(console: Console, target: Target, *, yes: bool, only: tuple[str, 
     if not target.fleet.hosts:
         return outcome.exit_code(refused)
     if "models" in [stage.name for stage in stages_of(fleet, only)]:
-        show_link(console, target)
+        target = plan_link(console, target)
     if not yes:
         planned = show_plan(console, target, only)
         if (code := outcome.exit_code(planned)) is not Exit.OK:

@@ -84,8 +84,11 @@ class Endpoint:
     def command(self, script: str, *, shared: bool = True) -> list[str]:
         """The command line that runs a bash script there as root."""
         run = f"bash -c {shlex.quote(script)}"
-        remote = f"sudo -n -- {run}" if self.become else run
-        return ["ssh", *self.options(shared=shared), "-l", self.user, "--", self.address, remote]
+        return [*self.entry(shared=shared), f"sudo -n -- {run}" if self.become else run]
+
+    def entry(self, *, shared: bool = True) -> list[str]:
+        """The same command line, up to what runs there."""
+        return ["ssh", *self.options(shared=shared), "-l", self.user, "--", self.address]
 
 
 @dataclass(frozen=True)

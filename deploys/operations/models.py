@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations import files as file_operations
 
 from deploys.facts.models import BuildFile, BuildFiles
 from deploys.operations.files import PROGRAMS
+from deploys.operations.handing_on import Fetch, HaveHanded
 from deploys.operations.install import program
+from deploys.operations.peers import Registry
+from deploys.operations.sending import SendPieces, source_of
 
 PROGRAM = f"{PROGRAMS}/fetch-model.d"
 _MODULES = ("__main__", "files", "packages", "progress", "transfer")
@@ -25,7 +26,6 @@ _RIGHT = "644 root root"
 # The program gives up by itself on a source that falls silent; this bounds one that trickles.
 _SLOWEST_BYTES_PER_S = 1_000_000
 _SLOWEST_START_S = 900
-_PIECE = 256 << 20  # of a file that is sent: what a broken connection costs
 
 
 def fetcher() -> None:
@@ -37,49 +37,13 @@ def fetcher() -> None:
         program(f"fetch-model.d/{module}.py", f"models/fetch_model/{module}.py")
 
 
-class SendPieces(FileUploadCommand):
-    """Sends what a part on the box lacks of a file of the controller: in pieces, so that a later run goes on there.
-
-    Args:
-        source: The file.
-        part: The part on the box.
-        start: Bytes that it has.
-    """
-
-    def __init__(self, source: Path, part: str, start: int) -> None:
-        super().__init__(str(source), part)
-        self.start = start
-
-    def execute(self, state: Any, host: Any, connector_arguments: Any) -> bool:  # noqa: ARG002 - pyinfra's interface
-        """Send each piece beside the part, and append it."""
-        connector_arguments.update(self.connector_arguments)
-        piece, size = f"{self.dest}.piece", os.stat(self.src).st_size  # noqa: PTH116
-        append = StringCommand("cat", QuoteString(piece), ">>", QuoteString(self.dest), "&& rm", QuoteString(piece))
-        with Path(self.src).open("rb") as source:
-            for at in range(self.start, size, _PIECE):
-                source.seek(at)
-                sent = host.put_file(
-                    io.BytesIO(source.read(_PIECE)),
-                    piece,
-                    remote_temp_filename=host.get_temp_filename(piece),
-                    **connector_arguments,
-                )
-                if not sent or not host.run_shell_command(append, **connector_arguments)[0]:
-                    return False
-                _tell(host, f"sent {min(at + _PIECE, size) / 1e9:.1f} of {size / 1e9:.1f} GB of {Path(self.src).name}")
-        return True
-
-
-def _tell(host: Any, text: str) -> None:
-    """Show how far it is where somebody watches: Boxwright's engine does, the plain pyinfra command does not."""
-    watcher = getattr(host, "on_progress", None)
-    if watcher is not None:
-        watcher(text)
-
-
 @operation()
 def fetched_build(
-    build: dict[str, Any], request: str, folders: tuple[str, ...] = (), headers: dict[str, dict[str, str]] | None = None
+    build: dict[str, Any],
+    request: str,
+    folders: tuple[str, ...] = (),
+    headers: dict[str, dict[str, str]] | None = None,
+    hand_on: dict[str, Any] | None = None,
 ) -> Iterator[PyinfraCommand]:
     """Have every file of a build, with its size and digest, readable by every engine's user.
 
@@ -88,16 +52,22 @@ def fetched_build(
         request: The request file that names their sources.
         folders: Folders of the controller that may have some of them.
         headers: What hubs are told besides, by their origin: credentials, which no file on the box keeps.
+        hand_on: What machines of a batch hand on to each other, and how; None: each gets its files by itself.
     """
     directory, files = build["directory"], build["files"]
     there = host.get_fact(BuildFiles, directory=directory, names=tuple(file["name"] for file in files))
     missing = [file for file in files if not _is_right(file, there)]
-    yield from _sent(directory, missing, there, folders)
+    command = ("python3 -I -B", PROGRAM, QuoteString(request))
+    fetch = Fetch(directory, command, json.dumps(headers or {}), folders, _slowest_s)
+    handed = _handed(fetch, files, missing, hand_on)
+    if hand_on and handed:
+        yield HaveHanded(fetch, handed, hand_on)
+    yield from _sent(directory, [file for file in missing if file not in handed], there, folders)
     if missing:
         yield StringCommand(
-            *("python3 -I -B", PROGRAM, QuoteString(request), QuoteString(directory)),
-            _timeout=_SLOWEST_START_S + sum(file["bytes"] for file in missing) // _SLOWEST_BYTES_PER_S,
-            _stdin=json.dumps(headers or {}),
+            *(*command, QuoteString(directory)),
+            _timeout=_slowest_s(sum(file["bytes"] for file in missing)),
+            _stdin=fetch.headers,
         )
         return
     odd = [f"{directory}/{file['name']}" for file in files if there[file["name"]].access != _RIGHT]
@@ -106,6 +76,23 @@ def fetched_build(
         yield StringCommand("chown root:root", *quoted, "&& chmod 644", *quoted)
     else:
         host.noop(f"{directory} was verified")
+
+
+def _slowest_s(size: int) -> int:
+    return _SLOWEST_START_S + size // _SLOWEST_BYTES_PER_S
+
+
+def _handed(
+    fetch: Fetch, files: list[dict[str, Any]], missing: list[dict[str, Any]], hand_on: dict[str, Any] | None
+) -> list[dict[str, Any]]:
+    """The missing files that other machines may hand on; of the others, that this one has them is noted."""
+    if not hand_on:
+        return []
+    registry, known = Registry(Path(hand_on["folder"]), host.name), hand_on["files"]
+    for file in files:
+        if file not in missing and fetch.path(file) in known:
+            registry.add(fetch.path(file))
+    return [file for file in missing if fetch.path(file) in known]
 
 
 def _is_right(file: dict[str, Any], there: dict[str, BuildFile]) -> bool:
@@ -117,22 +104,11 @@ def _sent(
     directory: str, missing: list[dict[str, Any]], there: dict[str, BuildFile], folders: tuple[str, ...]
 ) -> Iterator[PyinfraCommand]:
     """Send what the controller has. The fetcher, which comes after, takes a whole part and verifies it."""
-    below = Path(directory).parts[-2:]
     for file in missing:
-        source = next((path for folder in folders for path in _places(folder, below, file) if _fits(path, file)), None)
+        source = source_of(directory, file, folders)
         if source is None:
             continue
         part = f"{directory}/{file['name']}.part"
         yield StringCommand("mkdir -p -m 755", QuoteString(part.rpartition("/")[0]))
         have = there.get(f"{file['name']}.part")
         yield SendPieces(source, part, have.size if have else 0)
-
-
-def _places(folder: str, below: tuple[str, ...], file: dict[str, Any]) -> list[Path]:
-    """Where a folder may have a file: as Boxwright lays models out, as the hub does, or beside each other."""
-    home = Path(folder).expanduser()
-    return [home.joinpath(*below, file["name"]), home / (file["path"] or file["name"]), home / file["name"]]
-
-
-def _fits(path: Path, file: dict[str, Any]) -> bool:
-    return path.is_file() and path.stat().st_size == file["bytes"]

@@ -100,7 +100,7 @@ class Shelf:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock.open("a", encoding="utf-8") as lock:
             began = told = time.monotonic()
-            while not _locked(lock.fileno()):
+            while not locked(lock.fileno()):
                 now = time.monotonic()
                 if now - began >= patience_s:
                     break
@@ -114,7 +114,8 @@ class Shelf:
                 self.draft.unlink(missing_ok=True)
 
 
-def _locked(descriptor: int) -> bool:
+def locked(descriptor: int) -> bool:
+    """Lock an open file for this process, unless somebody else has it locked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,11 +1,12 @@
 """Fetch the files of models: several at once, resumed after a cut, verified as they arrive, moved into place whole.
 
-Usage: fetch-model REQUEST DIRECTORY…
+Usage: fetch-model REQUEST DIRECTORY… [--file NAME [--peer URL]]
 
 REQUEST is a JSON file: `builds` (each `directory` and `files`: `name`, `path`, `bytes`, `sha256`, `urls` and
 `python_packages`), `folders` to look in first, `python_index`, `proxy` and `no_proxy`. Each DIRECTORY is one of the
 builds. Standard input may hold a JSON object of headers by origin, such as {"https://hub.example": {"Authorization":
-"Bearer …"}}: they go to that origin alone, and into no file.
+"Bearer …"}}: they go to that origin alone, and into no file. With NAME this file alone is fetched, and with URL from
+there alone, straight: from a machine nearby, which is given up as soon as it fails.
 
 Needs nothing but Python 3.11. A file is complete when it lies under its own name; beside it, `.NAME.verified` records
 what was verified, so that nobody has to hash 400 GB to know. Lines that begin with `progress: ` tell how far it is.
@@ -13,8 +14,10 @@ what was verified, so that nobody has to hash 400 GB to know. Lines that begin w
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -30,21 +33,28 @@ from typing import Any
 from files import FetchError, Wanted, amount, complete, part_of, size_of
 from packages import Index, from_packages
 from progress import Meter, say
-from transfer import Net, Work, from_places
+from transfer import ATTEMPTS_WITHOUT_PROGRESS, Net, Work, from_places
 
 FREE_SPACE_MARGIN = 512 << 20  # what the rest of the system keeps to itself
 AT_ONCE = 4  # files: one connection seldom fills a fast line
 TELL_EVERY_S = 5.0
+PEER_ATTEMPTS = 1  # without progress: where one machine nearby does not answer, another does, or the controller
+PEER_SILENCE_S = 15
 
 
 class Fetch:
     """The files of one build on their way to one directory."""
 
-    def __init__(self, build: dict[str, Any], request: dict[str, Any], net: Net) -> None:
+    def __init__(
+        self, build: dict[str, Any], request: dict[str, Any], net: Net, only: str | None = None, peer: str | None = None
+    ) -> None:
         self.directory = Path(build["directory"])
         self.request = request
-        self.work = Work(net, Meter(), threading.Event())
+        self.work = Work(net, Meter(), threading.Event(), PEER_ATTEMPTS if peer else ATTEMPTS_WITHOUT_PROGRESS)
         self.wanted = [Wanted.of(entry, self.directory, request["folders"]) for entry in build["files"]]
+        if only is not None and not any(self._is(one, only) for one in self.wanted):
+            raise FetchError(f"{self.directory} has no file {only}")
+        self._only, self._peer = only, peer
 
     def run(self) -> None:
         """Make every file be there, verified and recorded.
@@ -58,7 +68,13 @@ class Fetch:
             missing = [one for one in self.wanted if not complete(one, self.work.meter)]
             self._require_space(missing)
             self.work.meter.expect(sum(one.bytes for one in missing))
-            self._run_all(list(self._tasks(missing)))
+            self._run_all(list(self._tasks([self._placed(one) for one in missing if self._is(one, self._only)])))
+
+    def _is(self, wanted: Wanted, name: str | None) -> bool:
+        return name is None or wanted.path == self.directory / name
+
+    def _placed(self, wanted: Wanted) -> Wanted:
+        return dataclasses.replace(wanted, near=(), urls=(self._peer,), packages=()) if self._peer else wanted
 
     def _tasks(self, missing: list[Wanted]) -> Iterator[Any]:
         """What can run at the same time. Files of the same wheels are one task, so that a wheel comes once."""
@@ -135,16 +151,28 @@ class Fetch:
             yield
 
 
+def _asked(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="fetch-model")
+    parser.add_argument("request", type=Path)
+    parser.add_argument("directories", nargs="+")
+    parser.add_argument("--file")
+    parser.add_argument("--peer")
+    return parser.parse_args(arguments)
+
+
 def main(arguments: list[str]) -> int:
     """Fetch the named builds; the exit code says whether all their files are there."""
     os.umask(0o022)
-    request = json.loads(Path(arguments[0]).read_text())
+    asked = _asked(arguments)
+    request = json.loads(asked.request.read_text())
     told = "" if sys.stdin.isatty() else sys.stdin.read()
     net = Net(request["proxy"], request["no_proxy"], json.loads(told) if told.strip() else {})
+    if asked.peer:
+        net = Net(None, ["*"], {}, PEER_SILENCE_S)
     builds = {build["directory"]: build for build in request["builds"]}
     try:
-        for directory in arguments[1:]:
-            Fetch(builds[directory], request, net).run()
+        for directory in asked.directories:
+            Fetch(builds[directory], request, net, asked.file, asked.peer).run()
     except FetchError as error:
         print(f"fetch-model: {error}", file=sys.stderr)  # noqa: T201 - a program of its own on the box
         return 1

@@ -53,11 +53,18 @@ class Net:
         proxy: For both schemes, or None to go straight.
         no_proxy: Names, or ends of names, that are reached straight.
         headers: By origin (`https://host[:port]`): what is sent to it alone.
+        silence_s: A server that says nothing for this long is treated as gone.
     """
 
-    def __init__(self, proxy: str | None, no_proxy: list[str], headers: dict[str, dict[str, str]]) -> None:
+    def __init__(
+        self,
+        proxy: str | None,
+        no_proxy: list[str],
+        headers: dict[str, dict[str, str]],
+        silence_s: float = SILENCE_S,
+    ) -> None:
         os.environ["no_proxy"] = ",".join(no_proxy)  # where urllib looks
-        self._headers = headers
+        self._headers, self._silence_s = headers, silence_s
         proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _Redirects(self._sign))
 
@@ -72,7 +79,7 @@ class Net:
             url, headers={"User-Agent": "boxwright-fetch-model", "Accept-Encoding": "identity"} | headers
         )
         self._sign(request)
-        return self._opener.open(request, timeout=SILENCE_S)
+        return self._opener.open(request, timeout=self._silence_s)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Work:
     net: Net
     meter: Meter
     stop: threading.Event  # set when all of them are to give up
+    attempts: int = ATTEMPTS_WITHOUT_PROGRESS  # of each place
 
 
 def from_places(wanted: Wanted, work: Work) -> None:
@@ -132,7 +140,7 @@ def receive(part: Part, places: tuple[str, ...], size: int | None, sha256: str, 
                 left.remove(place)
                 continue
             failures = 0 if part.done > before else failures + 1
-            if failures >= ATTEMPTS_WITHOUT_PROGRESS * len(left):
+            if failures >= work.attempts * len(left):
                 reasons.append(f"{shown(place)} cannot be read: {error}")
                 break
             if failures:

@@ -454,3 +454,44 @@ def test_progress_tells_bytes_speed_and_what_is_left(monkeypatch: pytest.MonkeyP
     assert told == "22.2 of 140.2 GB (15 %), 10.0 MB/s, 3.3 h left"
     meter.got(118_000_000_000)
     assert meter.line(at_once=0) == "140.2 of 140.2 GB (100 %)"
+
+
+def from_peer(box: Box, request: Path, url: str) -> subprocess.CompletedProcess[str]:
+    command = [*box.command(request), "--file", "m.gguf", "--peer", url]
+    return subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_one_file_alone_is_fetched_where_one_is_named(hub: Hub, box: Box) -> None:
+    request = box.request(wanted(hub.offer("/m", CONTENT)), wanted(hub.offer("/n", CONTENT), name="n.gguf"))
+    command = [*box.command(request), "--file", "n.gguf"]
+    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert box.left_over() == ["n.gguf"]
+    assert done.stdout.splitlines()[-1] == "progress: 0.00 of 0.01 GB (50 %)"
+    unknown = subprocess.run([*command[:-1], "o"], input="", capture_output=True, text=True, timeout=60, check=False)
+    assert (unknown.returncode, "has no file o" in unknown.stderr) == (1, True)
+
+
+def test_a_peer_is_asked_straight_and_alone(hub: Hub, box: Box) -> None:
+    request = box.request(wanted("http://hub.invalid/m"), proxy="http://proxy.invalid:3128")
+    done = from_peer(box, request, hub.offer("/key", CONTENT))
+    assert done.returncode == 0, done.stderr
+    assert box.has()
+
+
+def test_a_peer_is_given_up_at_once_and_what_it_sent_is_kept(hub: Hub, box: Box) -> None:
+    url = hub.offer("/key", CONTENT)
+    hub.wrong.cut_after = [1_000_000, 0]
+    request, began = box.request(wanted(url)), time.monotonic()
+    assert from_peer(box, request, url).returncode == 1
+    assert time.monotonic() - began < 10
+    assert (box.build / "m.gguf.part").stat().st_size == 1_000_000
+    assert from_peer(box, request, url).returncode == 0
+    assert box.has()
+
+
+def test_what_a_peer_has_wrong_is_thrown_away(hub: Hub, box: Box) -> None:
+    done = from_peer(box, box.request(wanted(hub.offer("/m", CONTENT))), hub.offer("/key", CONTENT[:-1] + b"!"))
+    assert done.returncode == 1
+    assert "is not the expected file" in done.stderr
+    assert box.left_over() == []

@@ -20,10 +20,10 @@ TOKEN = "hf_a-token-of-the-test"
 SITE = f"""
 from pyinfra import host
 from pyinfra.operations import files
-from deploys.operations import models
+from deploys.operations import models, sending
 
 models.PROGRAM = {str(REPO / "templates/models/fetch_model")!r}
-models._PIECE = 900_000
+sending.PIECE = 900_000
 models._RIGHT = host.data.access
 files.directory(name="Folder", path=host.data.build["directory"], mode="755")
 models.fetched_build(
