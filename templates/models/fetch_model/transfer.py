@@ -121,9 +121,12 @@ def receive(part: Part, places: tuple[str, ...], size: int | None, sha256: str, 
         FetchError: No place gives it.
         StoppedError: It was told to stop.
     """
-    if part.done == size and part.sha256 == sha256:
-        return
     left, reasons, failures = list(places), [], 0
+    if part.done == size:
+        if part.sha256 == sha256:
+            return
+        reasons.append(f"{part.path} is not the expected file: sha256 {part.sha256}; wanted {sha256}. It was removed")
+        part.reset()
     if not left:
         reasons.append(f"nothing says where {part.path.name.removesuffix('.part')} comes from")
     while left:

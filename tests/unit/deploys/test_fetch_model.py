@@ -126,6 +126,27 @@ def test_a_kept_part_of_something_else_costs_a_second_try_and_no_more(hub: Hub, 
     assert hub.ranges() == ["bytes=3000-", None]
 
 
+def test_a_whole_part_of_something_else_is_removed_where_no_address_is_known(box: Box) -> None:
+    """As the controller sends one whose own file is damaged: a later run gets the right one."""
+    box.build.mkdir(parents=True)
+    (box.build / "m.gguf.part").write_bytes(b"\0" * len(CONTENT))
+    ran = box.fetch(wanted())
+    assert ran.returncode == 1
+    assert "m.gguf.part is not the expected file" in ran.stderr
+    assert "It was removed" in ran.stderr
+    assert box.left_over() == []
+    (box.build / "m.gguf.part").write_bytes(CONTENT)
+    assert box.fetch(wanted()).returncode == 0
+    assert box.has()
+
+
+def test_a_whole_part_of_something_else_is_not_held_against_the_hub(hub: Hub, box: Box) -> None:
+    box.build.mkdir(parents=True)
+    (box.build / "m.gguf.part").write_bytes(b"\0" * len(CONTENT))
+    assert box.fetch(wanted(hub.offer("/m", CONTENT))).returncode == 0
+    assert box.has()
+
+
 def test_a_kept_part_that_is_too_long_is_thrown_away(hub: Hub, box: Box) -> None:
     box.build.mkdir(parents=True)
     (box.build / "m.gguf.part").write_bytes(CONTENT + b"more")
