@@ -140,13 +140,6 @@ def test_a_whole_part_of_something_else_is_removed_where_no_address_is_known(box
     assert box.has()
 
 
-def test_a_whole_part_of_something_else_is_not_held_against_the_hub(hub: Hub, box: Box) -> None:
-    box.build.mkdir(parents=True)
-    (box.build / "m.gguf.part").write_bytes(b"\0" * len(CONTENT))
-    assert box.fetch(wanted(hub.offer("/m", CONTENT))).returncode == 0
-    assert box.has()
-
-
 def test_a_kept_part_that_is_too_long_is_thrown_away(hub: Hub, box: Box) -> None:
     box.build.mkdir(parents=True)
     (box.build / "m.gguf.part").write_bytes(CONTENT + b"more")
