@@ -448,5 +448,5 @@ def test_the_gateways_host_is_taken_and_a_strangers_is_not(ollama: Ollama) -> No
 
 def test_the_proof_names_no_secret_and_is_readable_by_root_alone_or_all(ollama: Ollama) -> None:
     proof = json.loads(ollama.on("cat /opt/boxwright/ollama/proven.json"))
-    assert proof["request"]["release"] == OLD
+    assert proof["request"]["release"] == ollama.serves
     assert shlex.quote(FOLDER) in json.dumps(proof)
