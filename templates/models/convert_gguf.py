@@ -35,7 +35,10 @@ def main(source: Path, destination: Path, version: str) -> None:
     """Convert beside the destination, then take its place."""
     os.umask(0o022)
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    digest = source.with_name(f".{source.name}.verified").read_text().split()[2]
+    try:
+        digest = source.with_name(f".{source.name}.verified").read_text().split()[2]
+    except FileNotFoundError:
+        sys.exit(f"convert-gguf: {source} is not there, or was never verified: run the stage models first")
     draft = destination.with_name(f".{destination.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
