@@ -1,4 +1,4 @@
-"""Whether machines of a batch hand files of models on to each other, by how long either way takes. Pure.
+"""Whether machines of a batch hand files of models on to each other, by how long either way takes.
 
 One machine gets a file from where files come from. Whoever has it whole hands it on, to one machine at a time, so
 that twice as many have it after each hop.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from boxwright.model.transient_unit import CLOSED
 from boxwright.trying.room import Room
 
 NAME = "boxwright-try"
@@ -26,28 +27,8 @@ SHARED = (
     "/var/lib/boxwright/requests/python3.11.json",
 )
 
-# What a trial may not do. No network at all: the page has a socket in the file system.
-_CLOSED = (
-    "DynamicUser=yes",
-    "PrivateNetwork=yes",
-    "RestrictAddressFamilies=AF_UNIX",
-    "CapabilityBoundingSet=",
-    "NoNewPrivileges=yes",
-    "ProtectSystem=strict",
-    "ProtectHome=yes",
-    "PrivateTmp=yes",
-    "ProtectClock=yes",
-    "ProtectControlGroups=yes",
-    "ProtectHostname=yes",
-    "ProtectKernelLogs=yes",
-    "ProtectKernelModules=yes",
-    "ProtectKernelTunables=yes",
-    "ProtectProc=invisible",
-    "LockPersonality=yes",
-    "RestrictNamespaces=yes",
-    "RestrictRealtime=yes",
-    "SystemCallArchitectures=native",
-)
+# What a trial may not do besides. No network at all: the page has a socket in the file system.
+_MAY_NOT = (*CLOSED, "PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX")
 # What serves goes before it, wherever both want something.
 _BEHIND_OTHERS = ("CPUWeight=10", "IOWeight=10", "Nice=15", "OOMScoreAdjust=1000", "TasksMax=1024", "MemorySwapMax=0")
 
@@ -64,7 +45,7 @@ def command(room: Room, *, page: bool, patience_s: int, seconds: int, removed: S
     """
     gate = f"+/usr/bin/python3 -I -B {PROGRAM}/gate.py"
     properties = [
-        *_CLOSED,
+        *_MAY_NOT,
         *_BEHIND_OTHERS,
         f"MemoryMax={room.memory_bytes}",
         f"RuntimeDirectory={NAME}",

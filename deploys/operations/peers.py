@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boxwright.model.transient_unit import CLOSED
 from deploys.operations.files import TEMPLATES
 from deploys.operations.shelf import locked
 
@@ -26,26 +27,10 @@ _OPENS_S = 20.0  # a login, and the start of a unit
 _CLOSES_S = 10.0
 
 _MAY_NOT = (
-    "DynamicUser=yes",
-    "CapabilityBoundingSet=",
-    "NoNewPrivileges=yes",
-    "ProtectSystem=strict",
-    "ProtectHome=yes",
-    "PrivateTmp=yes",
+    *CLOSED,
     "PrivateDevices=yes",
-    "ProtectClock=yes",
-    "ProtectControlGroups=yes",
-    "ProtectHostname=yes",
-    "ProtectKernelLogs=yes",
-    "ProtectKernelModules=yes",
-    "ProtectKernelTunables=yes",
-    "ProtectProc=invisible",
-    "LockPersonality=yes",
     "MemoryDenyWriteExecute=yes",
     "RestrictAddressFamilies=AF_INET AF_INET6",
-    "RestrictNamespaces=yes",
-    "RestrictRealtime=yes",
-    "SystemCallArchitectures=native",
     "InaccessiblePaths=-/etc/boxwright -/var/lib/boxwright",
 )
 # What serves on that machine goes before it.
