@@ -132,7 +132,7 @@ def _by_itself(spread: Parallelism, node: Node, ports: NodePorts) -> dict[str, E
     if node.count == 1:
         return {}
     flags: dict[str, EngineSetting]
-    if spread.data >= node.count:  # whole copies on each node: only requests cross the network
+    if spread.data >= node.count:  # copies on each node; of a mixture of experts, they share those
         local = spread.data // node.count
         flags = {
             "data-parallel-size-local": local,

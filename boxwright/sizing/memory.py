@@ -93,14 +93,19 @@ def cache_per_token(architecture: Architecture, spread: Parallelism, number_byte
 
 
 def _weights(architecture: Architecture, weight_bytes: int, spread: Parallelism) -> int:
-    """The largest stage of the pipeline: its layers, and the first or last one's table of words."""
+    """The largest stage of the pipeline: its layers, and the first or last one's table of words.
+
+    All copies of a model share its experts.
+    """
     shape = shape_of(architecture)
     per_weight = weight_bytes / shape.parameters
-    layer = (weight_bytes - shape.tables * per_weight) / architecture.layers
+    sharing = spread.tensor * (spread.data if architecture.experts else 1)
+    experts = sum(shape.experts) * per_weight / architecture.layers
+    layer = (weight_bytes - shape.tables * per_weight) / architecture.layers - experts
+    layers = math.ceil(architecture.layers / spread.pipeline)
     here = shape.table if spread.pipeline > 1 else shape.tables
-    stage = math.ceil(architecture.layers / spread.pipeline) * layer + here * per_weight
-    share = stage / spread.tensor
-    return math.ceil(share * (_IMBALANCE if spread.tensor * spread.pipeline > 1 else 1.0))
+    share = (layers * layer + here * per_weight) / spread.tensor + layers * experts / sharing
+    return math.ceil(share * (_IMBALANCE if sharing * spread.pipeline > 1 else 1.0))
 
 
 def _activations(architecture: Architecture, spread: Parallelism, tokens: int) -> int:

@@ -18,6 +18,10 @@ def spreads(architecture: Architecture, machine: Machine) -> list[Parallelism]:
     Cards share layers, and what is left makes copies. Layers are taken in turn by machines, by groups of four cards
     over PCIe with peer-to-peer, and by cards that cannot share a layer evenly: elsewhere a pipeline only makes each
     answer slower.
+
+    A mixture of experts has one copy, where cards can share it otherwise. In vLLM, copies of it are none: they divide the
+    experts among all their cards, which meet in each layer (its manual, data parallel deployment). That may serve more
+    requests, but its makers' recipes for these boxes have one, and a profile may say otherwise.
     """
     heads = architecture.attention.heads
     widths = [n for n in range(1, machine.cards + 1) if machine.cards % n == 0 and heads % n == 0]
@@ -29,9 +33,10 @@ def spreads(architecture: Architecture, machine: Machine) -> list[Parallelism]:
                 continue
             if data % machine.nodes and pipeline % machine.nodes:
                 continue
-            expert = architecture.experts is not None and tensor > 1
+            expert = architecture.experts is not None and tensor * data > 1
             found.append(Parallelism(tensor=tensor, pipeline=pipeline, data=data, expert=expert))
-    return found
+    whole = [one for one in found if one.data == 1]
+    return whole if architecture.experts and whole else found
 
 
 def uncounted(model: Model, machine: Machine) -> Parallelism:

@@ -53,36 +53,46 @@ def step_seconds(
     """Time in which each of so many requests to one copy of the model gets a word; None where no speed is known.
 
     The weights are read once for all of them, each one's cache for itself. Stages of a pipeline work on different
-    requests at the same time, so that a word passes them all, with a share of the requests in each.
+    requests at the same time, so that a word passes them all, with a share of the requests in each. Copies of a mixture
+    of experts share the experts, and have as many requests each.
     """
     if card.bandwidth is None or card.flops_16 is None:
         return None
     here = max(1, math.ceil(requests / spread.pipeline))
     cards, shape = spread.tensor * spread.pipeline, shape_of(architecture)
-    read = _weights_read(architecture, shape, load.weight_bytes, here) / cards
+    read = _weights_read(architecture, shape, load.weight_bytes, here, spread.data) / cards
     filled = load.context_tokens * MEAN_FILL
     cache = here * filled * cache_per_token(architecture, spread, load.cache_number_bytes)
     flops = (card.flops_8 if load.eight_bits and card.flops_8 else card.flops_16) * FLOPS_SHARE
     operations = 2 * shape.active / cards
     decode = max((read + cache) / (card.bandwidth * BANDWIDTH_SHARE), here * operations / flops)
     prompts = here * PROMPT_PER_ANSWER * operations / flops
-    together = _all_reduce(architecture, spread, links, here)
+    together = _all_reduces(architecture, spread, links, here)
     return spread.pipeline * (_STEP_S + decode + prompts + together + here * _SEQUENCE_S)
 
 
-def _weights_read(architecture: Architecture, shape: Shape, weight_bytes: int, requests: int) -> float:
-    """Bytes of weights that a step reads: of a mixture of experts, of those that any of the requests is sent to."""
+def _weights_read(architecture: Architecture, shape: Shape, weight_bytes: int, requests: int, copies: int) -> float:
+    """Bytes of weights that a copy's cards read in a step, with so many requests to each copy.
+
+    Of a mixture of experts these are the experts that any of the requests is sent to, and of those a copy's share.
+    """
     experts = architecture.experts
-    touched = 1 - (1 - experts.active / experts.count) ** requests if experts else 0.0
-    read = sum(shape.resident) + shape.table + sum(shape.experts) * touched
+    touched = 1 - (1 - experts.active / experts.count) ** (requests * copies) if experts else 0.0
+    read = sum(shape.resident) + shape.table + sum(shape.experts) * touched / copies
     return weight_bytes / shape.parameters * read
 
 
-def _all_reduce(architecture: Architecture, spread: Parallelism, links: Links, requests: int) -> float:
-    """Time in which the cards of a layer add up, twice a layer, what each has computed."""
-    if spread.tensor == 1:
-        return 0.0
-    size = requests * architecture.hidden_size * 2
-    bus = 2 * (spread.tensor - 1) / spread.tensor
-    once = links.latency_s + size * bus / links.bytes_per_s
-    return 2 * math.ceil(architecture.layers / spread.pipeline) * once
+def _all_reduces(architecture: Architecture, spread: Parallelism, links: Links, requests: int) -> float:
+    """Time in which the cards of each layer add up, twice, what each has computed.
+
+    First those of one copy, behind the attention; behind experts those of all copies, for the requests to all of them.
+    """
+    sharing = spread.data if architecture.experts else 1
+    row = architecture.hidden_size * 2
+
+    def once(cards: int, rows: int) -> float:
+        bus = 2 * (cards - 1) / cards
+        return links.latency_s + rows * row * bus / links.bytes_per_s if cards > 1 else 0.0
+
+    layers = math.ceil(architecture.layers / spread.pipeline)
+    return layers * (once(spread.tensor, requests) + once(spread.tensor * sharing, requests * sharing))

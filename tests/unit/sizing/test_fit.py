@@ -19,6 +19,7 @@ from boxwright.sizing.machine import MAIN_MEMORY, NVLINK, Card, Host, Machine, m
 from boxwright.sizing.memory import cache_per_token, card_memory
 from boxwright.sizing.parallelism import spreads
 from boxwright.sizing.shape import shape_of
+from boxwright.sizing.speed import Load, step_seconds
 from boxwright.sizing.verbs import as_data
 
 MODELS = load_models()
@@ -69,6 +70,36 @@ def test_nothing_is_negative_and_heads_divide_evenly(model, gib: float, cards: i
             assert model.architecture.attention.heads % spread.tensor == 0
             assert spread.cards == cards
         assert one.fits or one.reasons
+
+
+@given(some_model, st.sampled_from([1, 2, 4, 8]))
+def test_copies_share_experts_and_nothing_else(model, data: int) -> None:
+    shape, architecture = shape_of(model.architecture), model.architecture
+    size = shape.parameters * 2
+    one, several = (
+        card_memory(architecture, size, Parallelism(tensor=2, data=copies), 96 * GIB, utilisation=1.0)
+        for copies in (1, data)
+    )
+    saved = sum(shape.experts) * (1 - 1 / data)  # 2 bytes a weight, on 2 cards of a copy
+    assert one.weights - several.weights == pytest.approx(saved, rel=0.02, abs=1)
+    assert several.cache_per_token == one.cache_per_token
+
+
+@pytest.mark.parametrize(("model", "together"), [("deepseek-r1-distill-llama-70b", False), ("deepseek-r1-0528", True)])
+def test_copies_of_a_mixture_of_experts_meet_in_each_layer(model: str, together: bool) -> None:
+    found, where = MODELS.find(model), machine(gib=1000, cards=16)
+    assert found
+    assert where.card
+
+    def seconds(latency: float, data: int) -> float:
+        links, spread = replace(NVLINK, latency_s=latency), Parallelism(tensor=1, data=data)
+        took = step_seconds(found.architecture, spread, where.card, links, load=Load(4096, 7 * 10**11), requests=8)
+        assert took
+        return took
+
+    meetings = found.architecture.layers if together else 0
+    assert seconds(1.0, 2) - seconds(0.0, 2) == pytest.approx(meetings, abs=1e-6)
+    assert (seconds(0.0, 2) < seconds(0.0, 1)) is together  # each copy's cards read half of the experts
 
 
 @given(some_model, st.sampled_from([1, 2, 4, 8]))

@@ -47,10 +47,17 @@ def test_cards_that_cannot_share_a_layer_take_layers_in_turn() -> None:
 
 @pytest.mark.parametrize("nodes", [2, 3])
 def test_machines_take_layers_in_turn_or_have_whole_copies(nodes: int) -> None:
+    ways = spreads(shape("deepseek-r1-distill-llama-70b"), replace(EIGHT, nodes=nodes, links=NVLINK))
+    assert Parallelism(tensor=8, pipeline=nodes) in ways
+    assert Parallelism(tensor=8, data=nodes) in ways
+    assert all(one.tensor <= 8 for one in ways)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+def test_a_mixture_of_experts_has_one_copy_because_vllm_has_copies_share_the_experts(nodes: int) -> None:
     ways = spreads(shape("deepseek-r1-0528"), replace(EIGHT, nodes=nodes, links=NVLINK))
     assert Parallelism(tensor=8, pipeline=nodes, expert=True) in ways
-    assert Parallelism(tensor=8, data=nodes, expert=True) in ways
-    assert all(one.tensor <= 8 for one in ways)
+    assert all(one.data == 1 for one in ways)
 
 
 ANY_MACHINE = st.builds(
