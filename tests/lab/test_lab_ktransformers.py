@@ -143,7 +143,7 @@ def test_weights_are_asked_for_by_a_command_that_makes_them(boxes: Boxes) -> Non
 
     # All that is left is the server, which is not among the kernels of the processor: systemd tells of its absence.
     told = failed(boxes, ktransformers_services=[service()])
-    assert "ktransformers.service does not answer at http://127.0.0.1:8000/health" in told
+    assert "ktransformers.service ends as soon as it is started" in told
     assert "No module named 'sglang'" in told
     assert boxes.on(twin, "systemd-analyze verify ktransformers.service 2>&1 || true") == ""
     assert (
