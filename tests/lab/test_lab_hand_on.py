@@ -21,6 +21,7 @@ from bulk_model import add_bulk_model
 from fresh_lab import fresh_lab
 from hub_server import Hub
 from lab_command import Boxwright, Ran
+from model_switching import add_models
 
 from boxwright.errors import Exit
 from boxwright.lab import Lab, RunningTwin, TwinSpec
@@ -182,3 +183,26 @@ def test_a_box_that_falls_silent_in_the_middle_fails_no_other(bench: Bench) -> N
     while (left := bench.on(has, LEFT)) and time.monotonic() < until:
         time.sleep(1)
     assert left == ""
+
+
+def test_a_batch_that_switches_hands_the_other_model_on(boxwright: Boxwright, tmp_path: Path) -> None:
+    with fresh_lab(f"{LAB}-switch") as lab:
+        hardware = load_profile("lab").hardware
+        twins = lab.up([TwinSpec(f"switch-{number}", "debian-12", hardware) for number in (1, 2)])
+        rows = "".join(f"  - {{name: {twin.name}, address: {twin.address}}}\n" for twin in twins)
+        site = tmp_path / "site.yml"
+        site.write_text(
+            f"name: hand-switch\nhosts:\n{rows}networks: {{uplink_mbit_s: 5}}\n"
+            f"ssh: {{key: {twins[0].key}, known_hosts: {twins[0].known_hosts}}}\n"
+            f"proxy: {lab.proxy_url}\nca_certificates: [{', '.join(map(str, lab.ca_certificates))}]\n"
+        )
+        add_models(site, tmp_path)
+        words = ("--profile", "lab", "--site", str(site), "--yes")
+        first = boxwright("provision", *words)
+        assert first.code == Exit.OK, first.text[-3000:]
+        switched = boxwright("models.switch", *words, "--model", "again")
+    assert switched.code == Exit.OK, switched.text[-3000:]
+    assert switched.odd_checks == {}
+    (line,) = switched.kind("transfer")
+    assert line["handed_on"], line
+    assert len(taken(switched)) == 1
