@@ -109,6 +109,9 @@ class Boxes:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
         return key.with_suffix(".pub").read_text().strip()
 
+    def key(self, twin: RunningTwin, user: str) -> Path:
+        return twin.key if user == "root" else self.folder / user
+
     def ssh_options(self, twin: RunningTwin) -> list[str]:
         return [
             "-o",
@@ -121,7 +124,6 @@ class Boxes:
 
     def ssh(self, twin: RunningTwin, command: str, *, user: str = "root", check: bool = True) -> str:
         """Run a command over a connection of its own."""
-        key = twin.key if user == "root" else self.folder / user
         argv = [
             "ssh",
             *self.ssh_options(twin),
@@ -130,7 +132,7 @@ class Boxes:
             "-o",
             "IdentitiesOnly=yes",
             "-i",
-            str(key),
+            str(self.key(twin, user)),
         ]
         done = subprocess.run(
             [*argv, f"{user}@{twin.address}", command],
@@ -142,13 +144,14 @@ class Boxes:
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def run(self, *roles: str, arguments: tuple[str, ...] = (), **variables: Any) -> Run:
-        """Run roles on every twin; tasks share a connection, as they do in a real run."""
+    def run(self, *roles: str, arguments: tuple[str, ...] = (), user: str = "root", **variables: Any) -> Run:
+        """Run roles on every twin, by sudo as anybody but root; tasks share a connection, as they do in a real run."""
         hosts = {
             twin.name: {
                 "ansible_host": twin.address,
-                "ansible_user": twin.user,
-                "ansible_ssh_private_key_file": str(twin.key),
+                "ansible_user": user,
+                "ansible_become": user != "root",
+                "ansible_ssh_private_key_file": str(self.key(twin, user)),
                 "ansible_ssh_common_args": " ".join(self.ssh_options(twin)),
                 "ansible_python_interpreter": "/usr/bin/python3",
             }
@@ -285,7 +288,7 @@ def test_only_listed_services_answer_and_only_to_their_sources(boxes: Boxes) -> 
         assert answers(twin.address, 8443)
         assert not answers(twin.address, 8444)
         assert "somebody_else" in boxes.ssh(twin, "nft list tables")
-    boxes.run("firewall").succeeded()
+    boxes.run("firewall", user="ada").succeeded()
 
 
 def answers(address: str, port: int) -> bool:
