@@ -199,6 +199,7 @@ def test_a_batch_that_switches_hands_the_other_model_on(boxwright: Boxwright, tm
         add_models(site, tmp_path)
         words = ("--profile", "lab", "--site", str(site), "--yes")
         first = boxwright("provision", *words)
+        assert first.odd_checks == {}
         assert first.code == Exit.OK, first.text[-3000:]
         switched = boxwright("models.switch", *words, "--model", "again")
     assert switched.code == Exit.OK, switched.text[-3000:]
