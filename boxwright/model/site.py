@@ -258,6 +258,7 @@ class Site(Frozen):
 
     name: Identifier
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    keep_hostnames: bool = False  # true: the machines are called what they are called, and not by `hosts`
     hosts_file: str | None = None  # a table or YAML beside the site's file, where `hosts` were read from
     twin: TwinSettings | None = None
     ssh: Ssh = Ssh()

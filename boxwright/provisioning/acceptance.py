@@ -92,6 +92,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         twin=fleet.site.twin is not None,
         shares_kernel=fleet.site.twin is not None and fleet.site.twin.kind == "container",
         without_time_server=fleet.site.has_no_time_server,
+        hostname=None if fleet.site.keep_hostnames else host.name,
         without_stack=fleet.without_stack,
         profile=fleet.profile,
         waivers=_waivers(fleet, host),

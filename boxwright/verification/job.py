@@ -73,6 +73,7 @@ class VerifyHost(Frozen):
         twin: Whether the host is a throw-away twin.
         shares_kernel: Whether it is a twin that runs the controller's kernel: a container.
         without_time_server: Whether nothing where it stands could set its clock.
+        hostname: What the machine has to be called; None where the site keeps the names that its machines have.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
         waivers: Accepted failures: the id of a check, and `name: reason` of who accepts it.
@@ -102,6 +103,7 @@ class VerifyHost(Frozen):
     twin: bool = False
     shares_kernel: bool = False
     without_time_server: bool = False
+    hostname: HostName | None = None
     without_stack: str = ""
     profile: Profile
     waivers: dict[str, Waiver] = Field(default_factory=dict)

@@ -220,6 +220,13 @@ TOGETHER = (
         undo="mv /root/localtime.right /etc/localtime",
     ),
     Sabotage(
+        what="the machine is called something else",
+        check="platform.hostname",
+        says="it is called stranger",
+        do="hostname stranger",
+        undo='hostname "$(cat /etc/hostname)"',
+    ),
+    Sabotage(
         what="unattended upgrades may change what must not change",
         check="platform.upgrades",
         says="may be upgraded unattended",
