@@ -23,6 +23,7 @@ CODENAMES: dict[Distribution, str] = {"debian-12": "bookworm", "debian-13": "tri
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
 DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
 TokenReference = Annotated[str, Field(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]  # no vault makes one
+Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]  # of a key, as `ssh-keygen -l` writes it
 SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
 
 
@@ -281,6 +282,7 @@ class Site(Frozen):
     server_name: Address | None = None  # DNS name of the gateway; without one, the host's address
     certificate: Certificate | None = None
     secrets: Secrets = Secrets()
+    evidence_signers: tuple[Fingerprint, ...] = ()  # keys of other controllers that may sign what is on a box
     waivers: tuple[Waiver, ...] = ()
 
     def image(self, name: str) -> str:

@@ -206,6 +206,7 @@ class VerifyJob(Frozen):
     Attributes:
         hosts: The hosts; each is checked by a process of its own.
         run_logs: The directory of the controller's run logs, in which no secret may be found.
+        signers: Fingerprints of the keys that evidence may be signed by; empty where none is known here.
         report: Where the checks are written as JSON when all is done.
         deep: Whether every file of a model is hashed, however long that takes.
         check_timeout_s: How long one check may take before it counts as failed.
@@ -213,6 +214,7 @@ class VerifyJob(Frozen):
 
     hosts: Annotated[tuple[VerifyHost, ...], Field(min_length=1)]
     run_logs: Path
+    signers: tuple[str, ...] = ()
     report: Path | None = None
     deep: bool = False
     check_timeout_s: Annotated[int, Field(ge=1, le=86_400)] = 120
