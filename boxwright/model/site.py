@@ -186,6 +186,13 @@ class HygonArtefact(Artefact):
     part: HygonPart
 
 
+class FirmwareArtefact(Artefact):
+    """Firmware of a part of the machine. Boxwright carries it to where the box is, and writes it into nothing."""
+
+    part: Literal["bios", "bmc", "nic", "vbios", "disk", "switch", "other"]
+    device: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # whose: of a board, a card, a model
+
+
 class LlamaCppArtefact(Artefact):
     """Source code of llama.cpp: a tar archive with one folder at its top. Its version is the number of the build."""
 
@@ -205,6 +212,7 @@ class Artefacts(Frozen):
 
     ascend: tuple[AscendArtefact, ...] = ()
     hygon_dtk: tuple[HygonArtefact, ...] = ()
+    firmware: tuple[FirmwareArtefact, ...] = ()
     llama_cpp: LlamaCppArtefact | None = None  # None: the source that Boxwright pins
     ollama: tuple[OllamaArtefact, ...] = ()
     images: tuple[EngineImage, ...] = ()  # of engines in containers
@@ -216,6 +224,9 @@ class Artefacts(Frozen):
             twice = sorted({part for part in parts if parts.count(part) > 1})
             if twice:
                 raise ValueError(f"{vendor}: two files for {', '.join(twice)}")
+        carried = [(one.part, one.device, one.version) for one in self.firmware]
+        if len(set(carried)) != len(carried):
+            raise ValueError("firmware: two files of one part, device and version")
         versions = [one.version for one in self.ollama]
         if len(set(versions)) != len(versions):
             raise ValueError("ollama: two archives of one version")

@@ -102,6 +102,8 @@ def statement(
 
 def _materials(artefacts: Iterable[Artefact]) -> Iterable[dict[str, Any]]:
     for one in artefacts:
+        if one.kind == "firmware":  # lies beside the boxes, and on no disk
+            continue
         yield {"uri": _purl(one).to_string(), "digest": {"sha256": one.sha256}}
 
 

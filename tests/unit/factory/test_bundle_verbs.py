@@ -25,6 +25,7 @@ from boxwright.factory.lock import Artefact, Lock
 from boxwright.model.catalogues import ROOT, load_site
 from boxwright.signing import SigningKey
 
+FIRMWARE = b"of a board"
 SHARED, OLD, NEW = b"in both locks", b"in the older alone", b"in the newer alone"
 
 
@@ -140,7 +141,7 @@ def test_diff_reads_like_a_changelog(tmp_path: Path, state: dict[str, str]) -> N
 
 @pytest.fixture
 def with_vendors(tmp_path: Path) -> Bundle:
-    """Of a package of a vendor's, a wheel, and a part of an image."""
+    """Of a package of a vendor's, a wheel, a part of an image, and firmware."""
     folder = tmp_path / "deb"
     (folder / "DEBIAN").mkdir(parents=True)
     control = "Package: docker-ce\nVersion: 1.0\nArchitecture: amd64\nMaintainer: A <a@b.example>\nDescription: x\n"
@@ -150,8 +151,9 @@ def with_vendors(tmp_path: Path) -> Bundle:
     of_vendor = {"kind": "debian", "archive": "docker", "path": "pool/x.deb", "used_by": ("platform",)}
     package = artefact("docker-ce", data, file="docker-ce_1.0_amd64.deb", **of_vendor)
     part = artefact("engine", layer, kind="image", image="registry.example:5000/engine", file="layer")
-    lock, made = lock_of("debian-12", package, part, own=OLD), Bundle(tmp_path / "vendors")
-    put(made, lock, data, layer, OLD)
+    bios = artefact("bios-X12", FIRMWARE, kind="firmware", version="2.4", file="X12.bin", used_by=("firmware",))
+    lock, made = lock_of("debian-12", package, part, bios, own=OLD), Bundle(tmp_path / "vendors")
+    put(made, lock, data, layer, FIRMWARE, OLD)
     made.sign(SigningKey.kept_in(tmp_path / "fetcher"))
     return Bundle(made.folder)
 
@@ -204,6 +206,9 @@ def test_a_site_takes_what_serve_prints_and_finds_everything_there(
         assert b"Package: docker-ce" in ask(f"{told.url}/apt/dists/docker/main/binary-amd64/Packages")
         for one in with_vendors.locks["lab-debian-12"].artefacts:
             assert ask(told.file(one.sha256)) == with_vendors.artefact(one.sha256).read_bytes()
+        (carried,) = [line.split()[-1] for line in lines if line.startswith("# supplied firmware bios-X12 2.4: ")]
+        assert carried.endswith("/X12.bin")
+        assert ask(carried) == FIRMWARE
         assert b"own-1.0-py3-none-any.whl" in ask(f"{behind.mirrors.python_index}/own/")
         with pytest.raises(urllib.error.HTTPError, match="404"):
             ask(f"{told.url}/bundle.json")
