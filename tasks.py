@@ -322,11 +322,11 @@ def bundle_serve(console, bundle, listen, signer=""):
 
 
 @_verb
-def image_build(console, profile, bundle, key, distribution="", to="", signer=""):
+def image_build(console, profile, bundle, key, distribution="", to="", signer="", without_stack=False):
     """Make the golden image of a profile out of a bundle: sealed, signed, the same bits from the same lock."""
     from boxwright.factory.image import verbs
 
-    return verbs.build(console, verbs.Asked(profile, bundle, key, distribution, to, signer))
+    return verbs.build(console, verbs.Asked(profile, bundle, key, distribution, to, signer, without_stack))
 
 
 @_verb

@@ -47,6 +47,7 @@ OPTIONS = {
     "lock": "a lock file that bundle.lock wrote; of evidence, of what the boxes were made from",
     "image": "the operating system of an image, too: image.build wants such a lock",
     "key": "the .pub file of an ssh key: its owner may enter the image's boxes as root, and nobody else",
+    "without_stack": "an image of the machine alone, where its stack cannot be put on one: engines that want cards",
     "before": "the older lock file",
     "after": "the newer lock file",
     "also": "besides the profile: burnin, models.try, and models as MODEL/BUILD, by commas",

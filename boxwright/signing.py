@@ -100,6 +100,15 @@ class SigningKey:
             public.write_text(f"{key.public.line} {NAMESPACE}\n", encoding="ascii")
         return key
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> SigningKey | None:
+        """The key of a folder that has one; none is made.
+
+        Raises:
+            BadInputError: As for `kept_in`.
+        """
+        return cls.kept_in(folder) if (folder / "ed25519").exists() else None
+
     def sign(self, data: bytes, namespace: str = NAMESPACE) -> str:
         """The signature of some bytes for one purpose, as the text of a `.sig` file."""
         signature = _string(_KIND) + _string(self._private.sign(_to_be_signed(data, namespace)))

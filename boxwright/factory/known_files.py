@@ -16,7 +16,8 @@ from boxwright.factory.lock import Artefact, Kind
 from boxwright.model.catalogues import load_engine
 from boxwright.model.llama_cpp import ProgramBuild
 from boxwright.model.ollama import OllamaArchive, archive_of, pinned_releases
-from boxwright.model.site import AscendArtefact, HygonArtefact, Site
+from boxwright.model.site import Artefact as SuppliedFile
+from boxwright.model.site import AscendArtefact, FirmwareArtefact, HygonArtefact, Site
 
 _TIMEOUT_S = 60.0
 
@@ -82,17 +83,25 @@ def source_file(build: ProgramBuild) -> KnownFile:
 
 def installer_files(vendor: str, supplied: Iterable[AscendArtefact | HygonArtefact]) -> Iterator[KnownFile]:
     """Vendors' installers that a customer has got: drivers, firmware, toolkits."""
-    for one in supplied:
-        yield KnownFile(
-            kind="installer",
-            name=f"{vendor}-{one.part}",
-            version=one.version,
-            sha256=one.sha256,
-            bytes=None,
-            file=re.sub(r"[^A-Za-z0-9._+~%=-]", "-", Path(one.path).name).lstrip(".-"),
-            used_by=vendor,
-            path=one.path,
-        )
+    return (_supplied("installer", f"{vendor}-{one.part}", one, vendor) for one in supplied)
+
+
+def firmware_files(supplied: Iterable[FirmwareArtefact]) -> Iterator[KnownFile]:
+    """Firmware of parts of the machine that a customer has got. No box reads it: a person does."""
+    return (_supplied("firmware", f"{one.part}-{one.device}", one, "firmware") for one in supplied)
+
+
+def _supplied(kind: Kind, name: str, one: SuppliedFile, used_by: str) -> KnownFile:
+    return KnownFile(
+        kind=kind,
+        name=name,
+        version=one.version,
+        sha256=one.sha256,
+        bytes=None,
+        file=re.sub(r"[^A-Za-z0-9._+~%=-]", "-", Path(one.path).name).lstrip(".-"),
+        used_by=used_by,
+        path=one.path,
+    )
 
 
 def files_of(site: Site) -> Iterator[KnownFile]:
@@ -104,6 +113,7 @@ def files_of(site: Site) -> Iterator[KnownFile]:
             yield ollama_file(archive)
     yield from installer_files("ascend", site.artefacts.ascend)
     yield from installer_files("hygon_dtk", site.artefacts.hygon_dtk)
+    yield from firmware_files(site.artefacts.firmware)
     if own := site.artefacts.llama_cpp:
         yield KnownFile(
             kind="source",

@@ -19,10 +19,11 @@ from boxwright.model.base import Frozen, Identifier, Sha256
 from boxwright.model.site import VENDORS, Distribution, RepositoryName
 
 Archive = Literal["debian", "debian_security"] | RepositoryName  # of Debian packages
-Kind = Literal["archive", "debian", "image", "installer", "key", "model", "source", "wheel"]
+Kind = Literal["archive", "debian", "firmware", "image", "installer", "key", "model", "source", "wheel"]
 KINDS: dict[Kind, str] = {
     "archive": "archive",
     "debian": "Debian package",
+    "firmware": "supplied firmware",
     "image": "part of an image",
     "installer": "supplied installer",
     "key": "vendor's key",

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from boxwright.errors import BadInputError
 from boxwright.factory import vendors
-from boxwright.factory.known_files import KnownFile, installer_files, ollama_file, source_file
+from boxwright.factory.known_files import KnownFile, firmware_files, installer_files, ollama_file, source_file
 from boxwright.factory.vendors import VendorNeeds, vendor_needs
 from boxwright.model.catalogues import ROOT
 from boxwright.model.debian_packages import COMPILERS, LLAMA_CPP, PYTHON_3_11, UNPACKED, UnpackedPackages
@@ -103,12 +103,13 @@ def needs_of(fleet: Fleet, distribution: Distribution) -> Needs:
     builds = {build.name: build for one in variables if isinstance(one, ModelsVariables) for build in one.builds}
     wanted = {package for one in variables if isinstance(one, BaseVariables) for package in one.packages}
     wanted |= {package for name in stages if name in _ROLES for package in role_packages(name)}
+    files = [one for unit in variables for one in _files(unit)]
     return Needs(
         packages=tuple(sorted(wanted)),
         vendors=vendor_needs(variables, distribution),
         unpacked=tuple(unpacked),
         environments=environments,
-        files=tuple(dict.fromkeys(one for unit in variables for one in _files(unit))),
+        files=tuple(dict.fromkeys((*files, *firmware_files(fleet.site.artefacts.firmware)))),
         images=tuple(dict.fromkeys(image for unit in variables for image in _images(unit))),
         builds=tuple(builds.values()),
     )

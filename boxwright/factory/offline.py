@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 from boxwright.detection.collect import detect
 from boxwright.detection.machine import Machine, OperatingSystem
@@ -24,7 +25,7 @@ from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_accelerators
 from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Host, ServedBundle, Site
+from boxwright.model.site import Distribution, Host, ServedBundle, Site
 from boxwright.reports.certificate import UsedBundle
 from boxwright.signing import ForgedError, PublicKey
 from boxwright.transport.ssh import Endpoint
@@ -78,7 +79,7 @@ class Door:
             raise BadInputError(
                 f"the bundle has {', '.join(one.name for one in self._locks.values())}, and the boxes run {found}",
                 where=str(self._bundle.folder),
-                hint=f"Lock for it: ./invoke bundle.lock --profile {self._fleet.profile.name} --distribution …",
+                hint=_lock_for(found, self._fleet.profile.name),
             )
         address = _address(hosts)
         self._stack.enter_context(serving(table(self._bundle, self._manifest), address))
@@ -298,6 +299,14 @@ def _distribution(site: Site, hosts: Sequence[Host]) -> str:
         told = ", ".join(f"{host} {one}" for host, one in found.items())
         raise BadInputError(f"one run takes one lock, and the boxes run several releases: {told}", hint="Name --host.")
     return next(iter(found.values()))
+
+
+def _lock_for(distribution: str, profile: str) -> str:
+    """What to do about boxes whose release is in no lock of a bundle."""
+    known = get_args(Distribution)
+    if distribution in known:
+        return f"Lock for it: ./invoke bundle.lock --profile {profile} --distribution {distribution}"
+    return f"Locks are of {' and '.join(known)} alone: these boxes cannot be made out of a bundle."
 
 
 def _name(machine: Machine) -> str:

@@ -21,6 +21,7 @@ from boxwright.model.weights import Weights
 from boxwright.planning.weights import wanted_build
 
 _AT_ONCE = 8
+_AT_HAND = ("archive", "firmware", "installer")  # kinds that a site has, or knows the addresses of
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def origins(
     found += [_key(one, vendors) for one in artefacts if one.kind == "key"]
     wheels = [one for one in artefacts if one.kind == "wheel"]
     at_hand = {one.sha256: one.places for one in files_of(site)}
-    found += [Origin(one, at_hand.get(one.sha256, ())) for one in artefacts if one.kind in ("archive", "installer")]
+    found += [Origin(one, at_hand.get(one.sha256, ())) for one in artefacts if one.kind in _AT_HAND]
     sources = [one for one in artefacts if one.kind == "source"]
     found += [Origin(one, at_hand[one.sha256]) for one in sources if one.sha256 in at_hand]
     indexed = [*wheels, *(one for one in sources if one.sha256 not in at_hand)]

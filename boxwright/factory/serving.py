@@ -58,7 +58,7 @@ def table(bundle: Bundle, manifest: Manifest) -> dict[str, Served]:
             found[f"/{name}/files/{one.sha256}"] = served
             if one.kind == "debian":
                 found[f"/{name}/apt/pool/{one.sha256}/{one.file}"] = served
-            if one.kind in ("source", "wheel"):
+            if one.kind in ("firmware", "source", "wheel"):
                 found[f"/{name}/files/{one.sha256}/{one.file}"] = served
         found |= _images(bundle, lock)
         found |= {f"/{name}/simple/{project}/": page for project, page in _pages(lock)}

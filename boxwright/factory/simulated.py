@@ -77,13 +77,32 @@ def refuse_simulated(lock: Lock, site: Site) -> None:
     Raises:
         BadInputError: They would.
     """
-    names = [one.title for one in lock.artefacts if one.simulated]
-    if names and site.twin is None:
+    told = _simulated(lock)
+    if told and site.twin is None:
         raise BadInputError(
-            f"{lock.name} was locked for twins, and the hosts of site '{site.name}' are real machines: it has "
-            f"{names[0]}, and {len(names) - 1} more that are SIMULATED",
+            f"{lock.name} was locked for twins, and the hosts of site '{site.name}' are real machines: {told}",
             hint=f"Lock with their own site: ./invoke bundle.lock --profile {lock.profile} --site {site.name}",
         )
+
+
+def refuse_simulated_disk(lock: Lock) -> None:
+    """Raise where the disk of real machines would be made of what the lab made for twins.
+
+    Raises:
+        BadInputError: It would.
+    """
+    if told := _simulated(lock):
+        raise BadInputError(
+            f"{lock.name} was locked for twins, and an image is for real machines: {told}",
+            hint=f"Lock with the site of real machines: ./invoke bundle.lock --profile {lock.profile} --image --site …",
+        )
+
+
+def _simulated(lock: Lock) -> str:
+    """What of a lock is for twins alone, in words; empty: nothing."""
+    names = [one.title for one in lock.artefacts if one.simulated]
+    more = f", and {len(names) - 1} more that are SIMULATED" if len(names) > 1 else ""
+    return f"it has {names[0]}{more}" if names else ""
 
 
 def site_with_simulated(site: Site, lock: Lock, progress: Callable[[str], None]) -> Site:

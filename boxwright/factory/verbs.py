@@ -195,6 +195,10 @@ def serve(console: Console, *, bundle: str, listen: str, signer: str) -> Exit:
             lists = {"vendors": told.vendors, "registries": told.registries}
             further = "".join(f"  {name}: [{', '.join(values)}]\n" for name, values in lists.items() if values)
             further += f"  key_fingerprint: {told.key_fingerprint}\n"
+            for file in one.of("firmware"):
+                address = f"{told.file(file.sha256)}/{file.file}"
+                console.line(f"# {file.title}: {address}")
+                console.data("firmware", {"name": file.name, "version": file.version, "url": address})
             console.line(f"bundle:\n  url: {told.url}\n  suite: {told.suite}\n{further}  key: |\n{key}")
         console.info("Serving until Ctrl-C.")
         with suppress(KeyboardInterrupt):
@@ -229,12 +233,23 @@ def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
         target.lock_file(name).unlink()
         shutil.rmtree(target.lists(name), ignore_errors=True)
     if dropped:
-        target.sign(_key())
+        _sign_again(console, target)
     for path in going:
         path.unlink()
     console.data("cleaned", {"files": len(going), "bytes": size, "locks": dropped})
     console.success(f"Removed {words}.")
     return Exit.OK
+
+
+def _sign_again(console: Console, target: Bundle) -> None:
+    """Sign what stays of a bundle; a word where it was signed by somebody else's key, which others may go by."""
+    before, key = target.signed()[1], _key()
+    target.sign(key)
+    if key.public != before:
+        console.warning(
+            f"the bundle is signed by {key.public.fingerprint}, and no longer by {before.fingerprint}: whoever says "
+            "--signer has to know"
+        )
 
 
 def megabytes(count: int) -> str:

@@ -74,6 +74,7 @@ VERIFICATION_CHECKS = (
     "ollama.residency",
     "ollama.watched",
     "platform.firewall",
+    "platform.hostname",
     "platform.huge_pages",
     "platform.journal",
     "platform.open_files",

@@ -23,6 +23,7 @@ CODENAMES: dict[Distribution, str] = {"debian-12": "bookworm", "debian-13": "tri
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
 DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
 TokenReference = Annotated[str, Field(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]  # no vault makes one
+Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]  # of a key, as `ssh-keygen -l` writes it
 SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
 
 
@@ -185,6 +186,13 @@ class HygonArtefact(Artefact):
     part: HygonPart
 
 
+class FirmwareArtefact(Artefact):
+    """Firmware of a part of the machine. Boxwright carries it to where the box is, and writes it into nothing."""
+
+    part: Literal["bios", "bmc", "nic", "vbios", "disk", "switch", "other"]
+    device: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # whose: of a board, a card, a model
+
+
 class LlamaCppArtefact(Artefact):
     """Source code of llama.cpp: a tar archive with one folder at its top. Its version is the number of the build."""
 
@@ -204,6 +212,7 @@ class Artefacts(Frozen):
 
     ascend: tuple[AscendArtefact, ...] = ()
     hygon_dtk: tuple[HygonArtefact, ...] = ()
+    firmware: tuple[FirmwareArtefact, ...] = ()
     llama_cpp: LlamaCppArtefact | None = None  # None: the source that Boxwright pins
     ollama: tuple[OllamaArtefact, ...] = ()
     images: tuple[EngineImage, ...] = ()  # of engines in containers
@@ -215,6 +224,9 @@ class Artefacts(Frozen):
             twice = sorted({part for part in parts if parts.count(part) > 1})
             if twice:
                 raise ValueError(f"{vendor}: two files for {', '.join(twice)}")
+        carried = [(one.part, one.device, one.version) for one in self.firmware]
+        if len(set(carried)) != len(carried):
+            raise ValueError("firmware: two files of one part, device and version")
         versions = [one.version for one in self.ollama]
         if len(set(versions)) != len(versions):
             raise ValueError("ollama: two archives of one version")
@@ -258,6 +270,7 @@ class Site(Frozen):
 
     name: Identifier
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    keep_hostnames: bool = False  # true: the machines are called what they are called, and not by `hosts`
     hosts_file: str | None = None  # a table or YAML beside the site's file, where `hosts` were read from
     twin: TwinSettings | None = None
     ssh: Ssh = Ssh()
@@ -280,6 +293,7 @@ class Site(Frozen):
     server_name: Address | None = None  # DNS name of the gateway; without one, the host's address
     certificate: Certificate | None = None
     secrets: Secrets = Secrets()
+    evidence_signers: tuple[Fingerprint, ...] = ()  # keys of other controllers that may sign what is on a box
     waivers: tuple[Waiver, ...] = ()
 
     def image(self, name: str) -> str:

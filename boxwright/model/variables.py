@@ -54,6 +54,7 @@ class BaseVariables(BasePolicy, Variables):
     ntp_servers: tuple[str, ...]
     operators: tuple[Operator, ...]
     bundle: ServedBundle | None  # where packages come from instead of the system's own sources
+    hostname: HostName | None  # None: the machine keeps the one that it has
 
 
 class FileSystem(Frozen):

@@ -61,6 +61,7 @@ def role_variables(
             ntp_servers=site.ntp_servers,
             operators=site.operators,
             bundle=site.bundle,
+            hostname=None if site.keep_hostnames else host.name,
         ),
         *machine_variables(fleet, host),
         FirewallVariables(**profile.firewall.model_dump(), services=_services(fleet, host)),

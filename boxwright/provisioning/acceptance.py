@@ -10,7 +10,7 @@ from boxwright.errors import Exit
 from boxwright.model.checks import VERIFICATION_CHECKS
 from boxwright.model.contract import ContractCheck
 from boxwright.model.fleet import Fleet
-from boxwright.model.site import Host
+from boxwright.model.site import Host, Site
 from boxwright.model.stack import FurtherService
 from boxwright.model.weights import weights_of
 from boxwright.planning.addresses import chat_page_url, engine_url, head_url, public_url
@@ -18,6 +18,7 @@ from boxwright.planning.residency import residencies
 from boxwright.planning.weights import wanted_builds
 from boxwright.provisioning.contract import Examination
 from boxwright.provisioning.target import Target
+from boxwright.signing import SigningKey
 from boxwright.translation import LANGUAGES
 from boxwright.verification import Check, CheckOutcome, VerifyHost, VerifyJob, VerifyService
 from boxwright.verification.check import Severity
@@ -58,11 +59,18 @@ def verify_job(target: Target, hosts: Collection[str], *, deep: bool = False) ->
     job = VerifyJob(
         hosts=tuple(_verify_host(target, host) for host in target.fleet.hosts if host.name in hosts),
         run_logs=places.state() / "runs",
+        signers=_signers(target.fleet.site),
     )
     if not deep:
         return job
     hashing_s = deep_budget_s(sum(file.bytes for file in _weights(target.fleet)))
     return job.model_copy(update={"deep": True, "check_timeout_s": job.check_timeout_s + hashing_s})
+
+
+def _signers(site: Site) -> tuple[str, ...]:
+    """Whose signature of a box's evidence counts: this controller's, where it has a key, and those of the site."""
+    own = SigningKey.of_folder(places.state() / "signing")
+    return (*((own.public.fingerprint,) if own else ()), *site.evidence_signers)
 
 
 def _verify_host(target: Target, host: Host) -> VerifyHost:
@@ -92,6 +100,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         twin=fleet.site.twin is not None,
         shares_kernel=fleet.site.twin is not None and fleet.site.twin.kind == "container",
         without_time_server=fleet.site.has_no_time_server,
+        hostname=None if fleet.site.keep_hostnames else host.name,
         without_stack=fleet.without_stack,
         profile=fleet.profile,
         waivers=_waivers(fleet, host),

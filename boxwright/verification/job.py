@@ -73,6 +73,7 @@ class VerifyHost(Frozen):
         twin: Whether the host is a throw-away twin.
         shares_kernel: Whether it is a twin that runs the controller's kernel: a container.
         without_time_server: Whether nothing where it stands could set its clock.
+        hostname: What the machine has to be called; None where the site keeps the names that its machines have.
         without_stack: Why nothing serves on the box, so that nothing of it can be proven; empty where it serves.
         profile: The contract that the host was provisioned with.
         waivers: Accepted failures: the id of a check, and `name: reason` of who accepts it.
@@ -102,6 +103,7 @@ class VerifyHost(Frozen):
     twin: bool = False
     shares_kernel: bool = False
     without_time_server: bool = False
+    hostname: HostName | None = None
     without_stack: str = ""
     profile: Profile
     waivers: dict[str, Waiver] = Field(default_factory=dict)
@@ -204,6 +206,7 @@ class VerifyJob(Frozen):
     Attributes:
         hosts: The hosts; each is checked by a process of its own.
         run_logs: The directory of the controller's run logs, in which no secret may be found.
+        signers: Fingerprints of the keys that evidence may be signed by; empty where none is known here.
         report: Where the checks are written as JSON when all is done.
         deep: Whether every file of a model is hashed, however long that takes.
         check_timeout_s: How long one check may take before it counts as failed.
@@ -211,6 +214,7 @@ class VerifyJob(Frozen):
 
     hosts: Annotated[tuple[VerifyHost, ...], Field(min_length=1)]
     run_logs: Path
+    signers: tuple[str, ...] = ()
     report: Path | None = None
     deep: bool = False
     check_timeout_s: Annotated[int, Field(ge=1, le=86_400)] = 120

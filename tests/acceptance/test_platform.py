@@ -78,6 +78,24 @@ def test_time_zone(facts: Facts, target: VerifyHost, evidence: Evidence) -> None
 
 
 @pytest.mark.check(
+    id="platform.hostname",
+    title="The machine has the name that the site gives it, and finds itself by it",
+    severity="major",
+    remedy="Provision again: the role base sets it. If it changes back at a boot, something else sets it, such as "
+    "cloud-init. Machines that keep names of their own: keep_hostnames in the site.",
+    needs="hostname",
+)
+def test_hostname(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
+    names = facts.told("names")
+    assert names["running"] == target.hostname, f"it is called {names['running']}, not {target.hostname}"
+    assert names["static"] == target.hostname, (
+        f"at the next boot it is called {names['static'] or 'whatever it is told'}: /etc/hostname"
+    )
+    assert names["address"], f"it does not find {target.hostname}: sudo and engines ask for it (/etc/hosts)"
+    evidence(f"{target.hostname}, at {names['address']}")
+
+
+@pytest.mark.check(
     id="platform.journal",
     title="The journal cannot fill the disk",
     severity="major",

@@ -9,11 +9,12 @@ import pytest
 from testinfra.host import Host
 
 from boxwright.factory.evidence.envelope import open_envelope
-from boxwright.factory.evidence.examination import subjects_of
+from boxwright.factory.evidence.examination import require_signer, subjects_of
 from boxwright.factory.evidence.names import BILL, PROVENANCE
 from boxwright.factory.evidence.names import RECEIPT as RECEIPT_FILE
 from boxwright.signing import ForgedError
-from boxwright.verification.job import VerifyHost
+from boxwright.verification.check import UnprovenError
+from boxwright.verification.job import VerifyHost, VerifyJob
 from boxwright.verification.plugin import Evidence
 
 RECEIPT = "/etc/boxwright/receipt.json"
@@ -49,20 +50,27 @@ def test_receipt(host: Host, target: VerifyHost, evidence: Evidence) -> None:
     id="record.evidence",
     title="The box tells what is on it and how it was built, as it was signed",
     severity="major",
-    remedy="./invoke evidence writes it anew. Was a file below /etc/boxwright changed by hand?",
+    remedy="./invoke evidence writes it anew. Was a file below /etc/boxwright changed by hand? Another controller's "
+    "key counts where evidence_signers of the site names it.",
 )
-def test_evidence(host: Host, evidence: Evidence) -> None:
+def test_evidence(host: Host, job: VerifyJob, evidence: Evidence) -> None:
     asked = host.run("cd %s && sha256sum %s %s && cat %s", str(Path(RECEIPT).parent), BILL, RECEIPT_FILE, PROVENANCE)
     assert asked.rc == 0, f"it is not there: {asked.stderr.strip()}"
     *sums, envelope, end = asked.stdout.split("\n")
     try:
         opened = open_envelope(f"{envelope}\n{end}".encode())
         promised = subjects_of(opened.statement)
+        if job.signers:
+            require_signer(opened.key, job.signers)
     except ForgedError as error:
         pytest.fail(f"{PROVENANCE}: {error}")
     there = dict(reversed(line.split()) for line in sums)
     changed = sorted(name for name in promised | there if promised.get(name) != there.get(name))
     assert not changed, f"not as it was signed for: {', '.join(changed)}"
+    if not job.signers:
+        raise UnprovenError(
+            f"signed by {opened.key.fingerprint}: there is no key here to compare with, nor in evidence_signers"
+        )
     evidence(f"{', '.join(sorted(there))}, signed by {opened.key.fingerprint}")
 
 

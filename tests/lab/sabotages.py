@@ -90,6 +90,36 @@ _WAIT_FOR_THE_ENGINE = (
     "for try in $(seq 60); do curl -sf -o /dev/null http://127.0.0.1:8000/health && break; sleep 0.5; done"
 )
 
+# Whoever is root there can change the bill, and sign all of it so that it holds together: by a key of his own.
+RESIGNED = """
+cd /etc/boxwright
+for name in sbom.cdx.json provenance.intoto.jsonl; do cp -a $name $name.right; done
+sed -i s/nginx/nginy/ sbom.cdx.json
+openssl genpkey -algorithm ed25519 -out own.key
+python3 - <<'END'
+import base64, hashlib, json, pathlib, struct, subprocess
+def openssl(*words):
+    return subprocess.run(["openssl", *words], check=True, capture_output=True).stdout
+def string(data):
+    return struct.pack(">I", len(data)) + data
+place = pathlib.Path("provenance.intoto.jsonl")
+told = json.loads(place.read_text())
+statement = json.loads(base64.b64decode(told["payload"]))
+for one in statement["subject"]:
+    one["digest"]["sha256"] = hashlib.sha256(pathlib.Path(one["name"]).read_bytes()).hexdigest()
+payload = json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+kind = told["payloadType"].encode()
+pathlib.Path("own.text").write_bytes(b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload))
+signature = openssl("pkeyutl", "-sign", "-rawin", "-inkey", "own.key", "-in", "own.text")
+public = openssl("pkey", "-in", "own.key", "-pubout", "-outform", "DER")[-32:]
+key = base64.b64encode(string(b"ssh-ed25519") + string(public)).decode()
+signed = {"keyid": f"ssh-ed25519 {key}", "sig": base64.b64encode(signature).decode()}
+told |= {"payload": base64.b64encode(payload).decode(), "signatures": [signed]}
+place.write_text(json.dumps(told, sort_keys=True, separators=(",", ":")) + "\\n")
+END
+rm own.key own.text
+"""
+
 # None of these hinders another, so they are done together.
 TOGETHER = (
     Sabotage(
@@ -220,6 +250,13 @@ TOGETHER = (
         undo="mv /root/localtime.right /etc/localtime",
     ),
     Sabotage(
+        what="the machine is called something else",
+        check="platform.hostname",
+        says="it is called stranger",
+        do="hostname stranger",
+        undo='hostname "$(cat /etc/hostname)"',
+    ),
+    Sabotage(
         what="unattended upgrades may change what must not change",
         check="platform.upgrades",
         says="may be upgraded unattended",
@@ -261,6 +298,13 @@ TOGETHER = (
 
 # Each of these takes a good part of the box with it.
 ALONE = (
+    Sabotage(
+        what="a name in the bill is another, and all of it is signed again by a key of somebody's own",
+        check="record.evidence",
+        says="it is signed by another key, SHA256:",
+        do=RESIGNED,
+        undo="cd /etc/boxwright; for name in sbom.cdx.json provenance.intoto.jsonl; do mv $name.right $name; done",
+    ),
     Sabotage(
         what="the certificate has expired",
         check="gateway.tls",

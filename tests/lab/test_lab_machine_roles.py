@@ -72,6 +72,7 @@ class Boxes:
             "base_ntp_servers": ["ntp.example.org"],
             "base_operators": [{"name": "ada", "ssh_public_keys": [self.public_key()]}],
             "base_timezone": "Europe/Berlin",
+            "base_hostname": "{{ inventory_hostname }}-1",
             "base_packages": ["jq"],
             "kernel_nofile_limit": 8192,  # a container gets no more than its host lets it have
             "firewall_services": [service("ssh", 22, EVERYWHERE), service("web", 8443, NOWHERE)],
@@ -226,6 +227,7 @@ def test_base_is_in_force(boxes: Boxes) -> None:
         assert "mirror.example.org" in boxes.ssh(twin, "bash -lc 'echo $no_proxy'")
         verify = "openssl verify /usr/local/share/ca-certificates/boxwright-test-authority.crt"
         assert boxes.ssh(twin, verify).endswith(": OK")
+        assert boxes.ssh(twin, "hostname; cat /etc/hostname").split() == [f"{twin.name}-1"] * 2
         assert boxes.ssh(twin, "date +%Z -d 2026-01-01") == "CET"
         assert boxes.ssh(twin, "jq -n 1+1") == "2"
         assert boxes.ssh(twin, "systemctl is-enabled systemd-timesyncd unattended-upgrades").split() == ["enabled"] * 2
@@ -235,6 +237,21 @@ def test_base_is_in_force(boxes: Boxes) -> None:
         assert "label=Debian-Security" in origins
         assert all("security" in origin for origin in origins.split("origin=")[1:])
         assert boxes.ssh(twin, "sudo -n id -u", user="ada") == "0"
+
+
+def test_a_machine_finds_itself_by_its_new_name_alone_and_a_hosts_line_of_somebodys_stays(boxes: Boxes) -> None:
+    for twin in boxes.twins:
+        assert boxes.ssh(twin, "grep ^127.0.1.1 /etc/hosts") == f"127.0.1.1\t{twin.name}-1"
+        assert boxes.ssh(twin, "sudo -n true 2>&1", user="ada") == ""  # it tells of a name that it cannot resolve
+        boxes.ssh(twin, "sed -i 's/^127.0.1.1.*/127.0.1.1 old.example.org old/' /etc/hosts; hostname old")
+    boxes.run("base").succeeded()
+    for twin in boxes.twins:
+        line = f"127.0.1.1\t{twin.name}-1.example.org {twin.name}-1"
+        assert boxes.ssh(twin, "hostname; grep ^127.0.1.1 /etc/hosts").splitlines() == [f"{twin.name}-1", line]
+        assert boxes.ssh(twin, "sudo -n hostname -f 2>&1", user="ada") == f"{twin.name}-1.example.org"
+        boxes.ssh(twin, f"sed -i 's/^127.0.1.1.*/{twin.address} {twin.name}-1/' /etc/hosts")
+    assert boxes.run("base").succeeded().changed == 0
+    assert "'Two words' is not of lower-case" in boxes.run("base", base_hostname="Two words").output
 
 
 def test_kernel_settings_reach_sessions_and_services(boxes: Boxes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,25 @@ def examine(path: Path, fingerprint: str = "") -> Examined:
     elif path.name in (BILL, RECEIPT):
         path = path.with_name(PROVENANCE)
     opened = open_envelope(_read(path))
-    if fingerprint and opened.key.fingerprint != fingerprint:
-        raise ForgedError(f"it is signed by another key, {opened.key.fingerprint}")
+    if fingerprint:
+        require_signer(opened.key, (fingerprint,))
     subjects = subjects_of(opened.statement)
     held = [name for name, digest in subjects.items() if _holds(path.with_name(name), digest)]
     return Examined(opened.statement, opened.key, tuple(held), tuple(name for name in subjects if name not in held))
+
+
+def require_signer(key: PublicKey, signers: Collection[str]) -> None:
+    """Refuse a signature that is whole, and somebody else's: whoever changes a file can sign it by a key of his own.
+
+    Args:
+        key: Who signed.
+        signers: Fingerprints of those who may.
+
+    Raises:
+        ForgedError: It is none of them.
+    """
+    if key.fingerprint not in signers:
+        raise ForgedError(f"it is signed by another key, {key.fingerprint}, and not by {' or '.join(signers)}")
 
 
 def subjects_of(statement: Mapping[str, Any]) -> dict[str, str]:

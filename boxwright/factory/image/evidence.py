@@ -57,6 +57,7 @@ def statement(
     *,
     epoch: int,
     authorized_key: str,
+    stack: bool,
     tools: Mapping[str, str],
 ) -> dict[str, Any]:
     """What is stated of the build of an image, as an in-toto statement with SLSA's predicate.
@@ -67,6 +68,7 @@ def statement(
         run: Who built it, when, and by which Boxwright.
         epoch: The image's own date.
         authorized_key: Whose owner may enter it.
+        stack: Whether it has what serves models; without, it is the machine alone.
         tools: Versions of the controller's programs that decide on its bits.
     """
     return {
@@ -82,6 +84,7 @@ def statement(
                     "image": lock.name,
                     "lock": {"sha256": hashlib.sha256(lock.text.encode()).hexdigest()},
                     "profile": lock.profile,
+                    "stack": stack,
                 },
                 "internalParameters": {"sourceDateEpoch": epoch, "tools": dict(tools)},
                 "resolvedDependencies": [*source(run), *_materials(lock.artefacts)],
@@ -99,6 +102,8 @@ def statement(
 
 def _materials(artefacts: Iterable[Artefact]) -> Iterable[dict[str, Any]]:
     for one in artefacts:
+        if one.kind == "firmware":  # lies beside the boxes, and on no disk
+            continue
         yield {"uri": _purl(one).to_string(), "digest": {"sha256": one.sha256}}
 
 

@@ -19,6 +19,7 @@ from boxwright.factory.image.wanted import Wanted
 from boxwright.factory.lock import Lock
 from boxwright.factory.needs import needs_of
 from boxwright.factory.offline import checked, refuse_damaged, refuse_lacking
+from boxwright.factory.simulated import refuse_simulated_disk
 from boxwright.factory.verbs import megabytes
 from boxwright.lab.commands import locked
 from boxwright.model.catalogues import load_profile
@@ -46,6 +47,7 @@ class Asked:
     distribution: str
     to: str
     signer: str
+    without_stack: bool  # the machine alone, where the stack cannot be put on a disk
 
 
 def build(console: Console, asked: Asked) -> Exit:
@@ -61,7 +63,9 @@ def build(console: Console, asked: Asked) -> Exit:
     manifest = checked(bundle, asked.signer, console.info)
     lock = chosen_lock(bundle, profile.name, asked.distribution)
     refuse_without_system(lock, bundle.folder)
-    fleet = _fleet(asked.profile, lock)
+    refuse_simulated_disk(lock)
+    fleet = fleet_of_image(asked.profile, lock)
+    refuse_missing_stack(fleet, asked_without=asked.without_stack)
     refuse_lacking(bundle, lock, needs_of(fleet, lock.distribution))
     console.info("Holding every file of the bundle against its digest …")
     refuse_damaged(bundle, bundle.damaged_lock(lock))
@@ -133,8 +137,28 @@ def refuse_without_system(lock: Lock, where: Path) -> None:
         )
 
 
-def _fleet(profile: str, lock: Lock) -> Fleet:
-    """One box of the profile, on a site of nobody's: what a site says comes when the box is provisioned there."""
+def refuse_missing_stack(fleet: Fleet, *, asked_without: bool) -> None:
+    """Raise where an image would be without the stack of its profile, and nobody said that it may.
+
+    Args:
+        fleet: Of the container that becomes the image.
+        asked_without: Whether the image of the machine alone was asked for.
+
+    Raises:
+        BadInputError: It would; or the other way round, the machine alone is asked for, and its stack is there.
+    """
+    name, reason = fleet.profile.name, fleet.without_stack
+    if reason and not asked_without:
+        raise BadInputError(
+            f"no image of {name} can have its stack and its models: it is provisioned in a container, and {reason}",
+            hint="--without-stack makes an image of the machine alone; ./invoke provision puts the rest on each box.",
+        )
+    if asked_without and not reason:
+        raise BadInputError(f"--without-stack: the stack of {name} can be put on its image", hint="Leave it out.")
+
+
+def fleet_of_image(profile: str, lock: Lock) -> Fleet:
+    """One twin of the profile, on a site of nobody's: what a site says comes when the box is provisioned there."""
     with tempfile.TemporaryDirectory(prefix="bw-image-") as folder:
         site = Path(folder, "site.yml")
         site.write_text(
@@ -180,7 +204,13 @@ def _write_evidence(wanted: Wanted, inventory: Inventory, run: Receipt, signer: 
     write_whole(folder / BILL, bill(inventory, wanted.lock, epoch, wanted.fleet.catalogue))
     digests = {name: digest_of(folder / name) for name in (wanted.image, BILL, TREE, wanted.lock_copy)}
     stated = statement(
-        digests, wanted.lock, run, epoch=epoch, authorized_key=wanted.authorized_key, tools=tools.versions()
+        digests,
+        wanted.lock,
+        run,
+        epoch=epoch,
+        authorized_key=wanted.authorized_key,
+        stack=not wanted.fleet.without_stack,
+        tools=tools.versions(),
     )
     write_whole(folder / PROVENANCE, seal(stated, signer))
     return digests[wanted.image]

@@ -6,9 +6,11 @@ Runs on the box as root, with nothing but Python's standard library. It tells an
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,24 @@ def journal_limit() -> str:
     return values[-1] if values else ""
 
 
+def names() -> dict[str, str]:
+    """What the machine is called now and at its next boot, and the address that it finds itself at; empty: nowhere."""
+    running, static = os.uname().nodename, Path("/etc/hostname")
+    return {
+        "running": running,
+        "static": static.read_text().strip() if static.exists() else "",
+        "address": address_of(running),
+    }
+
+
+def address_of(name: str) -> str:
+    """Where a name leads, by whatever this machine asks; empty where nothing answers in time."""
+    with suppress(subprocess.TimeoutExpired):
+        found = subprocess.run(["getent", "hosts", name], capture_output=True, text=True, check=False, timeout=15)
+        return next(iter(found.stdout.split()), "")
+    return ""
+
+
 def transparent_huge_pages() -> str | None:
     """The running choice; None where this kernel has none."""
     path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -57,6 +77,7 @@ def facts(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "transparent_hugepage": transparent_huge_pages,
         "nofile_limit": lambda: output_of("systemctl", "show", "--property=DefaultLimitNOFILE", "--value"),
         "timezone": lambda: str(Path("/etc/localtime").readlink()).partition("/zoneinfo/")[2],
+        "names": names,
         "journal_limit": journal_limit,
         "apt": lambda: apt_settings(("APT::Periodic::", "Unattended-Upgrade::")),
         "nft": lambda: json.loads(output_of("nft", "--json", "list", "table", "inet", "boxwright")),

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from factory.bundles import artefact
 
 from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.factory.fetching import begin, fetch
 from boxwright.factory.known_files import files_of, locked, ollama_file
 from boxwright.factory.lock import Lock
+from boxwright.factory.needs import needs_of
+from boxwright.factory.offline import lacking
+from boxwright.factory.origins import origins
 from boxwright.factory.simulated import marked, refuse_simulated
-from boxwright.model.catalogues import load_site
+from boxwright.model.catalogues import load_models, load_site
 from boxwright.model.ollama import OllamaArtefact, archive_of
-from boxwright.model.site import Artefacts, PackageRepository, Repositories, Site
+from boxwright.model.site import Artefacts, FirmwareArtefact, Mirrors, PackageRepository, Repositories, Site
+from boxwright.provisioning.target import Choice, choose
 
 DATA = b"an archive"
 SHA256 = hashlib.sha256(DATA).hexdigest()
+MIRRORS = Mirrors(debian="http://nowhere.invalid/d", debian_security="http://nowhere.invalid/s")
 
 
 def own(path: Path, sha256: str = SHA256) -> OllamaArtefact:
@@ -60,7 +67,6 @@ def test_a_file_whose_size_nobody_tells_is_refused_with_the_remedy() -> None:
 
 def test_a_bundle_is_asked_for_the_archive_by_its_digest() -> None:
     from boxwright.model.site import ServedBundle
-    from boxwright.provisioning.target import Choice, choose
 
     fleet = choose(Choice(profile="lab-ollama"))
     key = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -92,3 +98,35 @@ def test_a_lock_of_twins_says_what_is_simulated_and_what_is_the_sites_own() -> N
         refuse_simulated(made, real)
     refuse_simulated(made, site)
     assert not any(one.simulated for one in marked(made.model_copy(update={"artefacts": packages}), real).artefacts)
+
+
+def test_firmware_of_a_customer_is_locked_carried_and_missed(tmp_path: Path) -> None:
+    """From the site's file to the bundle, through what a profile needs."""
+    path = tmp_path / "BIOS(X12)2.4.bin"
+    path.write_bytes(DATA)
+    bios = FirmwareArtefact(part="bios", device="X12DPG", version="2.4", path=str(path), sha256=SHA256)
+    fleet = choose(Choice(profile="lab"))
+    site = fleet.site.model_copy(update={"artefacts": Artefacts(firmware=(bios,))})
+    (known,) = needs_of(fleet.model_copy(update={"site": site}), "debian-12").files
+    made = locked(known)
+    assert made.title == "supplied firmware bios-X12DPG 2.4"
+    assert (made.size, made.sha256, made.file) == (len(DATA), SHA256, "BIOS-X12-2.4.bin")
+    lock = Lock(profile="lab", distribution="debian-12", artefacts=(made,))
+    assert str(tmp_path) not in lock.text
+    bundle = begin(tmp_path / "bundle")
+    found = origins([made], lock, site, MIRRORS, catalogue=load_models(), progress=print)
+    fetch(bundle, found, folders=[], python_index="", headers={}, progress=print)
+    assert bundle.artefact(SHA256).read_bytes() == DATA
+    path.unlink()  # the bundle is carried into the room, and the site's file is not
+    needs = replace(needs_of(fleet, "debian-12"), packages=(), unpacked=(), environments=(), builds=(), files=(known,))
+    assert list(lacking(lock, needs)) == []
+    other = lock.model_copy(update={"artefacts": (artefact("alpha", b"alpha"),)})
+    assert list(lacking(other, needs)) == ["bios-X12DPG 2.4"]
+    with pytest.raises(BadInputError, match=r"bios-X12DPG 2\.4 cannot be read"):
+        locked(known)
+
+
+def test_firmware_is_named_once() -> None:
+    one = {"part": "nic", "device": "ConnectX-7", "version": "28.43", "path": "/v/fw.bin", "sha256": SHA256}
+    with pytest.raises(ValueError, match="firmware: two files of one part, device and version"):
+        Artefacts.model_validate({"firmware": [one, one | {"path": "/v/other.bin"}]})

@@ -114,6 +114,23 @@ def test_a_bundle_that_is_opened_names_itself_and_its_lock_is_kept(
     assert kept_locks.find(digest) is None
 
 
+@pytest.mark.parametrize(
+    ("version", "hint"),
+    [("13", "--distribution debian-13"), ("24.04", "Locks are of debian-12 and debian-13 alone")],
+)
+def test_boxes_that_run_what_no_lock_is_of_are_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, hint: str
+) -> None:
+    found = f"{'debian' if version == '13' else 'ubuntu'}-{version}"
+    monkeypatch.setattr(offline_module, "_distribution", lambda *_: found)  # as real boxes would tell
+    bundle, fleet = made_bundle(tmp_path / "b", tmp_path / "key"), choose(Choice(profile="lab"))
+    with ExitStack() as stack:
+        door = Door(bundle, bundle.signed(), {"debian-12": WHOLE}, fleet, stack=stack, progress=print)
+        with pytest.raises(BadInputError, match=f"has lab-debian-12, and the boxes run {found}") as raised:
+            door(fleet.site)
+    assert hint in raised.value.hint
+
+
 def test_a_signer_of_nothing_is_refused() -> None:
     fleet = choose(Choice(profile="lab"))
     with pytest.raises(BadInputError, match="say --bundle, too"), from_bundle("", fleet, "SHA256:x", print):

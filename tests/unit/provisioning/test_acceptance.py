@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,7 +11,10 @@ from targets import target
 from boxwright.detection.contract import Result, Verdict
 from boxwright.errors import Exit
 from boxwright.model.contract import ContractCheck, Waiver
+from boxwright.model.variables import named
+from boxwright.planning.variables import role_variables
 from boxwright.provisioning.acceptance import contract_checks, exit_code, verify_job
+from boxwright.signing import SigningKey
 from boxwright.verification import Check, CheckOutcome
 from boxwright.verification.check import Severity
 
@@ -82,6 +86,21 @@ def test_one_failed_check_fails_a_verification_and_no_check_does_too() -> None:
 def test_only_the_hosts_that_were_asked_for_are_verified() -> None:
     whole = target("box-1", "box-2")
     assert [host.name for host in verify_job(whole, {"box-2"}).hosts] == ["box-2"]
+
+
+@pytest.mark.parametrize(("site", "name"), [({}, "box-1"), ({"keep_hostnames": True}, None)])
+def test_a_machine_is_called_as_the_site_says_unless_it_keeps_its_name(site: dict[str, bool], name: str | None) -> None:
+    whole = target("box-1", **site)
+    (told,) = verify_job(whole, {"box-1"}).hosts
+    base, *_ = role_variables(whole.fleet, whole.fleet.hosts[0], whole.secrets["box-1"], (), None)
+    assert told.hostname == named(base)["base_hostname"] == name
+
+
+def test_evidence_counts_by_this_controllers_key_and_by_those_of_the_site(own_places: Path) -> None:
+    assert verify_job(target("box-1"), {"box-1"}).signers == ()
+    assert not (own_places / "signing").exists()  # to ask makes no key
+    own, other = SigningKey.kept_in(own_places / "signing").public.fingerprint, f"SHA256:{'a' * 43}"
+    assert verify_job(target("box-1", evidence_signers=(other,)), {"box-1"}).signers == (own, other)
 
 
 def test_a_box_whose_engine_has_no_deploy_says_so() -> None:

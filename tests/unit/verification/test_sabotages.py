@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from factory.evidence.made_inventories import inventory
 
-from boxwright.model.catalogues import ROOT
+from boxwright.factory.evidence.examination import examine, require_signer
+from boxwright.factory.evidence.files import evidence_files
+from boxwright.model.catalogues import ROOT, load_models
 from boxwright.model.checks import VERIFICATION_CHECKS
+from boxwright.signing import ForgedError, SigningKey
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +56,20 @@ def test_what_the_issue_asks_for_is_done(sabotages: ModuleType) -> None:
         *("engine.numa", "gateway.tls", "exposure.forwards"),
     }
     assert asked <= caught
+
+
+def test_evidence_that_was_signed_again_holds_together_and_is_not_the_controllers(
+    sabotages: ModuleType, tmp_path: Path
+) -> None:
+    """The sabotage itself, on files: what tells it is whose key it is, and nothing else."""
+    key, box = SigningKey.kept_in(tmp_path / "signing"), tmp_path / "box"
+    box.mkdir()
+    for name, data in evidence_files(inventory(), "box-1", load_models(), key).items():
+        (box / name).write_bytes(data)
+    require_signer(examine(box).key, (key.public.fingerprint,))
+    here = sabotages.RESIGNED.replace("/etc/boxwright", str(box))
+    subprocess.run(["bash", "-euc", here], check=True, capture_output=True, timeout=60)
+    examined = examine(box)
+    assert set(examined.held) == {"sbom.cdx.json", "receipt.json"}
+    with pytest.raises(ForgedError, match=f"another key, {examined.key.fingerprint}, and not by SHA256:"):
+        require_signer(examined.key, (key.public.fingerprint,))

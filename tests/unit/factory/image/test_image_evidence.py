@@ -65,7 +65,8 @@ def test_the_bill_tells_neither_a_time_of_today_nor_the_kernel_of_the_controller
 
 def test_the_statement_names_the_image_and_each_thing_that_it_is_made_of() -> None:
     digests = {"lab-debian-12.raw": "a" * 64, "tree.txt": "b" * 64}
-    made = statement(digests, LOCK, RUN, epoch=EPOCH, authorized_key="ssh-ed25519 AAAA", tools={"e2fsprogs": "1.47"})
+    more = {"authorized_key": "ssh-ed25519 AAAA", "stack": False, "tools": {"e2fsprogs": "1.47"}}
+    made = statement(digests, LOCK, RUN, epoch=EPOCH, **more)
     assert subjects_of(made) == digests
     definition = made["predicate"]["buildDefinition"]
     materials = {one["uri"]: one.get("digest") for one in definition["resolvedDependencies"]}
@@ -75,4 +76,5 @@ def test_the_statement_names_the_image_and_each_thing_that_it_is_made_of() -> No
     assert "pkg:pypi/fastapi@1.0" in materials
     assert "pkg:generic/smol@Q4#q4/model.gguf" in materials
     assert definition["externalParameters"]["lock"]["sha256"] == hashlib.sha256(LOCK.text.encode()).hexdigest()
+    assert definition["externalParameters"]["stack"] is False
     assert definition["internalParameters"]["tools"] == {"e2fsprogs": "1.47"}

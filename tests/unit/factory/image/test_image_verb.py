@@ -7,11 +7,21 @@ from pathlib import Path
 import pytest
 from factory.bundles import artefact, made_bundle
 
+from boxwright.console import Console
 from boxwright.errors import BadInputError
 from boxwright.factory.bundle import Bundle, write_whole
-from boxwright.factory.image.verbs import chosen_lock, public_key, refuse_without_system
-from boxwright.factory.lock import Lock
+from boxwright.factory.image.verbs import (
+    Asked,
+    build,
+    chosen_lock,
+    fleet_of_image,
+    public_key,
+    refuse_missing_stack,
+    refuse_without_system,
+)
+from boxwright.factory.lock import Artefact, Lock
 from boxwright.model.debian_packages import SYSTEM, system_packages
+from boxwright.signing import SigningKey
 
 LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGGZ4mbkTnD7cX9cVd8nQWbU0cZkqJbYcHPVq0rK0V2f"
 
@@ -66,3 +76,40 @@ def test_a_lock_without_an_operating_system_makes_boxes_and_no_image() -> None:
     with pytest.raises(BadInputError, match="no operating system") as raised:
         refuse_without_system(Lock(profile="lab", distribution="debian-12", artefacts=boxes), Path("b"))
     assert "--image" in raised.value.hint
+
+
+@pytest.mark.parametrize(("profile", "why"), [("8x4090", "cards of a twin are simulated"), ("lab", "")])
+def test_an_image_is_without_its_stack_only_where_somebody_said_so(profile: str, why: str) -> None:
+    fleet = fleet_of_image(profile, Lock(profile=profile, distribution="debian-12", artefacts=(artefact("a", b"a"),)))
+    refuse_missing_stack(fleet, asked_without=bool(why))
+    said = rf"no image of {profile} can have its stack.*{why}" if why else "the stack of lab can be put on its image"
+    with pytest.raises(BadInputError, match=said):
+        refuse_missing_stack(fleet, asked_without=not why)
+
+
+def system_of(*more: Artefact) -> Lock:
+    names = [name for name in system_packages("debian-12") if not name.startswith("?")]
+    fields = {"kind": "debian", "archive": "debian", "used_by": (SYSTEM,)}
+    system = tuple(artefact(name, name.encode(), path=f"pool/{name}.deb", **fields) for name in names)
+    return Lock(profile="lab", distribution="debian-12", artefacts=(*system, *more))
+
+
+def asked_for(folder: Path, lock: Lock) -> Asked:
+    """A bundle that is signed, and has nothing but its lock and lists."""
+    bundle = Bundle(folder / "bundle")
+    write_whole(bundle.lock_file(lock.name), lock.text.encode())
+    write_whole(bundle.lists(lock.name) / "dists/platform/InRelease", b"signed list\n")
+    bundle.sign(SigningKey.kept_in(folder / "signing"))
+    (folder / "id.pub").write_text(LINE)
+    return Asked(lock.profile, str(bundle.folder), str(folder / "id.pub"), "", str(folder / "out"), "", False)
+
+
+def test_no_disk_for_real_machines_is_made_of_what_the_lab_made_for_twins(tmp_path: Path) -> None:
+    shell = artefact("nvidia-driver-cuda", b"empty", kind="debian", archive="nvidia", path="n.deb", simulated=True)
+    asked = asked_for(tmp_path, system_of(shell))
+    with pytest.raises(
+        BadInputError, match=r"locked for twins, and an image is for real.*SIMULATED Debian package nvidia-driver-cuda"
+    ) as raised:
+        build(Console(), asked)
+    assert "--site" in raised.value.hint
+    assert not (tmp_path / "out").exists()
