@@ -83,6 +83,7 @@ def certify(fleet: Fleet, host: Host, known: Known, *, issued_at: str, issued_by
         summary=fleet.profile.summary,
         twin=fleet.site.twin is not None or (known.machine is not None and known.machine.twin),
         without_stack=fleet.without_stack,
+        stated_serial=host.serial or "",
         promised=tuple(_promised(fleet)),
         serials=tuple(_serials(known.machine)) if known.machine else (),
         machine=tuple(Fact(what=what, found=found) for what, found in rows(known.machine)) if known.machine else (),

@@ -30,6 +30,7 @@ def test_a_box_that_does_not_answer_has_failed(
     (line,) = (one for one in map(json.loads, told.getvalue().splitlines()) if one["type"] == "certificate")
     certificate = examine(Path(line["files"]["json"]), line["signing_key"]).certificate
     assert (certificate.verdict, certificate.serials, certificate.receipt) == ("failed", (), None)
+    assert (certificate.serial, line["serial"]) == ("SN 42/a", "SN 42/a")
     failed = {check.id: check for check in certificate.checks}
     assert failed["contract.examined"].evidence == "no answer over ssh"
     assert len(failed) > 1

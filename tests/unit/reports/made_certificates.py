@@ -83,9 +83,10 @@ def certificate(
     receipt: Receipt | None = RECEIPT,
     measured: tuple[Measurements, ...] = (),
     signing_key: str = NOBODY,
+    serial: str | None = None,
 ) -> Certificate:
-    """The certificate of `box-1`, an 8x4090."""
-    site = Site(name="s", hosts=(Host(name="box-1", address="192.0.2.1"),), waivers=waivers)
+    """The certificate of `box-1`, an 8x4090, whose site says this serial number of it."""
+    site = Site(name="s", hosts=(Host(name="box-1", address="192.0.2.1", serial=serial),), waivers=waivers)
     fleet = make_fleet(load_profile("8x4090"), site, load_models(), load_accelerators())
     known = Known(
         machine=machine or whole_machine(),

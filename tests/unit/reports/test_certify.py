@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from made_certificates import MEASURED, RECEIPT, RIDER, bench, certificate, check, everything, machine
 
+from boxwright.detection.machine import System
 from boxwright.model.contract import Waiver
 from boxwright.reports.certificate import from_json, to_json
 from boxwright.verification.check import CheckOutcome
@@ -23,6 +24,20 @@ def test_every_part_with_a_number_of_its_own_is_told() -> None:
     ]
     assert told.serial == "SN-0042"
     assert certificate(PASS, machine=machine()).serial == ""
+
+
+def test_the_number_that_the_site_says_is_signed_and_one_that_differs_is_seen() -> None:
+    nameless = certificate(PASS, machine=machine(), serial="SN-1")
+    assert (nameless.serial, nameless.firmware_serial, nameless.serials_differ) == ("SN-1", "", False)
+    assert b'"stated_serial": "SN-1"' in to_json(nameless)
+    same = certificate(PASS, serial="sn-0042")
+    assert (same.serial, same.firmware_serial, same.serials_differ) == ("sn-0042", "SN-0042", False)
+    other = certificate(PASS, serial="SN-1")
+    assert (other.serial, other.firmware_serial, other.serials_differ) == ("SN-1", "SN-0042", True)
+    of_controller = machine(system=System(serial="of-the-controller"), twin=True)
+    twin = certificate(PASS, machine=of_controller, serial="SN-1")
+    assert (twin.serial, twin.firmware_serial, twin.serials_differ) == ("SN-1", "", False)
+    assert certificate(PASS, machine=of_controller).serial == ""
 
 
 @pytest.mark.parametrize(

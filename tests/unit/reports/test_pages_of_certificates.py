@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from made_certificates import BUNDLE, certificate, check, everything
+from made_certificates import BUNDLE, certificate, check, everything, machine
 from verb_command import boxwright
 
 from boxwright.errors import BadInputError, Exit
@@ -97,6 +97,16 @@ def test_a_failure_stands_on_the_first_page_with_what_to_do(files: dict[str, Pat
     good = page_of(certificate(check("services.active")))
     assert "What does not hold" not in good
     assert ">Passed<" in good
+
+
+def test_the_number_of_the_site_stands_on_the_first_page_beside_another_of_the_firmware() -> None:
+    for told, said in (
+        (certificate(check("a.b"), machine=machine(), serial="SN-1"), "<td>SN-1</td>"),
+        (certificate(check("a.b"), serial="SN-1"), "the site says SN-1, the firmware SN-0042"),
+    ):
+        text = page_of(told)
+        assert said in text[: text.index('<section class="page">')]
+    assert "Numbers differ" not in page_of(certificate(check("a.b"), machine=machine(), serial="SN-1"))
 
 
 def page_of(told: Certificate) -> str:
@@ -193,6 +203,14 @@ def test_the_verb_says_valid_and_by_whom(files: dict[str, Path], key: SigningKey
         "certificate"
     )
     assert (line["valid"], line["signer_known"], line["verdict"]) == (True, True, "failed")
+
+
+def test_the_verb_says_both_numbers_where_they_differ(tmp_path: Path, key: SigningKey) -> None:
+    signed = certificate(check("a.b"), serial="SN-1", signing_key=key.public.fingerprint)
+    ran = boxwright("report.check", str(write_files(tmp_path / "box-1", signed, key)["json"]))
+    assert ran.code == Exit.OK, ran.told
+    for said in ("serial SN-1", "serial by the firmware SN-0042", "changed places"):
+        assert said in ran.told, said
 
 
 def test_the_verb_says_invalid_of_a_changed_file_and_ends_with_1(files: dict[str, Path]) -> None:
