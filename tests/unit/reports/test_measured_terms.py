@@ -77,6 +77,7 @@ GAPS = sorted({text for gap in burned().gaps for text in (f"burnin: {gap.what}",
 NOTES = (
     "through ssh, whose encryption may be slower than the cable",
     "through the page cache, as there is no O_DIRECT here",
+    "no answer came whose speed could be measured",
     "the controller went away before its end",
     "it was interrupted",
     "the connection to the box was lost",
