@@ -178,7 +178,7 @@ class Certificate(Frozen):
 
     @property
     def serial(self) -> str:
-        """The number on the box's case: what its site says, else what its firmware does; empty where nobody says one."""
+        """The number on the case: what the site says, else what the firmware does; empty where nobody says one."""
         return self.stated_serial or self.firmware_serial
 
     @property

@@ -171,8 +171,9 @@ class _Writer:
         """Both numbers of a box that has two, where one alone would hide the other."""
         words, certificate = self.view.words, self.certificate
         if certificate.serials_differ:
-            yield words["serials_differ"], self._say(
-                "serials_told", stated=certificate.stated_serial, firmware=certificate.firmware_serial
+            yield (
+                words["serials_differ"],
+                self._say("serials_told", stated=certificate.stated_serial, firmware=certificate.firmware_serial),
             )
 
     def _found(self) -> Iterator[Flowable]:

@@ -45,7 +45,7 @@ def server() -> Iterator[Server]:
 def run(
     server: Server,
     stand_in: Callable[[str, str], None],
-    own_places: Path,  # noqa: ARG001  what it writes goes there
+    own_places: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[float], tuple[Exit, list[dict[str, Any]]]]:
