@@ -11,7 +11,6 @@ from boxwright.burnin.host_burn import HostBurn
 from boxwright.burnin.ring import Ring
 from boxwright.burnin.verbs import Burned
 from boxwright.burnin.wish import Wish
-from boxwright.console import Console
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
 from boxwright.model.contract import Waiver
 from boxwright.model.site import Host, Mirrors, Site, TwinSettings
@@ -40,14 +39,16 @@ def burned(tmp_path: Path, profile: str, *, judged: int = 0, twin: bool = False)
     site = Site(name="s", hosts=(HOST,), twin=TwinSettings() if twin else None)
     fleet = make_fleet(load_profile(profile), site, load_models(), load_accelerators())
     target = Target(fleet, {}, Mirrors.model_construct(), certificates=(), chain=None)
-    burn = HostBurn(target, HOST, Wish(("gpu",), 6), threading.Event(), Console(), Ring((HOST,)))
+    view: Any = None  # only whole burn-ins tell it anything
+    burn = HostBurn(target, HOST, Wish(("gpu",), 6), threading.Event(), view, Ring((HOST,)))
     tools = {}
     if judged:
         program = tmp_path / "gpu_burn"
         program.write_text(GPU_BURN.format(count=judged))
         program.chmod(0o755)
         tools["gpu_burn"] = str(program)
-    burn._gpu(Here(), {"tools": tools}, {})
+    here: Any = Here()
+    burn._gpu(here, {"tools": tools}, {})
     return burn
 
 
