@@ -267,6 +267,7 @@ def verify_hosts(
                 host=done.host,
                 id=done.id,
                 what=done.title,
+                severity=done.severity.value,
                 result=done.outcome.value,
                 evidence=done.evidence,
                 remedy=done.remedy,
