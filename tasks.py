@@ -59,11 +59,11 @@ def provision(
 
 
 @_verb
-def board(console, site="lab", listen="127.0.0.1:8700", html=""):
+def board(console, site="lab", listen="127.0.0.1:8700", html="", table=False):
     """Serve a page of every machine of a batch: serial, stage, bytes, time left, verdict. Changes nothing."""
     from boxwright.board import verbs
 
-    return verbs.board(console, site=site, listen=listen, html=html)
+    return verbs.board(console, site=site, listen=listen, html=html, table=table)
 
 
 @_verb

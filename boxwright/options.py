@@ -52,6 +52,7 @@ OPTIONS = {
     "after": "the newer lock file",
     "also": "besides the profile: burnin, models.try, and models as MODEL/BUILD, by commas",
     "near": "other bundles of this machine, by commas: what they have is linked and not fetched",
+    "table": "show it here, anew every three seconds while the run is at work, instead of serving the page",
     "listen": "ADDRESS:PORT; of a page, also a port of 127.0.0.1; of bundle.serve, also an address that boxes reach",
     "keep": "leave the packages on the box for the next time; of bundle.clean: remove all locks but these, too",
     "fast": "leave out the tests that boot twins",

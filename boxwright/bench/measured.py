@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from boxwright.bench.cards import Reading
 from boxwright.bench.figures import Spread, StepFigures
 from boxwright.reports.measurements import Point, Series
+from boxwright.sizing.fit import Wish as FitWish
 
 _AT_ONCE = "requests at once"
 
@@ -118,18 +120,39 @@ def series(steps: Sequence[Step], floor: float | None) -> tuple[Series, ...]:
         group = [one for one in steps if (one.route, one.context) == (route, context)]
         name, where = f"{route}.{context}", f"{context} tokens, by the {route}"
         found.extend(one for quantity in _QUANTITIES for one in quantity.series(group, name, where))
-        alone = next((one.figures.each_tokens_per_s for one in group if one.concurrency == 1), None)
-        if floor and alone is not None:
-            found.append(_alone(alone, floor, name, where))
+        held = Point(value=held_at(group, speed_wanted(floor)))
+        found.append(
+            Series(name=f"{name}.held", title=f"Requests at once, each as fast as wanted ({where})", points=(held,))
+        )
+        if floor:
+            found.append(_alone(group, floor, name, where))
     return tuple(found)
 
 
-def _alone(speed: float, floor: float, name: str, where: str) -> Series:
+def speed_wanted(floor: float | None) -> float:
+    """Tokens a second that each of several answers has to have: the profile's floor, else what sizing reckons with."""
+    return floor or FitWish().speed
+
+
+def held_at(steps: Sequence[Step], speed: float) -> int:
+    """The most requests at once, of those tried, up to which none failed and each got so many tokens a second."""
+
+    def holds(step: Step) -> bool:
+        return not step.figures.failed and (step.figures.each_tokens_per_s or 0) >= speed
+
+    ordered = sorted(steps, key=lambda one: one.concurrency)
+    return max((one.concurrency for one in takewhile(holds, ordered)), default=0)
+
+
+def _alone(group: Sequence[Step], floor: float, name: str, where: str) -> Series:
+    """One answer alone, held to the profile's floor. Nothing measured is below any floor: it was promised."""
+    speed = next((one.figures.each_tokens_per_s for one in group if one.concurrency == 1), None)
     return Series(
         name=f"{name}.alone",
         title=f"One answer alone ({where})",
         unit="tok/s",
-        points=(Point(value=speed),),
+        points=(Point(value=speed or 0.0),),
         floor=floor,
+        note="" if speed else "no answer came whose speed could be measured",
         remedy="See where the model lies (./invoke verify), and what else the box does meanwhile.",
     )

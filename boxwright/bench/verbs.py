@@ -12,7 +12,7 @@ from pathlib import Path
 from boxwright.bench.cards import CardWatch
 from boxwright.bench.figures import figures
 from boxwright.bench.job import Job
-from boxwright.bench.measured import Step, series
+from boxwright.bench.measured import Step, held_at, series, speed_wanted
 from boxwright.bench.sweep import run_job, way_to, words_for
 from boxwright.bench.wish import Route, Wish, wish_of
 from boxwright.console import Console
@@ -31,6 +31,7 @@ from boxwright.reporting.run_log import RunLog, now
 from boxwright.reports.measurements import Gap, Measurements
 from boxwright.reports.runs import write_measurements
 from boxwright.sizing.expected import expected_speed
+from boxwright.sizing.fit import Wish as FitWish
 
 # Engines that go on to the last token where a request says so; the answers of a small model end when they like.
 _GO_ON: frozenset[EngineName] = frozenset(
@@ -52,6 +53,8 @@ def bench(
     if fleet.model.purpose == "embedding":
         raise BadInputError(f"{fleet.model.id} makes no answers that could be measured", where=fleet.profile.name)
     wish = wish_of(fleet.profile, concurrency=concurrency, context=context, answer=answer, by=by, timeout=timeout)
+    if wish.one_added:
+        console.info("One request alone is measured, too: the profile's floor (least_tokens_per_s) is of one answer.")
     target = prepare(fleet, console.info, boot=False)
     code = Exit.OK
     for host in filter(target.fleet.leads, target.fleet.hosts):
@@ -86,6 +89,7 @@ def _measure(console: Console, target: Target, host: Host, wish: Wish) -> bool:
                 "engine": engine,
                 "answer": f"{wish.answer_tokens} tokens",
                 "questions": "words drawn anew for each request",
+                "wanted of each answer": f"{speed_wanted(stack.least_tokens_per_s):g} tok/s",
             },
             series=series(steps, stack.least_tokens_per_s),
             unproven=tuple(_gaps(target, steps)),
@@ -93,7 +97,12 @@ def _measure(console: Console, target: Target, host: Host, wish: Wish) -> bool:
         log.write("bench", measured.model_dump(mode="json"))
         path = write_measurements(log.directory, measured)
     _show(console, host, steps)
-    bad = [(one, point) for one in measured.series for point in one.out_of_bounds]
+    _show_held(console, target, steps)
+    broken = measured.breaches(fleet.accepted(host.name))
+    bad = [(one, point) for one in broken for point in one.out_of_bounds]
+    for one in measured.breaches():
+        if one not in broken:
+            console.info(f"{host.name}: bench.{one.name} does not hold, and is waived")
     for one, point in bad:
         bound = f"at least {one.floor:g}" if one.floor is not None else f"at most {one.ceiling:g}"
         found = f"{point.value:g} {one.unit}".rstrip()
@@ -200,7 +209,11 @@ def _predicted(target: Target, context: int, requests: int) -> float | None:
     return expected_speed(service, fleet.weights, machine, own, context_tokens=context, requests=requests)
 
 
-_COLUMNS = ["Route", "Tokens", "At once", "tok/s", "Each", "Predicted", "First word p50/p95", "Gap p50/p95", "Failed"]
+_COLUMNS = [
+    "Route", "Tokens", "At once", "tok/s", "Each", "Predicted", "First word p50/p95", "Gap p50/p95", "Card memory",
+    "Timed out", "Failed",
+]  # fmt: skip
+_HELD = ["Model", "Tokens", "Route", "At once", "People", "Each at least"]
 
 
 def _cells(step: Step) -> tuple[str, ...]:
@@ -209,12 +222,25 @@ def _cells(step: Step) -> tuple[str, ...]:
     predicted = "" if step.predicted is None else f"{step.predicted:.1f}"
     first = f"{found.first_s.p50:.2f} / {found.first_s.p95:.2f} s" if found.first_s else ""
     gap = f"{1000 * found.gap_s.p50:.0f} / {1000 * found.gap_s.p95:.0f} ms" if found.gap_s else ""
+    memory = f"{step.cards.memory_gib:.1f} GiB" if step.cards else ""
     failed = f"{found.failed} of {found.requests}: {found.why}" if found.failed else "none"
     return (
         step.route, str(step.context), str(step.concurrency), f"{found.tokens_per_s:.1f}", each, predicted, first, gap,
-        failed,
+        memory, str(found.timed_out), failed,
     )  # fmt: skip
 
 
 def _show(console: Console, host: Host, steps: list[Step]) -> None:
     console.table(host.name, _COLUMNS, [_cells(one) for one in steps], kind="bench")
+
+
+def _show_held(console: Console, target: Target, steps: Sequence[Step]) -> None:
+    """How many requests of each length are served at once, each as fast as wanted, and for how many people that is."""
+    wanted, people = speed_wanted(target.fleet.profile.stack.least_tokens_per_s), FitWish().people_per_request
+    rows = []
+    for route, context in dict.fromkeys((one.route, one.context) for one in steps):
+        group = [one for one in steps if (one.route, one.context) == (route, context)]
+        held, most = held_at(group, wanted), max(one.concurrency for one in group)
+        told = f"{held} (the most tried)" if held == most else str(held)
+        rows.append((target.fleet.served_name, str(context), route, told, str(held * people), f"{wanted:g} tok/s"))
+    console.table("Requests at once, each as fast as wanted", _HELD, rows, kind="held")

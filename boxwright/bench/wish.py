@@ -22,6 +22,7 @@ class Wish:
         answer_tokens: Of each answer at most.
         routes: By which the engine is reached.
         timeout_s: For which a request may be silent.
+        one_added: Whether one request alone was asked for by nobody, and is measured for the profile's floor.
     """
 
     concurrency: tuple[int, ...]
@@ -29,6 +30,7 @@ class Wish:
     answer_tokens: int
     routes: tuple[Route, ...]
     timeout_s: float
+    one_added: bool = False
 
     def requests(self, concurrency: int) -> int:
         """Of a step."""
@@ -38,11 +40,17 @@ class Wish:
 def wish_of(profile: Profile, *, concurrency: str, context: str, answer: int, by: str, timeout: float) -> Wish:
     """The steps that a command line asks for; what it leaves out follows from the profile.
 
+    One request alone is always among them where the profile has a floor: that is of one answer, and would else be
+    judged by nothing.
+
     Raises:
         BadInputError: A number is none, or more than the box takes.
     """
     stack = profile.stack
     at_once = _numbers("--concurrency", concurrency) or _doubling(stack.requests_at_once)
+    one_added = stack.least_tokens_per_s is not None and 1 not in at_once
+    if one_added:
+        at_once = (1, *at_once)
     contexts = _numbers("--context", context) or tuple(
         dict.fromkeys(max(2 * answer, stack.context_tokens // part) for part in (8, 2))
     )
@@ -58,7 +66,7 @@ def wish_of(profile: Profile, *, concurrency: str, context: str, answer: int, by
     if by and by not in known:
         raise BadInputError(f"--by: no '{by}'.{did_you_mean(by, known)}", hint=f"There are: {', '.join(known)}.")
     routes: tuple[Route, ...] = tuple(one for one in known if by in ("", one))
-    return Wish(at_once, contexts, answer, routes, timeout)
+    return Wish(at_once, contexts, answer, routes, timeout, one_added)
 
 
 def _doubling(most: int) -> tuple[int, ...]:

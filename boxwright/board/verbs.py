@@ -12,13 +12,28 @@ from boxwright.board.board import Board, Picture
 from boxwright.board.page import page
 from boxwright.board.server import make_server, parse_listen
 from boxwright.console import Console
+from boxwright.console.live_table import Shown, watch_table
 from boxwright.errors import BoxwrightError, Exit
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_site
 
+_COLUMNS = ["Machine", "Serial", "Stage", "At", "Received", "Left", "Time", "Verdict"]
+_STYLES = {
+    "verified": "green",
+    "provisioned": "green",
+    "FAILED": "bold red",
+    "refused": "bold red",
+    "stopped": "yellow",
+}
+_ENDED = {
+    "running": "at work",
+    "ended": "ended",
+    "killed": "KILLED: start the same command again, it goes on from here",
+}
 
-def board(console: Console, *, site: str, listen: str, html: str) -> Exit:
-    """Serve the page of a site's newest run until Ctrl-C; or write it, or print it as JSON lines, once.
+
+def board(console: Console, *, site: str, listen: str, html: str, table: bool = False) -> Exit:
+    """Serve the page of a site's newest run until Ctrl-C; or show it as a table, write it, or print it as JSON lines.
 
     Raises:
         BadInputError: There is no such site, or `listen` is no address and port.
@@ -29,6 +44,9 @@ def board(console: Console, *, site: str, listen: str, html: str) -> Exit:
     shown = Board(places.state() / "runs", name)
     if html or console.json:
         return _once(console, name, shown.look(), html)
+    if table:
+        watch_table(console, lambda: _as_table(_some(name, shown.look())))
+        return Exit.OK
     lock = threading.Lock()  # a board reads on from where it was: one browser at a time
 
     def draw() -> str:
@@ -46,12 +64,40 @@ def board(console: Console, *, site: str, listen: str, html: str) -> Exit:
     return Exit.OK
 
 
-def _once(console: Console, site: str, picture: Picture | None, html: str) -> Exit:
+def _some(site: str, picture: Picture | None) -> Picture:
+    """A board with something on it.
+
+    Raises:
+        BoxwrightError: Nothing was run yet.
+    """
     if picture is None:
         raise BoxwrightError(
             f"nothing was provisioned on site '{site}' from here yet",
             hint=f"Its runs are looked for in {places.state() / 'runs'}. Begin one: ./invoke provision --site {site}",
         )
+    return picture
+
+
+def _as_table(picture: Picture) -> Shown:
+    """The board as a console shows it; the address is left out, which the page has."""
+    rows = [
+        (
+            row.host, row.serial or "-", row.stage, row.activity, row.bytes, row.eta, row.seconds,
+            f"{row.verdict}: {row.why}" if row.why else row.verdict,
+        )
+        for row in picture.rows
+    ]  # fmt: skip
+    return Shown(
+        title=f"{picture.profile} on {picture.site}: {picture.census}; run {picture.run} {_ENDED[picture.state]}",
+        columns=_COLUMNS,
+        rows=rows,
+        styles=[_STYLES.get(row.verdict, "") for row in picture.rows],
+        done=picture.state != "running",
+    )
+
+
+def _once(console: Console, site: str, found: Picture | None, html: str) -> Exit:
+    picture = _some(site, found)
     for row in picture.rows:
         console.data("board", {"run": picture.run, "state": picture.state, **asdict(row)})
     if html:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from boxwright.burnin.loads import Ended, last_words
+from boxwright.model.hardware import Accelerator
 
 # One line a card and second. What a card does not tell reads `[N/A]`.
 COLUMNS = ("celsius", "watts", "corrected", "uncorrected", "too_hot")
@@ -30,11 +31,36 @@ class Told:
         failures: What is wrong, one sentence each.
         rates: Measured speeds, by name, in GB/s.
         nothing: Why it proves nothing here; empty where it does.
+        loaded: How many cards it had under load all the time, and judged.
     """
 
     failures: tuple[str, ...] = ()
     rates: dict[str, float] = field(default_factory=dict)
     nothing: str = ""
+    loaded: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The cards of a machine, as its profile promises them.
+
+    Attributes:
+        count: Of all.
+        names: Of each kind, `GeForce RTX 4090`.
+    """
+
+    count: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, groups: Sequence[Accelerator]) -> Asked:
+        """Those of a profile's hardware."""
+        return cls(sum(group.count for group in groups), tuple(group.name for group in groups))
+
+    @property
+    def consumer(self) -> bool:
+        """Whether one is a GeForce, of which NVIDIA's diagnostics support the first level alone."""
+        return any("GeForce" in name for name in self.names)
 
 
 @dataclass(frozen=True)
@@ -44,14 +70,14 @@ class Tool:
     Attributes:
         name: As it is found on the box.
         title: What it does, for people.
-        argv: What follows its name; given the seconds that it has, and the number of cards.
+        argv: What follows its name; given the seconds that it has, and the cards.
         read: What its output means.
         share: Of the time of the part.
     """
 
     name: str
     title: str
-    argv: Callable[[int, int], list[str]]
+    argv: Callable[[int, Asked], list[str]]
     read: Callable[[Ended], Told]
     share: float
 
@@ -86,7 +112,7 @@ def burned(ended: Ended) -> Told:
     bad = tuple(f"gpu_burn calls card {number} {verdict}" for number, verdict in verdicts if verdict != "OK")
     if ended.code and not bad:
         bad = (f"gpu_burn ended with code {ended.code}: {last_words(ended.out)}",)
-    return Told(bad)
+    return Told(bad, loaded=len(verdicts))
 
 
 def bandwidths(ended: Ended) -> Told:
@@ -127,12 +153,31 @@ def diagnosed(ended: Ended) -> Told:
     return Told(bad)
 
 
+# Of NVIDIA's diagnostics the third level takes about a quarter of an hour, and half of one where cards are many.
+_THIRD_LEVEL_S = 1800
+
+
+def diagnostic_level(seconds: int, cards: Asked) -> int:
+    """How deep `dcgmi diag` looks: GeForce cards support its first level alone, and the third wants its time."""
+    if cards.consumer:
+        return 1
+    return 3 if seconds >= _THIRD_LEVEL_S else 2
+
+
+def demanded(tool: Tool, cards: Asked) -> bool:
+    """Whether no burn-in is whole without this program: of a GeForce, NVIDIA's diagnostics look at next to nothing."""
+    return tool.name != "dcgmi" or not cards.consumer
+
+
 TOOLS = (
     Tool("gpu_burn", "gpu-burn", lambda seconds, _: [str(seconds)], burned, 0.6),
     Tool("nvbandwidth", "nvbandwidth", lambda *_: [], bandwidths, 0.1),
     Tool(
         "all_reduce_perf", "nccl-tests",
-        lambda _, cards: ["-b", "8M", "-e", "1G", "-f", "2", "-c", "1", "-g", str(cards)], collective, 0.1,
+        lambda _, cards: ["-b", "8M", "-e", "1G", "-f", "2", "-c", "1", "-g", str(cards.count)], collective, 0.1,
     ),
-    Tool("dcgmi", "dcgmi diag", lambda *_: ["diag", "--run", "2", "--json"], diagnosed, 0.2),
+    Tool(
+        "dcgmi", "dcgmi diag",
+        lambda seconds, cards: ["diag", "--run", str(diagnostic_level(seconds, cards)), "--json"], diagnosed, 0.2,
+    ),
 )  # fmt: skip

@@ -149,6 +149,32 @@ class Findings:
             series = f"gpu.{tool.name}.{identifier(name)}"
             self.series.append(_single(series, f"Bandwidth of cards ({tool.title}, {name})", rate, "GB/s"))
 
+    def under_load(self, loaded: int, promised: int, why: str) -> None:
+        """How many cards were under load and judged. None is a failure: a burn-in that left them cold proves nothing.
+
+        Args:
+            loaded: So many were.
+            promised: So many should have been.
+            why: What kept the others from it; empty where nothing did.
+        """
+        remedy = "docs/verbs/burnin.md says how to get the programs. Or set burnin.gpu.under_load aside by a waiver."
+        point = Point(value=loaded)
+        self.series.append(
+            Series(
+                name="gpu.under_load",
+                title="Cards that were under load and judged",
+                points=(point,),
+                floor=promised,
+                note=why if loaded < promised else "",
+                remedy=remedy,
+            )
+        )
+
+    def without_programs(self, missing: Sequence[str]) -> None:
+        """Programs for cards that could not run, as they are not on the box."""
+        remedy = "docs/verbs/burnin.md says how to get them. Or set burnin.gpu.programs aside by a waiver."
+        self.count("gpu.programs", "Programs for cards that are not on the box", missing, remedy)
+
     def counters(self, before: Mapping[str, int], after: Mapping[str, int], *, container: bool, smart: bool) -> None:
         """What the machine counted from before the loads until after them."""
         known = {one.name: one for one in _COUNTERS}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boxwright.burnin import cards, loads, network, unit
+from boxwright.burnin.cards import Asked, Told, Tool
 from boxwright.burnin.findings import KERNEL_LOG, Findings
 from boxwright.burnin.loads import Ended, Pass
 from boxwright.burnin.ring import Ring
@@ -176,22 +177,37 @@ class HostBurn:
 
     def _gpu(self, session: Session, found: dict[str, Any], _: Any) -> None:
         fleet = self.target.fleet
+        asked, twin = Asked.of(fleet.profile.hardware.accelerators), fleet.site.twin is not None
         if fleet.foreign_cards:
-            self.findings.gap("cards under load", f"Boxwright loads NVIDIA's alone, and not {fleet.foreign_cards[0]}")
+            why = f"Boxwright loads NVIDIA's alone, and not {fleet.foreign_cards[0]}"
+            if twin:
+                self.findings.gap("cards under load", why)
+            else:
+                self.findings.under_load(0, asked.count, why)
             return
-        count = fleet.profile.hardware.accelerator_count
+        loaded, missing = 0, list[str]()
         for tool in cards.TOOLS:
             path = found["tools"].get(tool.name)
-            if not path:
+            if path:
+                told = self._tool(session, tool, path, asked)
+                loaded = max(loaded, told.loaded)
+            elif twin or not cards.demanded(tool, asked):
                 self.findings.gap(f"cards under load ({tool.title})", f"{tool.name} is not on the box")
-                continue
-            self._doing = tool.title
-            seconds = max(1, int(self._part_s * tool.share))
-            argv = [path, *tool.argv(seconds, count)]
-            # gpu_burn finds its kernel beside itself alone.
-            folder = path.rpartition("/")[0] if tool.name == "gpu_burn" else unit.FOLDER
-            ended = self._run(session, argv, max(seconds, 600) + _OVER_S, folder=folder)
-            self.findings.tool(tool, tool.read(ended))
+            else:
+                missing.append(tool.name)
+        if not twin:  # what cannot run on a machine that has cards has failed; a twin has none
+            self.findings.under_load(loaded, asked.count, "gpu_burn judged no more of them")
+            self.findings.without_programs(missing)
+
+    def _tool(self, session: Session, tool: Tool, path: str, asked: Asked) -> Told:
+        self._doing = tool.title
+        seconds = max(1, int(self._part_s * tool.share))
+        argv = [path, *tool.argv(seconds, asked)]
+        # gpu_burn finds its kernel beside itself alone.
+        folder = path.rpartition("/")[0] if tool.name == "gpu_burn" else unit.FOLDER
+        told = tool.read(self._run(session, argv, max(seconds, 600) + _OVER_S, folder=folder))
+        self.findings.tool(tool, told)
+        return told
 
     def _after(self, session: Session, found: dict[str, Any], before: dict[str, int], *, asked_cards: bool) -> None:
         container = found["container"]

@@ -9,13 +9,14 @@ from boxwright.reports.view import figure
 _COLUMNS = ["What", "Found", "Held to", "Result"]
 
 
-def show(console: Console, measured: Measurements) -> None:
-    """One line a measurement, what broke first; below it what could not be proved."""
+def show(console: Console, measured: Measurements, accepted: frozenset[str] = frozenset()) -> None:
+    """One line a measurement, what broke first; below it what could not be proved. `accepted` names what is waived."""
+    broken = measured.breaches(accepted)
     ordered = sorted(measured.series, key=lambda one: not one.out_of_bounds)  # stable: else in the order of the parts
-    rows = [(one.title, _found(one), _bounds(one), _result(one)) for one in ordered]
+    rows = [(one.title, _found(one), _bounds(one), _result(one, broken=one in broken)) for one in ordered]
     console.table(measured.host, _COLUMNS, rows, kind="burnin")
     for series in ordered:
-        if series.out_of_bounds:
+        if series in broken:
             console.warning(f"{measured.host}: {series.title}. {series.note} {series.remedy}".replace("  ", " "))
     by_reason: dict[str, list[str]] = {}
     for gap in measured.unproven:
@@ -40,7 +41,7 @@ def _bounds(series: Series) -> str:
     return "" if series.floor is None else f"at least {figure(series.floor, series.unit)}"
 
 
-def _result(series: Series) -> str:
+def _result(series: Series, *, broken: bool) -> str:
     if series.floor is None and series.ceiling is None:
         return ""
-    return "FAILS" if series.out_of_bounds else "holds"
+    return "FAILS" if broken else "waived" if series.out_of_bounds else "holds"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -39,16 +38,18 @@ class Burned:
     Attributes:
         measured: What was found; None where no load began.
         error: Why it ended early; None where it did not.
+        accepted: Names of measurements that a waiver sets aside.
     """
 
     host: Host
     measured: Measurements | None
     error: BoxwrightError | None
+    accepted: frozenset[str] = frozenset()
 
     @property
     def good(self) -> bool:
         """Whether it went to its end, and nothing broke."""
-        return self.error is None and self.measured is not None and not _bad(self.measured)
+        return self.error is None and self.measured is not None and not self.measured.breaches(self.accepted)
 
 
 def burnin(
@@ -181,7 +182,7 @@ def _one(burn: HostBurn, log: RunLog, view: RunView) -> Burned:
     measured = _measurements(burn, log, started, time.monotonic() - begun, why)
     log.write("burnin", measured.model_dump(mode="json"))
     write_measurements(log.directory, measured)
-    return Burned(host, measured, error)
+    return Burned(host, measured, error, burn.target.fleet.accepted(host.name))
 
 
 def _left(burn: HostBurn) -> BoxwrightError | None:
@@ -217,15 +218,11 @@ def _measurements(burn: HostBurn, log: RunLog, started: str, seconds: float, sto
     )
 
 
-def _bad(measured: Measurements) -> Sequence[str]:
-    return [one.title for one in measured.series if one.out_of_bounds]
-
-
 def _tell(console: Console, burned: Burned, log: RunLog) -> None:
     """The table of a host, and where it is written."""
     if burned.measured is None:
         return
-    show(console, burned.measured)
+    show(console, burned.measured, burned.accepted)
     path = log.directory / f"burnin-{burned.host.name}.json"
     console.data("measurements", {"host": burned.host.name, "file": str(path)})
     if isinstance(burned.error, StoppedError):

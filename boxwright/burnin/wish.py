@@ -30,6 +30,11 @@ class Wish:
     keep: bool = False
 
 
+def parts_of(profile: Profile) -> tuple[Part, ...]:
+    """Every part that a machine of this kind has."""
+    return tuple(part for part in PARTS if part != "gpu" or profile.hardware.accelerators)
+
+
 def wish_of(profile: Profile, *, minutes: float, only: tuple[str, ...], keep: bool) -> Wish:
     """The parts that a command line asks for; without a word, all that the profile has.
 
@@ -39,10 +44,9 @@ def wish_of(profile: Profile, *, minutes: float, only: tuple[str, ...], keep: bo
     for name in only:
         if name not in PARTS:
             raise BadInputError(f"--only: no '{name}'.{did_you_mean(name, PARTS)}", hint=f"There are: {_said(PARTS)}.")
-    cards = profile.hardware.accelerator_count > 0
-    if "gpu" in only and not cards:
+    if "gpu" in only and "gpu" not in parts_of(profile):
         raise BadInputError(f"--only: a {profile.name} has no cards", hint=f"There are: {_said(PARTS[:-1])}.")
-    parts = tuple(part for part in PARTS if (part in only if only else part != "gpu" or cards))
+    parts = tuple(part for part in parts_of(profile) if not only or part in only)
     if not math.isfinite(minutes) or not 0 < minutes <= _LONGEST_MIN:
         raise BadInputError(f"--minutes {minutes:g}: a burn-in takes up to {_LONGEST_MIN}, a week")
     seconds = int(minutes * 60 / len(parts))

@@ -14,12 +14,14 @@ from boxwright.console.console import Console
 from boxwright.console.text import counted, one_line, padded, shortened
 
 Result = Literal["fail", "waived", "unproven", "pass"]
+Severity = Literal["critical", "major", "minor"]
 _STYLE: dict[Result, str] = {"fail": "bold red", "waived": "yellow", "unproven": "cyan", "pass": "green"}
 _WITH_REMEDY = {"fail", "waived"}
 _ORDER = list(_STYLE)
+_WORST_FIRST: list[Severity] = ["critical", "major", "minor"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """How one check of a verification ended. A check that could not run has failed.
 
@@ -27,6 +29,7 @@ class CheckResult:
         host: The host that was checked.
         id: The check's stable name.
         what: What should hold, as a sentence.
+        severity: What it means where it does not.
         result: Whether it does; `waived` when a named person accepted that it does not, `unproven` when
             it cannot be looked at here.
         evidence: What was found; for a waiver also who gave it and why.
@@ -36,14 +39,15 @@ class CheckResult:
     host: str
     id: str
     what: str
+    severity: Severity
     result: Result
     evidence: str = ""
     remedy: str = ""
 
 
 def show_checks(console: Console, checks: Sequence[CheckResult]) -> None:
-    """Show checks, failures first, and their counts. That none ran is a failure, too."""
-    ordered = sorted(checks, key=lambda check: _ORDER.index(check.result))
+    """Show checks, failures first and of those the gravest, and their counts. That none ran is a failure, too."""
+    ordered = sorted(checks, key=lambda check: (_ORDER.index(check.result), _WORST_FIRST.index(check.severity)))
     counts: dict[str, int] = {result: sum(check.result == result for check in checks) for result in _ORDER}
     if console.json:
         for check in ordered:
@@ -72,15 +76,16 @@ def show_checks(console: Console, checks: Sequence[CheckResult]) -> None:
 
 def _table(console: Console, checks: Sequence[CheckResult], *, with_host: bool) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False)
-    for title in (["Host"] if with_host else []) + ["Result", "Check", "What", "Found"]:
-        table.add_column(title, overflow="fold", no_wrap=title == "Result")
+    for title in (["Host"] if with_host else []) + ["Result", "Severity", "Check", "What", "Found"]:
+        table.add_column(title, overflow="fold", no_wrap=title in ("Result", "Severity"))
     for check in checks:
         style = _STYLE[check.result]
         found = Text(shortened(one_line(check.evidence)))
         if check.remedy and check.result in _WITH_REMEDY:
             found.append(f"\n{console.symbols.next} {one_line(check.remedy)}", style="cyan")
         host = [Text(one_line(check.host))] if with_host else []
-        table.add_row(*host, Text(check.result, style=style), Text(check.id), Text(one_line(check.what)), found)
+        verdict = (Text(check.result, style=style), Text(check.severity))
+        table.add_row(*host, *verdict, Text(check.id), Text(one_line(check.what)), found)
     return table
 
 
@@ -89,7 +94,8 @@ def _lines(checks: Sequence[CheckResult], *, with_host: bool) -> list[str]:
     for check in checks:
         host = f"{one_line(check.host)}  " if with_host else ""
         evidence = f": {shortened(one_line(check.evidence))}" if check.evidence else ""
-        lines.append(f"{padded(check.result, 8)}  {host}{one_line(check.id)}  {one_line(check.what)}{evidence}")
+        verdict = f"{padded(check.result, 8)}  {padded(check.severity, 8)}"
+        lines.append(f"{verdict}  {host}{one_line(check.id)}  {one_line(check.what)}{evidence}")
         if check.remedy and check.result in _WITH_REMEDY:
             lines.append(f"          next: {one_line(check.remedy)}")
     return lines

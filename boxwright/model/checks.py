@@ -93,6 +93,7 @@ VERIFICATION_CHECKS = (
     "services.enabled",
     "services.failed",
     "services.rivals",
+    "services.stack",
     "services.steady",
     "services.unprivileged",
 )

@@ -124,6 +124,10 @@ class Fleet(Frozen):
         """What is set aside on these boxes, by their owner and by whoever made their profile."""
         return (*self.site.waivers, *self.profile.waivers)
 
+    def accepted(self, host: str) -> frozenset[str]:
+        """The names of what is set aside on one host."""
+        return frozenset(one.check for one in self.waivers if one.covers(one.check, host))
+
     @property
     def model(self) -> Model:
         """The model that the stack serves."""

@@ -133,18 +133,24 @@ def _further(fleet: Fleet, service: FurtherService) -> VerifyService:
     )
 
 
-def contract_checks(host: str, results: Sequence[Result]) -> list[Check]:
-    """The machine's contract as checks of a verification; of those of one name the worst is told."""
+def contract_checks(host: str, results: Sequence[Result], *, twin: bool = False) -> list[Check]:
+    """The machine's contract as checks of a verification; of those of one name the worst is told.
+
+    What cannot be proven of a real machine has failed.
+    """
     checks: dict[str, Check] = {}
     for result in results:
+        outcome = _OUTCOME[result.verdict]
         evidence = f"{result.found}; wanted {result.wanted}"
+        if outcome is CheckOutcome.UNPROVEN and not twin:
+            outcome, evidence = CheckOutcome.FAIL, f"it could not be proven: {evidence}"
         check = Check(
             id=f"contract.{result.check}",
             title=PROMISES[result.check],
             severity=Severity.CRITICAL if result.verdict == "refused" else Severity.MAJOR,
             remedy=result.remedy or "Compare ./invoke detect with the profile.",
             host=host,
-            outcome=_OUTCOME[result.verdict],
+            outcome=outcome,
             evidence=f"waived by {result.waiver} ({evidence})" if result.waiver else evidence,
         )
         before = checks.get(check.id)

@@ -93,7 +93,13 @@ def _certificate(target: Target, host: Host, known: Known, key: SigningKey) -> C
 
 
 def _show(console: Console, certificate: Certificate, files: dict[str, str]) -> None:
-    told = {"host": certificate.host, "verdict": certificate.verdict, "serial": certificate.serial}
+    told = {
+        "host": certificate.host,
+        "verdict": certificate.verdict,
+        "serial": certificate.serial,
+        "stated_serial": certificate.stated_serial,
+        "firmware_serial": certificate.firmware_serial,
+    }
     console.data("certificate", {**told, "signing_key": certificate.signing_key, "files": files})
     words = f"{certificate.host}: {_SHOWN[certificate.verdict]}. Signed by {certificate.signing_key}"
     if certificate.verdict == "failed":

@@ -10,7 +10,7 @@ from boxwright.model.site import Host
 from boxwright.provisioning.target import Target
 from boxwright.reports.certificate import Certificate
 from boxwright.reports.files import write_whole
-from boxwright.reports.label import Label, folder_name, label_page, serial_of
+from boxwright.reports.label import Label, folder_name, label_page
 from boxwright.transport.host_keys import pinned
 from boxwright.transport.pins import Pins
 
@@ -24,7 +24,6 @@ def label_of(target: Target, host: Host, certificate: Certificate) -> Label:
     keys = pinned(pins, endpoint.address, endpoint.port)
     return Label(
         certificate=certificate,
-        serial=serial_of(certificate, host.serial or ""),
         address=endpoint.address,
         host_key=tuple(key.fingerprint for key in keys),
     )

@@ -250,7 +250,10 @@ def verify_hosts(
     console.info(f"Verifying {', '.join(sorted(hosts))} from outside …")
     with RunLog("verify", redactor(target)) as log:
         log.write("run", log_fields(target.only(lambda host: host.name in hosts)))
-        checks = [check for host in hosts for check in acceptance.contract_checks(host, contracts.get(host, ()))]
+        twin = target.fleet.site.twin is not None
+        checks = [
+            check for host in hosts for check in acceptance.contract_checks(host, contracts.get(host, ()), twin=twin)
+        ]
         checks += unexamined
         for check_of_contract in checks:
             log.write("check", check_of_contract.model_dump(mode="json"))
@@ -267,6 +270,7 @@ def verify_hosts(
                 host=done.host,
                 id=done.id,
                 what=done.title,
+                severity=done.severity.value,
                 result=done.outcome.value,
                 evidence=done.evidence,
                 remedy=done.remedy,

@@ -128,6 +128,7 @@ class Certificate(Frozen):
         signing_key: Fingerprint of the key that it is signed with, as `ssh-keygen -l` writes it.
         twin: Whether the host is a throw-away twin: its hardware is SIMULATED.
         without_stack: Why nothing serves on the box; empty where it serves.
+        stated_serial: The number on its case, as its site says; empty where the site says none.
         promised: The profile in words.
         machine: What was found, from the case inwards.
         contract: The machine against its contract.
@@ -151,6 +152,7 @@ class Certificate(Frozen):
     summary: str
     twin: bool
     without_stack: str = ""
+    stated_serial: str = ""
     promised: tuple[Fact, ...]
     serials: tuple[Serial, ...]
     machine: tuple[Fact, ...]
@@ -170,9 +172,20 @@ class Certificate(Frozen):
         return self
 
     @property
+    def firmware_serial(self) -> str:
+        """The machine's number by its firmware; empty where that has none. A twin's firmware is not its own."""
+        return "" if self.twin else next((one.serial for one in self.serials if one.part == "machine"), "")
+
+    @property
     def serial(self) -> str:
-        """The machine's own number; empty where its firmware has none."""
-        return next((one.serial for one in self.serials if one.part == "machine"), "")
+        """The number on the case: what the site says, else what the firmware does; empty where nobody says one."""
+        return self.stated_serial or self.firmware_serial
+
+    @property
+    def serials_differ(self) -> bool:
+        """Whether the firmware tells of another machine than the site does."""
+        told = [one.strip().casefold() for one in (self.stated_serial, self.firmware_serial)]
+        return all(told) and told[0] != told[1]
 
     def with_outcome(self, outcome: CheckOutcome) -> tuple[Check, ...]:
         """The checks that ended in one way."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from boxwright import __version__
+from boxwright.burnin.wish import parts_of
 from boxwright.detection.contract import Result
 from boxwright.detection.machine import Machine, Unknown
 from boxwright.detection.report import rows
@@ -24,12 +25,16 @@ from boxwright.reports.certificate import (
     verdict,
 )
 from boxwright.reports.measurements import Gap, Kind, Measurements
-from boxwright.verification.check import Check, CheckOutcome
+from boxwright.verification.check import Check, CheckOutcome, Severity
 
 _KINDS: tuple[Kind, ...] = ("bench", "burnin")
 _NOT_RUN: dict[Kind, str] = {
     "bench": "it was not run: ./invoke bench",
     "burnin": "it was not run: ./invoke burnin",
+}
+RAN: dict[Kind, str] = {
+    "bench": "The box was measured as it stands",
+    "burnin": "Every part of the box was under load as it stands",
 }
 
 
@@ -70,8 +75,12 @@ def certify(fleet: Fleet, host: Host, known: Known, *, issued_at: str, issued_by
         signing_key: The fingerprint of the key that will sign it.
     """
     measured = tuple(one for kind in _KINDS if (one := _current(known, kind)))
-    waivers = tuple(_applied(one, known, measured) for one in fleet.waivers if one.covers(one.check, host.name))
-    checks = tuple(sorted(known.checks, key=lambda check: check.id))
+    twin = fleet.site.twin is not None or (known.machine is not None and known.machine.twin)
+    # Of a box that nothing was checked of, these would be all, and make it pass.
+    ran = () if twin or not known.checks else tuple(_ran(fleet, host, known, measured))
+    checks = tuple(sorted((*known.checks, *ran), key=lambda check: check.id))
+    accepted = (one for one in fleet.waivers if one.covers(one.check, host.name))
+    waivers = tuple(_applied(one, checks, measured) for one in accepted)
     return Certificate(
         boxwright_version=__version__,
         issued_at=issued_at,
@@ -81,8 +90,9 @@ def certify(fleet: Fleet, host: Host, known: Known, *, issued_at: str, issued_by
         site=fleet.site.name,
         profile=fleet.profile.name,
         summary=fleet.profile.summary,
-        twin=fleet.site.twin is not None or (known.machine is not None and known.machine.twin),
+        twin=twin,
         without_stack=fleet.without_stack,
+        stated_serial=host.serial or "",
         promised=tuple(_promised(fleet)),
         serials=tuple(_serials(known.machine)) if known.machine else (),
         machine=tuple(Fact(what=what, found=found) for what, found in rows(known.machine)) if known.machine else (),
@@ -101,7 +111,7 @@ def certify(fleet: Fleet, host: Host, known: Known, *, issued_at: str, issued_by
         receipt=known.receipt,
         evidence=tuple(EvidenceFile(name=name, sha256=digest) for name, digest in sorted(known.evidence.items())),
         waivers=waivers,
-        unproven=tuple(_unproven(known, measured)),
+        unproven=tuple(_unproven(known, measured, {one.id for one in ran})),
         verdict=verdict(checks, measured, waivers),
     )
 
@@ -114,14 +124,49 @@ def _current(known: Known, kind: Kind) -> Measurements | None:
     return measured
 
 
-def _unproven(known: Known, current: Sequence[Measurements]) -> Iterator[Gap]:
-    """What nobody looked at, or nobody could see."""
+def _ran(fleet: Fleet, host: Host, known: Known, current: Sequence[Measurements]) -> Iterator[Check]:
+    """Whether a real box was measured and burned in as it stands: what was left out has failed, or is waived."""
+    measured: dict[Kind, Measurements] = {one.kind: one for one in current}
+    serves = fleet.leads(host) and not fleet.without_stack and fleet.model.purpose != "embedding"
+    for kind in _KINDS if serves else _KINDS[1:]:
+        missing = _left_out(fleet, known, measured.get(kind), kind)
+        waiver = next((one for one in fleet.waivers if one.covers(f"{kind}.ran", host.name)), None)
+        if missing:
+            outcome = CheckOutcome.WAIVED if waiver else CheckOutcome.FAIL
+            evidence = f"waived by {waiver.by}: {waiver.reason} ({missing})" if waiver else missing
+        else:
+            outcome, evidence = CheckOutcome.PASS, f"the run of {measured[kind].started_at}"
+        yield Check(
+            id=f"{kind}.ran",
+            title=RAN[kind],
+            severity=Severity.MAJOR,
+            remedy=f"Run ./invoke {kind} --profile {fleet.profile.name}. Or set {kind}.ran aside by a waiver.",
+            host=host.name,
+            outcome=outcome,
+            evidence=evidence,
+        )
+
+
+def _left_out(fleet: Fleet, known: Known, measured: Measurements | None, kind: Kind) -> str:
+    """What of a box was not measured as it stands; empty where nothing was left out."""
+    if measured is None:
+        return _not_run(known, kind)
+    parts = measured.conditions.get("parts", "")  # of somebody else's tool nobody knows them
+    missing = [part for part in parts_of(fleet.profile) if part not in parts.split(", ")] if parts else []
+    return f"the run of {measured.started_at} left out {', '.join(missing)}" if missing else ""
+
+
+def _not_run(known: Known, kind: Kind) -> str:
+    old = known.measurements.get(kind)
+    return f"the run of {old.started_at} is older than what stands on the box" if old else _NOT_RUN[kind]
+
+
+def _unproven(known: Known, current: Sequence[Measurements], checked: Set[str]) -> Iterator[Gap]:
+    """What nobody looked at, or nobody could see, and no check tells."""
     kinds = {one.kind for one in current}
     for kind in _KINDS:
-        old = known.measurements.get(kind)
-        if kind not in kinds:
-            reason = f"the run of {old.started_at} is older than what stands on the box" if old else _NOT_RUN[kind]
-            yield Gap(what=kind, reason=reason)
+        if kind not in kinds and f"{kind}.ran" not in checked:
+            yield Gap(what=kind, reason=_not_run(known, kind))
     for measured in current:
         yield from (Gap(what=f"{measured.kind}: {gap.what}", reason=gap.reason) for gap in measured.unproven)
     if known.machine is None:
@@ -137,10 +182,10 @@ def _unproven(known: Known, current: Sequence[Measurements]) -> Iterator[Gap]:
             yield Gap(what=name.replace("_", " "), reason=value.reason)
 
 
-def _applied(waiver: ProfileWaiver, known: Known, measured: Sequence[Measurements]) -> AppliedWaiver:
+def _applied(waiver: ProfileWaiver, checks: Sequence[Check], measured: Sequence[Measurements]) -> AppliedWaiver:
     names = {waiver.check, f"contract.{waiver.check}"}
     breached = {f"{one.kind}.{series.name}" for one in measured for series in one.series if series.out_of_bounds}
-    waived = {check.id for check in known.checks if check.outcome is CheckOutcome.WAIVED}
+    waived = {check.id for check in checks if check.outcome is CheckOutcome.WAIVED}
     needed = bool(names & (waived | breached))
     return AppliedWaiver(check=waiver.check, by=waiver.by, reason=waiver.reason, needed=needed)
 

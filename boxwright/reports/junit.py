@@ -32,6 +32,8 @@ def junit(certificate: Certificate) -> str:
     properties = {
         "verdict": certificate.verdict,
         "serial": certificate.serial,
+        "stated_serial": certificate.stated_serial,
+        "firmware_serial": certificate.firmware_serial,
         "signing_key": certificate.signing_key,
         "twin": str(certificate.twin).lower(),
     }

@@ -20,15 +20,18 @@ class Label:
 
     Attributes:
         certificate: Of this box.
-        serial: The number on its case; empty where nobody knows one.
         address: Where it is found.
         host_key: Fingerprints of its pinned ssh host keys, as `ssh-keygen -l` writes them.
     """
 
     certificate: Certificate
-    serial: str
     address: str
     host_key: tuple[str, ...]
+
+    @property
+    def serial(self) -> str:
+        """The number on its case; empty where nobody knows one."""
+        return self.certificate.serial
 
     @property
     def sha256(self) -> str:
@@ -42,11 +45,6 @@ class Label:
             omitsize=True, border=2, dark="#000", light="#fff", svgclass="code", lineclass=None
         )
         return Markup(drawn)  # noqa: S704  segno's own drawing; the text is in its squares alone
-
-
-def serial_of(certificate: Certificate, stated: str) -> str:
-    """The number on a box's case: what its site says, else what its firmware does. A twin's firmware is not its own."""
-    return stated or ("" if certificate.twin else certificate.serial)
 
 
 def folder_name(serial: str) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -107,6 +108,14 @@ class Measurements(Frozen):
     series: tuple[Series, ...] = ()
     unproven: tuple[Gap, ...] = ()
     stopped: str = ""
+
+    def breaches(self, accepted: Collection[str] = ()) -> tuple[Series, ...]:
+        """The series that do not keep within their bounds.
+
+        Args:
+            accepted: Names that waivers give, `burnin.gpu.programs`: what they name is none.
+        """
+        return tuple(one for one in self.series if one.out_of_bounds and f"{self.kind}.{one.name}" not in accepted)
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Measurements:

@@ -148,6 +148,7 @@ class _Writer:
         yield self._facts(
             [
                 (words["serial"], certificate.serial or words["no_serial"]),
+                *self._both_serials(),
                 *((words[name], getattr(certificate, name)) for name in ("host", "site", "profile", "issued_at")),
                 *((words[name], getattr(certificate, name)) for name in ("issued_by", "signing_key")),
             ]
@@ -165,6 +166,15 @@ class _Writer:
             yield self._table(["severity", "check", "found"], rows, (0.13, 0.37, 0.5))
         yield from self._heading("promised")
         yield self._facts([(self.view.term(one.what), one.found) for one in certificate.promised])
+
+    def _both_serials(self) -> Iterator[tuple[str, str]]:
+        """Both numbers of a box that has two, where one alone would hide the other."""
+        words, certificate = self.view.words, self.certificate
+        if certificate.serials_differ:
+            yield (
+                words["serials_differ"],
+                self._say("serials_told", stated=certificate.stated_serial, firmware=certificate.firmware_serial),
+            )
 
     def _found(self) -> Iterator[Flowable]:
         certificate, term = self.certificate, self.view.term

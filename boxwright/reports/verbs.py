@@ -9,6 +9,8 @@ from boxwright.errors import BoxwrightError, Exit
 from boxwright.reports.examination import examine
 from boxwright.signing import ForgedError
 
+_LABELS = {"stated_serial": "serial by the site", "firmware_serial": "serial by the firmware"}
+
 
 def check(console: Console, file: str, signer: str = "") -> Exit:
     """Say whether a certificate is what was signed, and by which key.
@@ -28,6 +30,8 @@ def check(console: Console, file: str, signer: str = "") -> Exit:
     told = {
         "host": certificate.host,
         "serial": certificate.serial,
+        "stated_serial": certificate.stated_serial,
+        "firmware_serial": certificate.firmware_serial,
         "profile": certificate.profile,
         "verdict": certificate.verdict,
         "twin": certificate.twin,
@@ -47,9 +51,14 @@ def check(console: Console, file: str, signer: str = "") -> Exit:
     )
     console.success(f"VALID: {path.name} is what {certificate.issued_by} signed at {certificate.issued_at}.")
     told |= {"evidence": ", ".join(examined.held)} if examined.held else {}
-    rows = [(name.replace("_", " "), str(value) or "none") for name, value in told.items()]
+    rows = [(_LABELS.get(name, name.replace("_", " ")), str(value) or "none") for name, value in told.items()]
     if not console.json:
         console.table("", ["What", "Signed"], [*rows, ("key", key.fingerprint)], kind="fact")
+    if certificate.serials_differ:
+        console.warning(
+            f"its site says serial {certificate.stated_serial}, and its firmware {certificate.firmware_serial}: "
+            "two machines may have changed places, or a board was exchanged"
+        )
     if examined.absent:
         console.warning(f"not beside it, so not compared: {', '.join(examined.absent)}")
     if not signer:

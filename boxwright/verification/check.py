@@ -19,16 +19,27 @@ class Severity(StrEnum):
 
 
 class CheckOutcome(StrEnum):
-    """How a check ended. There is no "skipped": what could not be looked at has failed."""
+    """How a check ended. There is no "skipped": what could not be looked at on a real machine has failed."""
 
     PASS = "pass"  # noqa: S105  no password
     FAIL = "fail"
     WAIVED = "waived"  # failed, and a named person accepts that for a reason
-    UNPROVEN = "unproven"  # cannot be looked at here, for a reason: on a twin, or before its part is installed
+    UNPROVEN = "unproven"  # of a twin alone: it has nothing that could be looked at, for a reason
 
 
 class UnprovenError(Exception):
-    """A check cannot prove anything here. Its text says why; the check is then told as unproven, never as passed."""
+    """A check cannot prove anything here, and its text says why.
+
+    On a twin the check is then told as unproven, never as passed. On a real machine it has failed, unless a waiver sets
+    it aside.
+
+    Attributes:
+        because: The check whose waiver sets this one aside, too: it tells the same reason once. Empty: its own alone.
+    """
+
+    def __init__(self, reason: str, *, because: str = "") -> None:
+        super().__init__(reason)
+        self.because = because
 
 
 class PlannedCheck(Frozen):

@@ -12,13 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from boxwright.errors import BoxwrightError
+from boxwright.errors import BoxwrightError, UnreachableError
+from boxwright.transport.host_keys import HostKey, scan
 from boxwright.verification.ssh import BoxShell
 
 # Where serving stacks listen by default, and where a mistake would be found by a scanner first.
 NOTORIOUS_PORTS = (3000, 5000, 8000, 8080, 8081, 9090, 9100, 11434, 2375)
 # A DHCP client must hear its server; that a packet reaches nothing else is the firewall's work.
 DHCP_CLIENT_PORTS = (68, 546)
+_ANSWERS_IN_S = 2
 
 _PROCESSES_OF_UNITS = """
 import contextlib, json, pathlib, sys
@@ -32,10 +34,20 @@ json.dump(found, sys.stdout)
 """
 _LISTENER = """
 import select, socket, sys
-server = socket.create_server(("", 0))
+both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
+server = socket.create_server(("", 0), **both)
 sys.stdout.write(str(server.getsockname()[1]) + "\\n")
 sys.stdout.flush()
 select.select([sys.stdin], [], [], 60)
+"""
+# Addresses that other machines could know the box by, and its ssh host keys, by which it is known again there.
+_ADDRESSES = """
+import json, pathlib, subprocess, sys
+asked = ["ip", "-json", "address", "show", "scope", "global"]
+links = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout or "[]")
+keys = [path.read_text().split()[:2] for path in sorted(pathlib.Path("/etc/ssh").glob("ssh_host_*_key.pub"))]
+found = [one["local"] for link in links for one in link.get("addr_info", []) if "local" in one]
+json.dump({"addresses": found, "keys": keys}, sys.stdout)
 """
 
 
@@ -87,6 +99,46 @@ def of_units(shell: BoxShell, listeners: Sequence[Listener], units: Sequence[str
     """Those of some sockets that processes of some units have."""
     told = shell.python(_PROCESSES_OF_UNITS, {"units": list(units), "pids": sorted({one.pid for one in listeners})})
     return [one for one in listeners if one.pid in told]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a box may be scanned from here.
+
+    Attributes:
+        reached: Its addresses at which it answers, the one that it is known by first.
+        silent: Those of its own at which nobody, or another machine, answered: nothing is known of these.
+    """
+
+    reached: tuple[str, ...]
+    silent: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        unknown = f"; from here it is not reached at {', '.join(self.silent)}" if self.silent else ""
+        return f"{', '.join(self.reached)}{unknown}"
+
+
+def addresses_of(shell: BoxShell) -> Addresses:
+    """The address that a box is known by, and those that it has itself, IPv4 and IPv6, where they lead to it from here.
+
+    A private address, such as that of Docker's bridge, may be another machine's here, or this one's: the box is known
+    by its ssh host key.
+    """
+    host, told = shell.host, shell.python(_ADDRESSES, None)
+    keys = {HostKey(*words) for words in told["keys"]}
+    others = [one for one in dict.fromkeys(told["addresses"]) if one != host.address]
+
+    def leads_there(address: str) -> bool:
+        try:
+            return not keys.isdisjoint(scan(host.name, address, host.port, _ANSWERS_IN_S))
+        except UnreachableError:
+            return False
+
+    with ThreadPoolExecutor(max_workers=16, thread_name_prefix="addresses") as pool:
+        leads = dict(zip(others, pool.map(leads_there, others), strict=True))
+    return Addresses(
+        (host.address, *(one for one in others if leads[one])), tuple(one for one in others if not leads[one])
+    )
 
 
 def answering_ports(address: str, ports: Iterable[int], *, timeout_s: float = 2) -> list[int]:

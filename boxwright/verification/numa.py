@@ -50,6 +50,18 @@ def misconfigured(policy: NumaPolicy, unit: Mapping[str, str]) -> str:
     return ""
 
 
+def misplaced(policy: NumaPolicy, nodes: str) -> str:
+    """What of a container's own settings is not as the policy says; empty when all is.
+
+    Args:
+        policy: What the profile says.
+        nodes: Docker's list of nodes that its memory may lie on; empty: all.
+    """
+    wanted = set(policy.nodes) if policy.policy == "bind" else set()
+    found = processors(nodes)
+    return "" if found == wanted else f"Docker keeps its memory to nodes {sorted(found)}, not {sorted(wanted)}"
+
+
 def breach(policy: NumaPolicy, memory: dict[int, int], allowed: set[int], of_node: dict[int, set[int]]) -> str:
     """What is not as the policy says; empty when all is.
 

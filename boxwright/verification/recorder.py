@@ -21,7 +21,7 @@ SEEN = pytest.StashKey[list[str]]()
 
 _PLANNED = pytest.StashKey[PlannedCheck]()
 _TROUBLE = pytest.StashKey[list[str]]()
-_UNPROVEN = pytest.StashKey[str]()
+_UNPROVEN = pytest.StashKey[UnprovenError]()
 _LONGEST_EVIDENCE = 600
 
 
@@ -71,7 +71,7 @@ class Recorder:
         self._tell(Line(started=planned.id))
         began = time.monotonic()
         result = yield
-        unproven = item.stash.get(_UNPROVEN, "")
+        unproven = item.stash.get(_UNPROVEN, None)
         if not seen and not trouble and not unproven:
             trouble.append("the check recorded no evidence")
         self._finish(planned, trouble, seen, time.monotonic() - began, unproven=unproven)
@@ -84,7 +84,7 @@ class Recorder:
         """Note everything that is not a plain pass of one of the three phases."""
         report = yield
         if call.excinfo is not None and isinstance(call.excinfo.value, UnprovenError):
-            item.stash[_UNPROVEN] = str(call.excinfo.value)
+            item.stash[_UNPROVEN] = call.excinfo.value
         elif not report.passed or hasattr(report, "wasxfail"):
             item.stash[_TROUBLE].append(_reason(report))
         return report
@@ -112,12 +112,21 @@ class Recorder:
             self._stream.flush()
 
     def _finish(
-        self, planned: PlannedCheck, trouble: list[str], seen: list[str], seconds: float, *, unproven: str = ""
+        self,
+        planned: PlannedCheck,
+        trouble: list[str],
+        seen: list[str],
+        seconds: float,
+        *,
+        unproven: UnprovenError | None = None,
     ) -> None:
         """Tell how a check ended, with every known secret taken out of the words."""
-        evidence = "; ".join(trouble or ([unproven] if unproven else seen))
-        outcome = CheckOutcome.FAIL if trouble else CheckOutcome.UNPROVEN if unproven else CheckOutcome.PASS
         waiver = self._host.waivers.get(planned.id)
+        if unproven and not trouble and not self._host.twin:  # a real machine has what a twin lacks
+            trouble = [f"it could not be proven: {unproven}"]
+            waiver = waiver or self._host.waivers.get(unproven.because)
+        evidence = "; ".join(trouble or ([str(unproven)] if unproven else seen))
+        outcome = CheckOutcome.FAIL if trouble else CheckOutcome.UNPROVEN if unproven else CheckOutcome.PASS
         if trouble and waiver:
             outcome, evidence = CheckOutcome.WAIVED, f"waived by {waiver} ({evidence})"
         for secret in self._secrets:

@@ -37,7 +37,7 @@ def _connection(shell: BoxShell) -> None:
 def stack(target: VerifyHost) -> None:
     """For checks of what serves: nothing of it can be proven before it is installed."""
     if target.without_stack:
-        raise UnprovenError(target.without_stack)
+        raise UnprovenError(target.without_stack, because="services.stack")
 
 
 @pytest.fixture(scope="session")

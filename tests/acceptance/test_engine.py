@@ -11,9 +11,10 @@ from boxwright.verification.check import UnprovenError
 from boxwright.verification.gateway import Gateway
 from boxwright.verification.guarding import kept_from_people, wants_its_key
 from boxwright.verification.job import VerifyHost
-from boxwright.verification.numa import breach, memory_by_node, misconfigured, processors
+from boxwright.verification.numa import breach, memory_by_node, misconfigured, misplaced, processors
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.questions import ask, question
+from boxwright.verification.remote import source
 from boxwright.verification.ssh import BoxShell
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -125,33 +126,6 @@ def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence
     )
 
 
-_PLACEMENT = """
-import contextlib, json, pathlib, subprocess, sys
-asked = ["systemctl", "show", "--property=MainPID,NUMAPolicy,NUMAMask", DATA]
-lines = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
-unit = dict(line.partition("=")[::2] for line in lines)
-pid = unit["MainPID"]
-# What holds the model may be a child of the process that systemd knows: the largest of them is meant.
-parents, sizes, family = {}, {}, {pid}
-for one in pathlib.Path("/proc").glob("[0-9]*"):
-    with contextlib.suppress(OSError):
-        fields = (one / "stat").read_text().rpartition(")")[2].split()
-        parents[one.name], sizes[one.name] = fields[1], int(fields[21])
-for _ in range(8):
-    family |= {child for child, parent in parents.items() if parent in family}
-process = pathlib.Path("/proc", max(family & set(sizes), key=sizes.get))
-status = dict(line.partition(":")[::2] for line in (process / "status").read_text().splitlines())
-nodes = pathlib.Path("/sys/devices/system/node").glob("node[0-9]*")
-told = {
-    "unit": unit,
-    "maps": (process / "numa_maps").read_text() if (process / "numa_maps").exists() else None,
-    "allowed": status["Cpus_allowed_list"],
-    "nodes": {node.name[4:]: (node / "cpulist").read_text() for node in nodes},
-}
-json.dump(told, sys.stdout)
-"""
-
-
 @pytest.mark.check(
     id="engine.numa",
     title="The engine's memory lies, and its threads run, on the NUMA nodes that the profile says",
@@ -160,11 +134,12 @@ json.dump(told, sys.stdout)
 )
 def test_numa_placement(host: Host, target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
     assert_that_it_runs(host, target)
-    if target.profile.stack.contained:
-        raise UnprovenError("it runs in a container, and the unit's own process is Docker's client")
-    policy = target.profile.stack.numa
-    told = shell.python(_PLACEMENT, target.main_unit)
-    wrong = misconfigured(policy, told["unit"])
+    stack = target.profile.stack
+    policy = stack.numa
+    asked = {"unit": target.main_unit, "container": stack.unit if stack.contained else None}
+    told = shell.python(source("placement_facts"), asked)
+    held = told["container"]
+    wrong = misplaced(policy, held["nodes"]) if held else misconfigured(policy, told["unit"])
     assert not wrong, wrong
     if told["maps"] is None:
         assert policy.policy == "default", "this kernel tells nothing of NUMA, and the profile wants a policy"
@@ -172,8 +147,10 @@ def test_numa_placement(host: Host, target: VerifyHost, shell: BoxShell, evidenc
         return
     if target.twin and target.profile.hardware.numa_nodes > 1:
         raise UnprovenError("the nodes of a twin are simulated")
-    memory, allowed = memory_by_node(told["maps"]), processors(told["allowed"])
+    # Docker is told where a container's memory lies, and not where its threads run.
+    memory, allowed = memory_by_node(told["maps"]), set() if held else processors(told["allowed"])
     wrong = breach(policy, memory, allowed, {int(node): processors(cpus) for node, cpus in told["nodes"].items()})
     assert not wrong, wrong
     places = ", ".join(f"{kib // 1024} MiB on node {node}" for node, kib in sorted(memory.items()))
-    evidence(f"{policy.policy}: {places}; processors {told['allowed'].strip()}")
+    whose = f" (process {held['pid']} of the container)" if held else ""
+    evidence(f"{policy.policy}: {places}; processors {told['allowed'].strip()}{whose}")

@@ -34,7 +34,7 @@ def report(target: VerifyHost, shell: BoxShell) -> Report:
     told = shell.python(_ASK, None)
     found: Report | None = told["report"]
     if found is None and target.without_stack:
-        raise UnprovenError(target.without_stack)
+        raise UnprovenError(target.without_stack, because="services.stack")
     assert found is not None, "KTransformers was never examined here"
     assert found["environment"] == told["environment"], (
         f"{found['environment']} was examined, not {told['environment']}"

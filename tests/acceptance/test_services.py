@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host
 
+from boxwright.verification.check import UnprovenError
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.remote import source
@@ -63,6 +64,19 @@ def units(host: Host, machine_units: tuple[str, ...], stack_units: tuple[str, ..
     records = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.split("\n\n")]
     assert len(records) == len(names), "systemd told of another number of units than it was asked for"
     return {name.removesuffix(".service"): record for name, record in zip(names, records, strict=True)}
+
+
+@pytest.mark.check(
+    id="services.stack",
+    title="What the profile serves is installed",
+    severity="critical",
+    remedy="Give what is missing (./invoke docs profile, ./invoke models.pin) and provision again. A waiver of this "
+    "check sets aside those of what serves, too.",
+)
+def test_the_stack_is_there(target: VerifyHost, stack_units: tuple[str, ...], evidence: Evidence) -> None:
+    if target.without_stack:
+        raise UnprovenError(target.without_stack)
+    evidence(f"planned: {', '.join(stack_units)}")
 
 
 @pytest.mark.check(

@@ -121,7 +121,7 @@ def test_health(facts: Facts, target: VerifyHost, evidence: Evidence) -> None:
     assert not wrong, "; ".join(wrong)
     telling = disks.telling(told or {})
     if not telling:
-        why = "smartctl is not installed" if told is None else "no disk tells of its health"
+        why = "smartctl is not installed, and no disk is an NVMe one" if told is None else "no disk tells of its health"
         raise UnprovenError(f"{why}; {len(counters)} file systems have counted no errors")
     evidence(f"{', '.join(telling)} say that they are well; {len(counters)} file systems have counted no errors")
 

@@ -57,6 +57,13 @@ def _certificate(begin: str, days: int) -> str:
     )
 
 
+# A second address in the lab's network, at which a program alone listens, and for which alone the firewall is opened.
+_SECOND = "$(ip -4 -o address show dev eth0 primary | awk '{print $4}' | sed 's#[.][0-9]*/#.251/#')"
+_SECOND_DOOR = (
+    f'place="{_SECOND}"; ip address add "$place" dev eth0\n'
+    'nft insert rule inet boxwright input ip daddr "${place%/*}" tcp dport 8898 accept\n'
+    'systemd-run --quiet --unit=second-door python3 -m http.server 8898 --bind "${place%/*}"; sleep 1'
+)
 _RIGHT_CERTIFICATE = "mv /root/gateway.crt.right /etc/boxwright/pki/gateway.crt; nginx -s reload; sleep 1"
 
 # What a container that publishes a port is to the network: a namespace with an address, and a rule that hands on.
@@ -304,6 +311,17 @@ ALONE = (
         says="it is signed by another key, SHA256:",
         do=RESIGNED,
         undo="cd /etc/boxwright; for name in sbom.cdx.json provenance.intoto.jsonl; do mv $name.right $name; done",
+    ),
+    Sabotage(
+        what="a program listens at a second address of the box alone, and the firewall is opened for it there",
+        check="exposure.ports",
+        says="answer from outside: 8898 at ",
+        do=_SECOND_DOOR,
+        undo=(
+            "systemctl stop second-door; systemctl restart boxwright-firewall\n"
+            "ip address del \"$(ip -4 -o address show dev eth0 secondary | awk '{print $4}')\" dev eth0"
+        ),
+        also=("exposure.sockets",),
     ),
     Sabotage(
         what="the certificate has expired",

@@ -26,7 +26,9 @@ PASSWORD = "the-api-password-3141"
 MARK = '@pytest.mark.check(id="{id}", title="T", severity="major", remedy="R"{more})'
 
 
-def make_host(name: str = "box1", *, chat_url: str | None = None, waivers: dict[str, str] | None = None) -> VerifyHost:
+def make_host(
+    name: str = "box1", *, chat_url: str | None = None, waivers: dict[str, str] | None = None, twin: bool = False
+) -> VerifyHost:
     hardware = Hardware.model_validate(HARDWARE)
     profile = Profile(name="lab", summary="s", hardware=hardware, stack=Stack(model="m", engine="llama_cpp"))
     return VerifyHost(
@@ -38,6 +40,7 @@ def make_host(name: str = "box1", *, chat_url: str | None = None, waivers: dict[
         admin_email="admin@example.invalid",
         engine_url="http://127.0.0.1:8080",
         model_alias="m",
+        twin=twin,
         profile=profile,
         waivers=waivers or {},
         secrets=HostSecrets(
@@ -115,13 +118,30 @@ def test_what_cannot_be_proven_is_told_apart_from_what_passed_and_what_failed(su
     suite.add("a.pass", 'evidence("seen")')
     path = suite.directory / "test_main.py"
     path.write_text(path.read_text() + '\n@pytest.fixture\ndef leaky():\n    yield\n    raise OSError("left behind")\n')
-    checks = suite.run()
+    checks = suite.run(make_host(twin=True))
     assert {id: check.outcome.value for id, check in checks.items()} == {
         "a.unproven": "unproven",
         "a.leaky": "fail",  # what broke besides counts
         "a.pass": "pass",
     }
     assert checks["a.unproven"].evidence == "a twin has no card"
+
+
+def test_what_cannot_be_proven_of_a_real_machine_has_failed_or_is_waived_by_name(suite: Suite) -> None:
+    suite.add("a.pass", 'evidence("seen")\nfrom boxwright.verification.check import UnprovenError')
+    raised = "from boxwright.verification.check import UnprovenError\nraise UnprovenError"
+    suite.add("a.smart", f'{raised}("no disk tells")')
+    suite.add("a.cards", f'{raised}("nobody asks them")')
+    suite.add("a.stack", f'{raised}("no digests")')
+    suite.add("a.engine", f'{raised}("no digests", because="a.stack")')
+    failed = suite.run()
+    assert {id for id, check in failed.items() if check.outcome is CheckOutcome.FAIL} == failed.keys() - {"a.pass"}
+    assert failed["a.smart"].evidence == "it could not be proven: no disk tells"
+    waived = suite.run(make_host(waivers={"a.smart": "Ada: a virtual disk", "a.stack": "Ada: the machine alone"}))
+    assert {id: check.outcome.value for id, check in waived.items()} == {
+        "a.pass": "pass", "a.smart": "waived", "a.cards": "fail", "a.stack": "waived", "a.engine": "waived",
+    }  # fmt: skip
+    assert waived["a.engine"].evidence == "waived by Ada: the machine alone (it could not be proven: no digests)"
 
 
 def test_an_expected_failure_that_passes_is_a_failure(suite: Suite) -> None:

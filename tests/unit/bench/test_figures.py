@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from boxwright.bench.cards import Reading, card_row, together
 from boxwright.bench.figures import Spread, figures
 from boxwright.bench.job import Answered
-from boxwright.bench.measured import Step, series
+from boxwright.bench.measured import Step, held_at, series, speed_wanted
 
 
 def answered(began: float, *, tokens: int = 11, gap: float = 0.1, first: float = 0.5, error: str = "") -> Answered:
@@ -65,6 +65,26 @@ def test_without_a_floor_nothing_is_held_to_one() -> None:
     names = {line.name for line in series([Step("engine", 512, 1, figures([answered(0)]))], floor=None)}
     assert "engine.512.alone" not in names
     assert "engine.512.first_p95" in names
+
+
+def test_a_floor_of_which_nothing_was_measured_does_not_hold() -> None:
+    mute = Step("engine", 512, 1, figures([answered(0, tokens=1)]))
+    (alone,) = (line for line in series([mute], floor=11.0) if line.name.endswith(".alone"))
+    assert alone.out_of_bounds
+    assert alone.note
+
+
+def test_requests_that_each_are_as_fast_as_wanted() -> None:
+    def step(at_once: int, *, gap: float, error: str = "") -> Step:
+        return Step("engine", 512, at_once, figures([answered(0, gap=gap), answered(0, gap=gap, error=error)]))
+
+    fast, slow, failed = step(1, gap=0.05), step(4, gap=0.2), step(4, gap=0.05, error="HTTP 429")
+    late = step(8, gap=0.05)  # lucky: what is slower before it counts
+    assert held_at([late, slow, fast], speed_wanted(10)) == 1
+    assert held_at([fast, failed], 10) == 1
+    assert held_at([fast, late], 10) == 8
+    assert held_at([slow], 10) == 0
+    assert speed_wanted(None) == 10
 
 
 def test_cards_add_up() -> None:

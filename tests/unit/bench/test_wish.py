@@ -22,6 +22,13 @@ def test_what_is_left_out_follows_from_the_profile() -> None:
     assert wish("4x4090").concurrency == (1, 2, 4, 8, 16, 24)
 
 
+def test_one_request_alone_is_measured_where_the_profile_has_a_floor() -> None:
+    told = wish(concurrency="4")
+    assert (told.concurrency, told.one_added) == ((1, 4), True)
+    assert not wish(concurrency="1,4").one_added
+    assert wish("4x4090", concurrency="4").concurrency == (4,)
+
+
 def test_what_is_said_wins_in_order_and_once() -> None:
     assert wish(concurrency="8, 1,1", context="900,300", by="engine").concurrency == (1, 8)
     assert wish(context="900,300").contexts == (300, 900)

@@ -253,6 +253,23 @@ def test_where_it_cannot_listen(text: str) -> None:
         parse_listen(text)
 
 
+def test_the_verb_shows_a_table_on_the_console(own_places: Path) -> None:
+    log = a_run(site="lab")
+    log.write("refused", {"host": "line-9", "message": "this machine is not a lab"})
+    through(log, "line-1")
+    stage(log, "line-2", "base", "running")
+    log.close("ok")
+    out = io.StringIO()
+    assert board_verb(Console(stdout=out), site="lab", listen="8700", html="", table=True) == Exit.OK
+    lines = out.getvalue().splitlines()
+    assert lines[1].startswith("lab on lab: 4 machines")
+    assert lines[2].split() == ["Machine", "Serial", "Stage", "At", "Received", "Left", "Time", "Verdict"]
+    assert [line.split()[0] for line in lines[3:]] == ["line-1", "line-2", "line-3", "line-9"]
+    assert lines[3].split()[1] == "SN-1"
+    assert lines[3].endswith("provisioned")
+    assert lines[6].endswith("refused: this machine is not a lab")
+
+
 def test_the_verb_writes_a_page_or_json_once(own_places: Path, tmp_path: Path) -> None:
     out = io.StringIO()
     with pytest.raises(BoxwrightError, match="nothing was provisioned"):

@@ -41,7 +41,7 @@ def ended(out: str, code: int = 0) -> Ended:
 
 
 def test_gpu_burn_judges_each_card() -> None:
-    assert cards.burned(ended(GPU_BURN.format("OK"))).failures == ()
+    assert cards.burned(ended(GPU_BURN.format("OK"))) == cards.Told(loaded=2)
     assert cards.burned(ended(GPU_BURN.format("FAULTY"))).failures == ("gpu_burn calls card 1 FAULTY",)
     assert cards.burned(ended("Couldn't init CUDA", 1)).failures[0].endswith("judged no card: Couldn't init CUDA")
     assert cards.burned(ended(GPU_BURN.format("OK"), 1)).failures
@@ -71,6 +71,16 @@ def test_what_dcgm_skips_is_not_green() -> None:
     assert cards.diagnosed(ended(diagnosis("Pass", "Fail"), 226)).failures == ("dcgmi diag: Memory failed",)
     assert cards.diagnosed(ended(diagnosis("Skip", "Skip"))).nothing
     assert cards.diagnosed(ended("Error: unable to establish a connection", 1)).failures
+
+
+def test_diagnostics_go_as_deep_as_the_cards_support_and_the_time_allows() -> None:
+    consumer, data_centre = cards.Asked(8, ("GeForce RTX 4090",)), cards.Asked(8, ("L40S",))
+    (dcgmi,) = (tool for tool in cards.TOOLS if tool.name == "dcgmi")
+    assert dcgmi.argv(3600, consumer) == ["diag", "--run", "1", "--json"]
+    assert dcgmi.argv(60, data_centre) == ["diag", "--run", "2", "--json"]
+    assert dcgmi.argv(3600, data_centre) == ["diag", "--run", "3", "--json"]
+    assert [cards.demanded(dcgmi, one) for one in (consumer, data_centre)] == [False, True]
+    assert all(cards.demanded(tool, consumer) for tool in cards.TOOLS if tool is not dcgmi)
 
 
 def test_a_line_of_a_card_is_read_and_what_it_does_not_tell_left_out() -> None:

@@ -79,9 +79,10 @@ def test_a_plan_in_json_has_a_line_for_each_host_and_change(record: Record) -> N
 
 
 CHECKS = [
-    CheckResult(host="lab-1", id="tls", what="TLS 1.2 or newer", result="pass", evidence="TLSv1.3"),
-    CheckResult(host="lab-1", id="gpu", what="GPUs compute", result="waived", evidence="a twin has none"),
-    CheckResult(host="lab-1", id="ports", what="Closed", result="fail", evidence="9090 open", remedy="Close it."),
+    CheckResult("lab-1", "tls", "TLS 1.2 or newer", "major", "pass", evidence="TLSv1.3"),
+    CheckResult("lab-1", "gpu", "GPUs compute", "critical", "waived", evidence="a twin has none"),
+    CheckResult("lab-1", "pins", "Held", "minor", "fail", evidence="nginx is not", remedy="Hold it."),
+    CheckResult("lab-1", "ports", "Closed", "critical", "fail", evidence="9090 open", remedy="Close it."),
 ]
 
 
@@ -89,14 +90,14 @@ CHECKS = [
 def test_failed_checks_come_first_with_their_remedy(record: Record, terminal: bool) -> None:
     seen = record(terminal=terminal, width=100)
     show_checks(seen.console, CHECKS)
-    places = [seen.out.index(word) for word in ("ports", "Close it.", "gpu", "TLSv1.3", "1 failed, 1 waived, 1 passed")]
+    places = [seen.out.index(word) for word in ("ports", "Close it.", "pins", "gpu", "TLSv1.3", "2 failed, 1 waived")]
     assert places == sorted(places)
 
 
 def test_checks_name_their_host_where_there_are_several(record: Record) -> None:
     seen = record()
-    show_checks(seen.console, [*CHECKS, CheckResult(host="lab-2", id="tls", what="TLS", result="pass")])
-    assert "pass      lab-2  tls  TLS\n" in seen.out
+    show_checks(seen.console, [*CHECKS, CheckResult("lab-2", "tls", "TLS", "major", "pass")])
+    assert "pass      major     lab-2  tls  TLS\n" in seen.out
 
 
 def test_no_check_is_no_success(record: Record) -> None:
@@ -108,8 +109,14 @@ def test_no_check_is_no_success(record: Record) -> None:
 def test_checks_in_json(record: Record) -> None:
     seen = record(json=True)
     show_checks(seen.console, CHECKS)
-    assert [each.get("id") for each in seen.objects] == ["ports", "gpu", "tls", None]
-    assert seen.objects[-1] == {"type": "checks", "fail": 1, "waived": 1, "unproven": 0, "pass": 1}
+    assert [(each.get("id"), each.get("severity")) for each in seen.objects] == [
+        ("ports", "critical"),
+        ("pins", "minor"),
+        ("gpu", "critical"),
+        ("tls", "major"),
+        (None, None),
+    ]
+    assert seen.objects[-1] == {"type": "checks", "fail": 2, "waived": 1, "unproven": 0, "pass": 1}
 
 
 HANDOVER = Handover(

@@ -23,8 +23,8 @@ def result(verdict: Verdict, *, check: ContractCheck = "pcie.width", waiver: str
     return Result(check, verdict, f"found-{verdict}", "wanted", "Reseat it.", waiver)
 
 
-def told(*results: Result) -> Check:
-    (check,) = contract_checks("box", results)
+def told(*results: Result, twin: bool = False) -> Check:
+    (check,) = contract_checks("box", results, twin=twin)
     return check
 
 
@@ -41,7 +41,6 @@ def test_every_check_of_the_contract_has_a_promise_in_words(name: ContractCheck)
         ("ok", CheckOutcome.PASS, Severity.MAJOR),
         ("warning", CheckOutcome.FAIL, Severity.MAJOR),
         ("refused", CheckOutcome.FAIL, Severity.CRITICAL),
-        ("unproven", CheckOutcome.UNPROVEN, Severity.MAJOR),
     ],
 )
 def test_what_a_verdict_becomes(verdict: Verdict, outcome: CheckOutcome, severity: Severity) -> None:
@@ -49,6 +48,14 @@ def test_what_a_verdict_becomes(verdict: Verdict, outcome: CheckOutcome, severit
     assert (check.outcome, check.severity, check.host) == (outcome, severity, "box")
     assert check.evidence == f"found-{verdict}; wanted wanted"
     assert check.remedy == "Reseat it."
+
+
+def test_what_cannot_be_proven_of_a_real_machine_has_failed_and_of_a_twin_is_unproven() -> None:
+    real = told(result("unproven"))
+    assert real.outcome is CheckOutcome.FAIL
+    assert real.evidence == "it could not be proven: found-unproven; wanted wanted"
+    of_twin = told(result("unproven"), twin=True)
+    assert (of_twin.outcome, of_twin.evidence) == (CheckOutcome.UNPROVEN, "found-unproven; wanted wanted")
 
 
 def test_no_verdict_is_without_an_outcome() -> None:
@@ -73,11 +80,11 @@ def test_a_waiver_names_who_gave_it_and_what_was_found() -> None:
     ],
 )
 def test_of_two_kinds_of_cards_the_worse_is_told(verdicts: tuple[Verdict, ...], kept: Verdict) -> None:
-    assert told(*map(result, verdicts)).evidence.startswith(f"found-{kept}")
+    assert told(*map(result, verdicts), twin=True).evidence.startswith(f"found-{kept}")
 
 
 def test_one_failed_check_fails_a_verification_and_no_check_does_too() -> None:
-    passed, unproven, failed = (told(result(verdict)) for verdict in ("ok", "unproven", "warning"))
+    passed, unproven, failed = (told(result(verdict), twin=True) for verdict in ("ok", "unproven", "warning"))
     assert exit_code([passed, unproven]) is Exit.OK
     assert exit_code([passed, failed]) is Exit.VERIFY_FAILED
     assert exit_code([]) is Exit.VERIFY_FAILED

@@ -9,7 +9,7 @@ from boxwright.model.contract import Waiver
 from boxwright.model.site import Host, Site
 from boxwright.reports.certificate import Certificate, Receipt, UsedBundle
 from boxwright.reports.certify import Known, certify
-from boxwright.reports.measurements import Gap, Measurements, Point, Series
+from boxwright.reports.measurements import Gap, Kind, Measurements, Point, Series
 from boxwright.signing import SigningKey
 from boxwright.verification.check import Check, CheckOutcome, Severity
 
@@ -65,6 +65,7 @@ def bench(*values: float, floor: float | None = 10.0, **changes: object) -> Meas
     return Measurements.model_validate(told | changes)
 
 
+GOOD = Series(name="cpu.failures", title="Wrong results of processors", points=(Point(value=0),), ceiling=0)
 BUNDLE = UsedBundle(
     profile="8x4090", distribution="debian-12", lock="7" * 64, signed_at="2026-10-30T00:00:00Z", signing_key=NOBODY
 )
@@ -83,10 +84,20 @@ def certificate(
     receipt: Receipt | None = RECEIPT,
     measured: tuple[Measurements, ...] = (),
     signing_key: str = NOBODY,
+    serial: str | None = None,
+    ran: tuple[Kind, ...] = ("bench", "burnin"),
+    profile: str = "8x4090",
 ) -> Certificate:
-    """The certificate of `box-1`, an 8x4090."""
-    site = Site(name="s", hosts=(Host(name="box-1", address="192.0.2.1"),), waivers=waivers)
-    fleet = make_fleet(load_profile("8x4090"), site, load_models(), load_accelerators())
+    """The certificate of `box-1`. Of an 8x4090 no digests of the model are pinned yet, so that nothing serves on it.
+
+    Args:
+        measured: What was measured; of the kinds in `ran` that are not among it, a run that went well.
+        serial: The number that the site says of it.
+    """
+    kinds = {one.kind for one in measured}
+    measured += tuple(bench(40, kind=kind, series=(GOOD,)) for kind in ran if kind not in kinds)
+    site = Site(name="s", hosts=(Host(name="box-1", address="192.0.2.1", serial=serial),), waivers=waivers)
+    fleet = make_fleet(load_profile(profile), site, load_models(), load_accelerators())
     known = Known(
         machine=machine or whole_machine(),
         contract=contract,

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 import segno
-from made_certificates import certificate, check, everything, machine
+from made_certificates import certificate, check, machine
 
 from boxwright.detection.machine import System
 from boxwright.reports.certificate import to_json
-from boxwright.reports.label import Label, folder_name, label_page, serial_of
+from boxwright.reports.label import Label, folder_name, label_page
 
 KEY = "SHA256:" + "k" * 43
-LABEL = Label(certificate(check("services.active")), "SN-0042", "192.0.2.1", (KEY,))
+LABEL = Label(certificate(check("services.active")), "192.0.2.1", (KEY,))
 
 
 def test_it_says_whose_it_is_and_names_the_file() -> None:
@@ -30,18 +30,19 @@ def test_it_says_whose_it_is_and_names_the_file() -> None:
 
 
 def test_a_failed_box_and_one_without_a_number() -> None:
-    page = label_page([replace(LABEL, certificate=everything(), serial="", host_key=())])
+    page = label_page([replace(LABEL, certificate=certificate(machine=machine()), host_key=())])
     assert "FAILED" in page
     assert "none known" in page
     assert "not pinned" in page
 
 
 def test_a_sheet_has_every_box() -> None:
-    assert label_page([LABEL, replace(LABEL, serial="SN-0043")]).count("<section") == 2
+    assert label_page([LABEL, replace(LABEL, address="192.0.2.2")]).count("<section") == 2
 
 
 def test_what_a_machine_says_is_no_markup() -> None:
-    assert "<script" not in label_page([replace(LABEL, serial="<script>alert(1)</script>")])
+    told = certificate(check("a.b"), machine=machine(system=System(serial="<script>alert(1)</script>")))
+    assert "<script" not in label_page([replace(LABEL, certificate=told)])
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,7 @@ def test_a_number_as_a_folder(serial: str, name: str) -> None:
     assert folder_name(serial) == name
 
 
-def test_whose_number_it_is() -> None:
-    of_machine = certificate(check("a.b"))
-    assert serial_of(of_machine, "") == "SN-0042"
-    assert serial_of(of_machine, "SN-1") == "SN-1"
-    twin = certificate(check("a.b"), machine=machine(system=System(serial="of-the-controller"), twin=True))
-    assert serial_of(twin, "") == ""
+def test_it_bears_the_number_of_the_site_before_that_of_the_firmware() -> None:
+    page = label_page([replace(LABEL, certificate=certificate(check("a.b"), serial="SN-1"))])
+    assert "<strong>SN-1</strong>" in page
+    assert "SN-0042" not in page

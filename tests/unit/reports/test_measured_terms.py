@@ -47,6 +47,8 @@ def burned() -> Findings:
     for tool in TOOLS:
         found.tool(tool, Told(rates={"x": 1.0}))
         found.gap(f"cards under load ({tool.title})", f"{tool.name} is not on the box")
+    found.under_load(0, 2, "")
+    found.without_programs(["gpu_burn"])
     found.tool(TOOLS[3], Told(nothing="dcgmi diag supports no test on these cards"))
     found.counters(dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, 0), container=False, smart=True)
     found.kernel_log([], container=False)
@@ -77,6 +79,8 @@ GAPS = sorted({text for gap in burned().gaps for text in (f"burnin: {gap.what}",
 NOTES = (
     "through ssh, whose encryption may be slower than the cable",
     "through the page cache, as there is no O_DIRECT here",
+    "gpu_burn judged no more of them",
+    "no answer came whose speed could be measured",
     "the controller went away before its end",
     "it was interrupted",
     "the connection to the box was lost",

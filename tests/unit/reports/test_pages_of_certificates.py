@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from made_certificates import BUNDLE, certificate, check, everything
+from made_certificates import BUNDLE, certificate, check, everything, machine
 from verb_command import boxwright
 
 from boxwright.errors import BadInputError, Exit
@@ -17,6 +17,7 @@ from boxwright.model.catalogues import ROOT
 from boxwright.provisioning.acceptance import EXAMINED, PROMISES
 from boxwright.reports import fonts
 from boxwright.reports.certificate import Certificate, EvidenceFile, to_json
+from boxwright.reports.certify import RAN
 from boxwright.reports.examination import examine
 from boxwright.reports.files import write_files
 from boxwright.reports.junit import junit
@@ -50,7 +51,7 @@ def test_every_language_has_every_sentence() -> None:
 
 def test_every_promise_is_told_in_chinese_and_none_that_nobody_makes() -> None:
     suite = "\n".join(path.read_text() for path in ACCEPTANCE_SUITE.glob("test_*.py"))
-    promises = {*re.findall(r'^    title="(.+)",$', suite, re.MULTILINE), *PROMISES.values(), EXAMINED}
+    promises = {*re.findall(r'^    title="(.+)",$', suite, re.MULTILINE), *PROMISES.values(), EXAMINED, *RAN.values()}
     terms = table(TEMPLATES / "terms.zh.yml")
     assert promises - set(terms) == set()
     sentences = {text for text in terms if text.count(" ") > 2 and not text.startswith(("it ", "the box has none"))}
@@ -97,6 +98,16 @@ def test_a_failure_stands_on_the_first_page_with_what_to_do(files: dict[str, Pat
     good = page_of(certificate(check("services.active")))
     assert "What does not hold" not in good
     assert ">Passed<" in good
+
+
+def test_the_number_of_the_site_stands_on_the_first_page_beside_another_of_the_firmware() -> None:
+    for told, said in (
+        (certificate(check("a.b"), machine=machine(), serial="SN-1"), "<td>SN-1</td>"),
+        (certificate(check("a.b"), serial="SN-1"), "the site says SN-1, the firmware SN-0042"),
+    ):
+        text = page_of(told)
+        assert said in text[: text.index('<section class="page">')]
+    assert "Numbers differ" not in page_of(certificate(check("a.b"), machine=machine(), serial="SN-1"))
 
 
 def page_of(told: Certificate) -> str:
@@ -176,7 +187,7 @@ def test_junit_counts_what_ci_servers_count() -> None:
     root = ElementTree.fromstring(junit(told))  # noqa: S314  our own
     (suite,) = root
     assert {name: suite.get(name) for name in ("tests", "failures", "skipped", "errors", "hostname")} == {
-        "tests": "7", "failures": "2", "skipped": "2", "errors": "0", "hostname": "box-1",
+        "tests": "9", "failures": "2", "skipped": "2", "errors": "0", "hostname": "box-1",
     }  # fmt: skip
     failed = {case.attrib["name"].split(":")[0]: case.find("failure") for case in suite.iter("testcase")}
     assert {name for name, failure in failed.items() if failure is not None} == {"engine.stream", "bench.throughput"}
@@ -193,6 +204,14 @@ def test_the_verb_says_valid_and_by_whom(files: dict[str, Path], key: SigningKey
         "certificate"
     )
     assert (line["valid"], line["signer_known"], line["verdict"]) == (True, True, "failed")
+
+
+def test_the_verb_says_both_numbers_where_they_differ(tmp_path: Path, key: SigningKey) -> None:
+    signed = certificate(check("a.b"), serial="SN-1", signing_key=key.public.fingerprint)
+    ran = boxwright("report.check", str(write_files(tmp_path / "box-1", signed, key)["json"]))
+    assert ran.code == Exit.OK, ran.told
+    for said in ("serial SN-1", "serial by the firmware SN-0042", "changed places"):
+        assert said in ran.told, said
 
 
 def test_the_verb_says_invalid_of_a_changed_file_and_ends_with_1(files: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -44,6 +45,31 @@ def test_this_machines_file_systems_are_found_each_once() -> None:
     assert "/" in {one["path"] for one in found}
     assert len({one["device"] for one in found}) == len(found)
     assert all(0 <= one["free"] <= one["bytes"] for one in found)
+
+
+def test_an_nvme_disk_tells_of_its_health_without_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = bytearray(512)
+    page[5], page[160:162] = 7, (300).to_bytes(2, "little")
+    told = upkeep_facts.nvme_health(bytes(page))
+    assert (told["passed"], told["media_errors"], told["used_percent"]) == (True, 300, 7)
+    assert breaches({}, {"/dev/nvme0": told}) == ["/dev/nvme0: media errors 300"]
+    page[0] = 0b100  # the reliability is degraded
+    assert "says that it fails" in breaches({}, {"/dev/nvme0": upkeep_facts.nvme_health(bytes(page))})[0]
+
+    monkeypatch.setattr(upkeep_facts, "NVME", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # without smartctl
+    assert upkeep_facts.smart() is None
+    asked = bytearray()
+
+    def ioctl(_: object, request: int, command: bytes) -> None:
+        asked.extend(command)
+        assert request >> 16 & 0x3FFF == len(command) == 72  # the size that the kernel's own header says
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    upkeep_facts.nvme_log(os.devnull)
+    opcode, namespace, length, wanted = asked[0], asked[4:8], asked[36:40], asked[40:44]
+    assert (opcode, bytes(namespace), int.from_bytes(length, "little")) == (2, b"\xff" * 4, 512)
+    assert int.from_bytes(wanted, "little") == 127 << 16 | 2  # 128 words of page 2
 
 
 @pytest.mark.parametrize(
