@@ -193,6 +193,17 @@ def test_one_that_is_too_slow_gives_way_to_what_served(boxes: Boxes) -> None:
     assert boxes.changes("tensorrt_llm") == 1
 
 
+def test_one_that_is_ready_and_whose_model_does_not_answer_gives_way_to_what_served(boxes: Boxes) -> None:
+    (twin,) = boxes.twins
+    right = service(boxes.data["image"])
+    boxes.changes("tensorrt_llm")
+    output = refused(boxes, right | {"environment": right["environment"] | {"MUTE": "1"}})
+    assert "is ready, and its model does not answer: 500" in output
+    assert f"tensorrt-llm.service serves {right['model_name']} again, with the files that it had." in output
+    assert "MUTE" not in boxes.on(twin, "cat /etc/tensorrt-llm/container.json")
+    assert boxes.changes("tensorrt_llm") == 0
+
+
 def test_an_image_that_is_not_there_is_told(boxes: Boxes) -> None:
     assert "load it first" in refused(boxes, service(f"sha256:{'0' * 64}"))
 
