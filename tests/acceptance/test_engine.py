@@ -11,7 +11,7 @@ from boxwright.verification.check import UnprovenError
 from boxwright.verification.gateway import Gateway
 from boxwright.verification.guarding import kept_from_people, wants_its_key
 from boxwright.verification.job import VerifyHost
-from boxwright.verification.numa import breach, memory_by_node, misconfigured, processors
+from boxwright.verification.numa import breach, memory_by_node, misconfigured, policy_of_unit, processors
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.questions import ask, question
 from boxwright.verification.ssh import BoxShell
@@ -162,18 +162,21 @@ def test_numa_placement(host: Host, target: VerifyHost, shell: BoxShell, evidenc
     assert_that_it_runs(host, target)
     if target.profile.stack.contained:
         raise UnprovenError("it runs in a container, and the unit's own process is Docker's client")
-    policy = target.profile.stack.numa
+    policy, spread = policy_of_unit(target.profile.stack), target.numa_spread
     told = shell.python(_PLACEMENT, target.main_unit)
     wrong = misconfigured(policy, told["unit"])
     assert not wrong, wrong
+    if target.twin and target.profile.hardware.numa_nodes > 1 and (spread or told["maps"] is not None):
+        raise UnprovenError("the nodes of a twin are simulated")
     if told["maps"] is None:
-        assert policy.policy == "default", "this kernel tells nothing of NUMA, and the profile wants a policy"
+        wants_nothing = policy.policy == "default" and not spread
+        assert wants_nothing, "this kernel tells nothing of NUMA, and the profile wants memory on certain nodes"
         evidence("this kernel has no NUMA, and the profile wants no policy")
         return
-    if target.twin and target.profile.hardware.numa_nodes > 1:
-        raise UnprovenError("the nodes of a twin are simulated")
     memory, allowed = memory_by_node(told["maps"]), processors(told["allowed"])
-    wrong = breach(policy, memory, allowed, {int(node): processors(cpus) for node, cpus in told["nodes"].items()})
+    of_node = {int(node): processors(cpus) for node, cpus in told["nodes"].items()}
+    wrong = breach(policy, memory, allowed, of_node, spread)
     assert not wrong, wrong
     places = ", ".join(f"{kib // 1024} MiB on node {node}" for node, kib in sorted(memory.items()))
-    evidence(f"{policy.policy}: {places}; processors {told['allowed'].strip()}")
+    promised = f"spread over nodes {', '.join(map(str, spread))}" if spread else policy.policy
+    evidence(f"{promised}: {places}; processors {told['allowed'].strip()}")
