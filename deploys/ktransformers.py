@@ -12,7 +12,7 @@ from pyinfra.operations import files, server
 
 from boxwright.model.ktransformers import refusal
 from deploys.facts.ktransformers import Machine
-from deploys.operations.engines import EngineUnit, serving_model, speed, unit_server
+from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
 from deploys.operations.files import PROGRAMS, REQUESTS, program_text, rendered, request_text, written_file
 from deploys.operations.install import folders, program
 from deploys.operations.ktransformers import REPORT, converted_weights, examined
@@ -152,21 +152,16 @@ for service in data.ktransformers_services:
         ),
         dest=unit_path,
     )
+    asked = (service["port"], service["model_name"], service["purpose"], data.ktransformers_api_key)
     serving_model(
         name=f"Serve by {unit_name}",
         engine=EngineUnit(
             unit=f"{unit_name}.service",
             serves="/".join(service["model_path"].split("/")[-2:]),
             url=f"http://127.0.0.1:{service['port']}/health",
-            question=None,
+            question=question(*asked),
             residency=service["residency"],
-            speed=speed(
-                service["port"],
-                service["model_name"],
-                service["purpose"],
-                data.ktransformers_api_key,
-                service["least_tokens_per_s"],
-            ),
+            speed=speed(*asked, least=service["least_tokens_per_s"]),
             written=(unit_path, *(f"{settings}/{name}" for name in ("arguments.json", "api-key", "environment"))),
             files=(LAUNCHER, f"{DESTINATION}/{VERSION}/.complete"),
             patience_s=service["patience_s"],

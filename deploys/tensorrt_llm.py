@@ -8,7 +8,7 @@ from pyinfra import host
 from pyinfra.operations import files, server
 
 from deploys.operations.containers import CONTAINERS, RUNNER, container_image, container_runner, no_other_containers
-from deploys.operations.engines import EngineUnit, serving_model, speed, unit_server
+from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
 from deploys.operations.files import rendered, request_text, written_file
 from deploys.operations.install import folders
 from deploys.operations.services import no_other_units, serving
@@ -89,17 +89,16 @@ for service in data.tensorrt_llm_services:
         files=(rules, f"{UNITS}/{unit}-guard.service"),
         after=(written_rules, written_guard),
     )
+    asked = (service["port"], service["model_name"], service["purpose"], None)
     serving_model(
         name=f"Serve by {unit}",
         engine=EngineUnit(
             unit=f"{unit}.service",
             serves=service["model_name"],
             url=f"http://127.0.0.1:{service['port']}/health",
-            question=None,
+            question=question(*asked),
             residency=service["residency"],
-            speed=speed(
-                service["port"], service["model_name"], service["purpose"], None, service["least_tokens_per_s"]
-            ),
+            speed=speed(*asked, least=service["least_tokens_per_s"]),
             written=tuple(texts),
             files=(RUNNER,),
             patience_s=service["patience_s"],

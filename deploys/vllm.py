@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import files, server
 
-from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
+from deploys.operations.engines import NODES, EngineUnit, question, serving_model, speed, unit_server
 from deploys.operations.files import PROGRAMS, rendered, written_file
 from deploys.operations.install import converted_model, folders, program
 from deploys.operations.python import python_3_11, python_packages
@@ -132,6 +132,8 @@ for service in data.vllm_services:
             head_address=service["head_address"],
             runner=f"{PROGRAMS}/run-node",
             lifeline_port=service["lifeline_port"],
+            box_settings=service["box_settings"],
+            nodes_folder=NODES,
             peers=service["peers"],
             ray=f"{ray['head_address']}:{ray['port']}" if ray else "",
             mig=service["mig"],
@@ -144,7 +146,7 @@ for service in data.vllm_services:
         engine=EngineUnit(
             unit=f"{unit_name}.service",
             serves=service["model_names"][0],
-            # A node that only lends its cards has no door of its own: that its process runs is what can be asked there.
+            # A node that only lends its cards has no door of its own: it serves when its head is proven to.
             url=f"http://127.0.0.1:{service['port']}/health" if service["answers"] else None,
             question=question(*asked) if service["answers"] else None,
             residency=service["residency"],
@@ -152,6 +154,7 @@ for service in data.vllm_services:
             written=(unit_path, f"{settings_folder}/config.yaml", f"{settings_folder}/environment"),
             files=(f"{DESTINATION}/{VERSION}/.complete",),
             patience_s=service["patience_s"],
+            box={"leads": service["answers"], "settings": service["box_settings"]} if service["box_settings"] else None,
         ),
         after=(config, environment, unit),
     )

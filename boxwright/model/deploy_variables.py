@@ -97,6 +97,7 @@ class VllmService(Frozen):
     head_address: str | None  # of the node that answers
     peers: tuple[str, ...]  # addresses of the other nodes
     lifeline_port: Port | None  # of the head, where the other nodes tell that they are there; None: it serves alone
+    box_settings: str | None  # digest of what all nodes are told: only equal ones start together; None: it serves alone
     patience_s: Annotated[int, Field(gt=0)]  # how long a start may take
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Literal
 
 from boxwright.model.catalogues import load_engine
@@ -85,6 +87,21 @@ RAY_PORT = 6379  # Ray's own choice
 
 
 def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
+    made = _of_node(fleet, host, service)
+    if made.lifeline_port is None:
+        return made
+    head = made if made.answers else _of_node(fleet, fleet.box_of(host)[0], service)
+    return made.model_copy(update={"box_settings": _digest(vllm_version(fleet, service), head)})
+
+
+def _digest(version: str, head: VllmService) -> str:
+    """Of all that the nodes of a box have to agree about; other ranks and addresses follow from the head's."""
+    alike = head.model_dump(mode="json", include={"settings", "environment", "model_path", "model_names"})
+    return hashlib.sha256(json.dumps([version, alike], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _of_node(fleet: Fleet, host: Host, service: Service) -> VllmService:
+    """What one node is told, but for what it has to agree about with the others."""
     profile, weights = fleet.profile, weights_of(service, fleet.catalogue)
     node = node_of(fleet, host)
     directory = profile.stack.models_directory
@@ -107,7 +124,7 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
         model_names=(weights.model.id, *weights.model.aliases),
         purpose=weights.model.purpose,
-        # A node that lends its cards is ready before the model lies on them: verify looks at it.
+        # A node that lends its cards goes with its head, which has to serve by all of them: verify looks at it.
         residency=residency_of(fleet, service) if node.answers else None,
         least_tokens_per_s=service.least_tokens_per_s,
         converted_from=gguf,
@@ -119,7 +136,8 @@ def _vllm_service(fleet: Fleet, host: Host, service: Service) -> VllmService:
         node_address=node.address if node.count > 1 else None,
         head_address=node.head_address if node.count > 1 else None,
         peers=peers(fleet, host),
-        lifeline_port=node_ports(number).lifeline if node.count > 1 else None,
+        lifeline_port=node_ports(number).lifeline if node.count > 1 and service.executor == "mp" else None,
+        box_settings=None,
         patience_s=patience_s(weights),
     )
 

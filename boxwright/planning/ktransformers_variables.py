@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from boxwright.model.catalogues import load_engine
 from boxwright.model.deploy_variables import KtransformersService, KtransformersVariables
 from boxwright.model.engine_settings import EngineTable, arguments, environment
@@ -50,6 +52,17 @@ def ktransformers_variables(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors
         debian_check_valid_until=mirrors.check_valid_until is not False,
         proxy=fleet.site.proxy,
     )
+
+
+def pool_nodes(fleet: Fleet, service: Service) -> tuple[int, ...]:
+    """The NUMA nodes that kt-kernel has pools of threads on, each with its part of the experts."""
+    own = _own(load_engine("sglang_kt"), service)
+    named, pools = own.get("--kt-numa-nodes"), own.get("--kt-threadpool-count")
+    if isinstance(named, Sequence) and not isinstance(named, str):
+        return tuple(int(node) for node in named)
+    if isinstance(pools, int):
+        return tuple(range(pools))
+    return service.numa.nodes or tuple(range(threads(service, fleet.profile.hardware)[1]))
 
 
 def _own(table: EngineTable, service: Service) -> dict[str, Value]:

@@ -49,6 +49,12 @@ def llama_cpp_variables(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors) ->
     )
 
 
+def deals_out_over_nodes(fleet: Fleet, service: Service) -> bool:
+    """Whether llama.cpp is told to spread threads, and with them the weights that they read, over all NUMA nodes."""
+    settings = _Instance.of(fleet, service).settings()
+    return settings.get("--numa", settings.get("LLAMA_ARG_NUMA")) == "distribute"
+
+
 def _services(fleet: Fleet) -> list[Service]:
     return [one for one in fleet.profile.stack.services if one.engine == "llama_cpp"]
 

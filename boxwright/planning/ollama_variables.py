@@ -62,13 +62,6 @@ def _service(fleet: Fleet, service: Service) -> OllamaService:
     )
 
 
-def packages(fleet: Fleet) -> tuple[str, ...]:
-    """The packages of the profile, and the one that Ollama's archive is unpacked by."""
-    wanted = fleet.profile.base.packages
-    archive = fleet.ollama_archive if "ollama" in {one.engine for one in fleet.profile.stack.services} else None
-    return (*wanted, "zstd") if archive and archive.kind == "tar.zst" and "zstd" not in wanted else wanted
-
-
 def api_paths(fleet: Fleet) -> tuple[str, ...]:
     """What users reach of Ollama's own API; of another engine's, nothing is offered."""
     if fleet.profile.stack.engine != "ollama":

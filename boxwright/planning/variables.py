@@ -37,8 +37,9 @@ from boxwright.planning.handover import about_pages
 from boxwright.planning.ktransformers_variables import ktransformers_variables
 from boxwright.planning.llama_cpp_variables import llama_cpp_variables
 from boxwright.planning.machine_variables import machine_variables
-from boxwright.planning.ollama_variables import api_paths, ollama_variables, packages
+from boxwright.planning.ollama_variables import api_paths, ollama_variables
 from boxwright.planning.open_webui_variables import open_webui_variables
+from boxwright.planning.packages import packages
 from boxwright.planning.tensorrt_llm_variables import tensorrt_llm_variables
 from boxwright.planning.vllm_container_variables import vllm_container_variables
 from boxwright.planning.weights import wanted_builds

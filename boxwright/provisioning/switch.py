@@ -21,7 +21,7 @@ from boxwright.model.site import Host
 from boxwright.model.stack import EngineName, Service
 from boxwright.model.switching import MAIN, Served, Switched, service_of
 from boxwright.model.weights import Weights, weights_of
-from boxwright.planning.ollama_variables import packages
+from boxwright.planning.packages import packages
 from boxwright.provisioning import acceptance, outcome, switched
 from boxwright.provisioning.link import plan_link
 from boxwright.provisioning.outcome import HostOutcome
@@ -89,7 +89,7 @@ def _switch(console: Console, choice: Choice, wanted: Served, before: Fleet, tar
     _show(console, (old, weights_of(old, before.catalogue)), (new, weights_of(new, fleet.catalogue)))
     _warn_of_purpose(console, before, fleet, choice.service)
     target = plan_link(console, target)
-    missing = set(packages(fleet)) - set(packages(before))  # what an engine's archive is unpacked by
+    missing = set(packages(fleet)) - set(packages(before))  # what an engine is unpacked by, or compiles with
     only = (*(("base",) if missing else ()), "models", new.engine)
     if not yes:
         planned = show_plan(console, target, only)

@@ -19,9 +19,9 @@ def spreads(architecture: Architecture, machine: Machine) -> list[Parallelism]:
     over PCIe with peer-to-peer, and by cards that cannot share a layer evenly: elsewhere a pipeline only makes each
     answer slower.
 
-    A mixture of experts has one copy, where cards can share it otherwise. In vLLM, copies of it are none: they divide the
-    experts among all their cards, which meet in each layer (its manual, data parallel deployment). That may serve more
-    requests, but its makers' recipes for these boxes have one, and a profile may say otherwise.
+    A mixture of experts has one copy, where cards can share it otherwise. In vLLM, copies of it are none: they divide
+    the experts among all their cards, which meet in each layer (its manual, data parallel deployment). That may serve
+    more requests, but its makers' recipes for these boxes have one, and a profile may say otherwise.
     """
     heads = architecture.attention.heads
     widths = [n for n in range(1, machine.cards + 1) if machine.cards % n == 0 and heads % n == 0]

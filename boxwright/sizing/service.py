@@ -20,7 +20,7 @@ from boxwright.sizing.fit import (
     unproven,
 )
 from boxwright.sizing.machine import Machine
-from boxwright.sizing.memory import BATCHED_TOKENS
+from boxwright.sizing.memory import BATCHED_TOKENS, card_memory
 from boxwright.sizing.offload import CACHE_BYTES
 from boxwright.sizing.parallelism import spreads
 from boxwright.sizing.shape import shape_of
@@ -69,12 +69,14 @@ def size_service(service: Service, weights: Weights, machine: Machine, own: Mapp
         own: Settings of the profile, by the engine's spelling.
 
     Returns:
-        None where nothing is counted here: without cards, by an engine that counts for itself, of a model that
-        keeps no cache, of weights of unknown size, or with settings that make all figures others.
+        None where nothing is counted here: without cards, by an engine that counts for itself, of weights of unknown
+        size, or with settings that make all figures others.
     """
-    case = case_of(service, weights, machine, own)
+    case = _case_of_any(service, weights, machine, own)
     if case is None:
         return None
+    if weights.model.purpose == "embedding":
+        return case.of_vectors()
     context = case.context()
     fit = case.fit(context)
     problem, remedy = case.refusal(fit)
@@ -89,9 +91,13 @@ def size_service(service: Service, weights: Weights, machine: Machine, own: Mapp
 
 
 def case_of(service: Service, weights: Weights, machine: Machine, own: Mapping[str, Value]) -> Case | None:
-    """A service whose model lies on cards altogether; None where nothing is counted here, as for `size_service`."""
+    """A service whose model lies on cards altogether, and keeps a cache there; None where nothing is counted here."""
+    return None if weights.model.purpose == "embedding" else _case_of_any(service, weights, machine, own)
+
+
+def _case_of_any(service: Service, weights: Weights, machine: Machine, own: Mapping[str, Value]) -> Case | None:
     size = _loaded_bytes(service, weights, own)
-    if machine.card is None or service.engine not in _ON_CARDS or size is None or weights.model.purpose == "embedding":
+    if machine.card is None or service.engine not in _ON_CARDS or size is None:
         return None
     if own.keys() & _NOT_COUNTED - ({"--quantization"} if own.get("--quantization") == "fp8" else set()):
         return None
@@ -124,6 +130,30 @@ class Case:
     machine: Machine
     own: Mapping[str, Value]
     size: int
+
+    def of_vectors(self) -> Sized:
+        """Of a model that makes vectors, and keeps no cache: whether a copy of it lies on its cards."""
+        service, model, card = self.service, self.weights.model, self.machine.card
+        assert card is not None  # noqa: S101  the caller has looked
+        # Weights in 32 bits are loaded in 16, where the engine thinks that good enough.
+        size, room = min(self.size, 2 * model.parameters), int(card.memory_bytes * (1 + _MARGIN))
+        # As many copies as there is room for: they share nothing.
+        copies = sorted(spreads(model.architecture, self.machine), key=lambda one: (one.tensor, one.pipeline))
+        counted = [
+            (way, card_memory(model.architecture, size, way, room, utilisation=self._utilisation()))
+            for way in ([service.parallelism] if service.parallelism else copies)
+        ]
+        spread, memory = next((one for one in counted if one[1].fits), counted[-1])
+        told = {}
+        if service.leaves_open("context_tokens"):  # more than it was made for, no engine lets it read
+            told["context_tokens"] = min(service.context_tokens, model.context_length)
+        sized = Sized(service.model_copy(update=told), spread, ())
+        if memory.fits:
+            return sized
+        takes = f"{(memory.weights + memory.overhead) / GIB:.1f} GiB of each, and {memory.usable / GIB:.1f} are there"
+        where = f"{self.machine.all_cards} x {card.name} by {service.engine}"
+        problem = f"{self.weights.name} does not fit on {where}: it takes {takes}"
+        return replace(sized, problem=problem, remedy="Give it more cards, or take a smaller model of vectors.")
 
     def context(self) -> int:
         """What the profile says; else the longest power of two of which there is room for several."""

@@ -70,6 +70,7 @@ class VerifyHost(Frozen):
         further: What is served beside the main service.
         weights: The files of everything that is served.
         residencies: What of each service's model has to be seen on cards; Ollama's is asked of itself.
+        numa_spread: NUMA nodes that the main engine spreads its memory over by itself; none: it promises nothing.
         twin: Whether the host is a throw-away twin.
         shares_kernel: Whether it is a twin that runs the controller's kernel: a container.
         without_time_server: Whether nothing where it stands could set its clock.
@@ -98,6 +99,7 @@ class VerifyHost(Frozen):
     further: tuple[VerifyService, ...] = ()
     weights: tuple[VerifyFile, ...] = ()
     residencies: tuple[CardResidency, ...] = ()
+    numa_spread: tuple[int, ...] = ()
     head_url: HttpUrl | None = None
     nodes: tuple[HostName, ...] = ()
     twin: bool = False

@@ -18,8 +18,11 @@ from deploys.operations.install import program
 
 SERVE_UNIT = ("python3", "-I", "-B", f"{PROGRAMS}/serve-unit")
 
+NODES = "/var/lib/boxwright-nodes"  # where serve-unit tells run-node, which is not root, what a head is proven to serve
+
 _MEASURED_TOKENS = 64
 _HOUR_S = 3600  # for what served before: it may be far larger than what is wanted now
+_HEAD_S = 3600  # serve-unit's own: how much longer a node waits for its head, which may have to be set up first
 
 
 def unit_server() -> None:
@@ -79,6 +82,7 @@ class EngineUnit:
         speed: By what its speed is measured, and how fast it has to be; None: that is left to chance.
         guards: Units that start, end and go with it, with their endings.
         traces: Files that it leaves, and that go with it.
+        box: Of one of several nodes: `leads`, and `settings`, a digest of what all are told; None: it serves alone.
     """
 
     unit: str
@@ -92,10 +96,12 @@ class EngineUnit:
     speed: dict[str, Any] | None = None
     guards: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
+    box: Mapping[str, Any] | None = None
 
     def told(self) -> dict[str, Any]:
         """What serve-unit is told. What there is none of is left out: a request of before it was known is the same."""
-        left_out = {"files", *(name for name in ("residency", "speed", "guards", "traces") if not getattr(self, name))}
+        optional = ("residency", "speed", "guards", "traces", "box")
+        left_out = {"files", *(name for name in optional if not getattr(self, name))}
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def request(self) -> str:
@@ -131,5 +137,5 @@ def serving_model(engine: EngineUnit, after: Sequence[Any] = ()) -> Iterator[Pyi
     yield StringCommand(
         *(*SERVE_UNIT, *(["--restart"] if restart else [])),
         _stdin=text,
-        _timeout=2 * engine.patience_s + _HOUR_S,
+        _timeout=2 * engine.patience_s + _HOUR_S + (2 * _HEAD_S if engine.box else 0),
     )

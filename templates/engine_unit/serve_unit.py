@@ -10,8 +10,12 @@ REQUEST is JSON: `unit` (with .service), `serves` (the model's name), `url` (ans
 unit without a door of its own), `question` (null, or `url`, `body` and `key` of a request that the model must answer),
 `written` (the files that it is made of) and `patience_s` (how long its start may take). Where there are some, it has
 `residency` (what card-residency is asked of the cards that its model lies on), `speed` (a question, and `least`: tokens
-per second of one answer), `guards` (units that run with this one) and `traces` (files that it leaves, and that go with
-it).
+per second of one answer), `guards` (units that run with this one), `traces` (files that it leaves, and that go with
+it) and `box` (of one of several nodes: whether it `leads`, and a digest of the `settings` of all of them).
+
+A node that does not lead waits until its head is proven to serve by the same settings, and goes back when the head
+does: what it knows of its head it has from run-node, which the head tells. So either all nodes keep what is new, or
+none, whoever ordered it is still there or not.
 
 The unit is restarted where --restart says so, and where it does not run. When it is ready, has answered, lies on its
 cards, and was as fast as it has to be, copies of its files become what is proven: FOLDER/UNIT/files, beside the
@@ -36,18 +40,23 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 PROVEN = Path("/var/lib/boxwright/proven")
+NODES = Path("/var/lib/boxwright-nodes")  # what heads are proven to serve, for run-node to read
+RUN = Path("/run")
 CARD_RESIDENCY = Path(__file__).with_name("card-residency")
 CRASHES = 3  # restarts by systemd after which nobody waits any longer
 LEAST_FOR_AN_ANSWER_S = 60
 MEASURED = 3  # answers at most: the first ones of an engine that has just started may be slow, and the best one counts
 FEW_TOKENS = 8  # an answer of fewer says nothing about speed
 LOG_LINES = 20
+HEAD_S = 3600  # how much longer than a start a node waits for its head, which may have to be set up first
+HEAD_FIRST_S = 5  # a node that has failed lets its head tell why: whoever ends first ends the run on both
+WORD_S = 20  # between words of a node that waits: whether anybody hears them tells whether the run is still there
 
 
 class FailedError(Exception):
@@ -92,6 +101,8 @@ class Proof:
             self.folder.replace(old)
         draft.replace(self.folder)
         shutil.rmtree(old, ignore_errors=True)
+        if leads(request):
+            _published(NODES / self.folder.name / "proven", f"{request['box']['settings']}\n")
 
     def put_back(self, request: dict[str, Any]) -> None:
         """Make the files what they were when they were proven."""
@@ -106,6 +117,7 @@ class Proof:
     def forget(self) -> None:
         """Nothing is proven of this unit any more."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(NODES / self.folder.name, ignore_errors=True)
 
     def _copy(self, path: str) -> Path:
         return self.copies / path.lstrip("/")
@@ -129,12 +141,52 @@ def _copied(source: Path, destination: Path) -> None:
         os.fsync(file.fileno())
 
 
+def leads(request: dict[str, Any]) -> bool:
+    """Whether it is the head of several nodes."""
+    return bool(request.get("box") and request["box"]["leads"])
+
+
+def follows(request: dict[str, Any]) -> bool:
+    """Whether it is another node than the head of several."""
+    return bool(request.get("box") and not request["box"]["leads"])
+
+
+def _published(path: Path, text: str) -> None:
+    """Write what run-node, which is not root, may read."""
+    for folder in (NODES, path.parent):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text)
+    draft.chmod(0o644)
+    draft.replace(path)
+
+
+@contextlib.contextmanager
+def _trying(request: dict[str, Any]) -> Iterator[None]:
+    """While a head is tried, its other nodes are not told that it serves; a lock, as that ends with the program."""
+    if not leads(request):
+        yield
+        return
+    path = NODES / request["unit"] / "trying"
+    if not path.exists():
+        _published(path, "")
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def serve(request: dict[str, Any], *, restart: bool) -> None:
     """Let the request's unit serve.
 
     Raises:
         FailedError: It does not; the message says what serves now.
     """
+    with _trying(request):
+        _serve(request, restart=restart)
+
+
+def _serve(request: dict[str, Any], *, restart: bool) -> None:
     own, rivals = Proof(request["unit"]), _rivals(request)
     before = (rivals[0] if rivals else own).request()
     changed = not own.fits(request)
@@ -144,7 +196,10 @@ def serve(request: dict[str, Any], *, restart: bool) -> None:
         bring_up(request, restart=restart or bool(rivals))
     except FailedError as failure:
         complain(failure)
-        raise FailedError(_gone_back(request, before) if changed or rivals else _nothing_else(request)) from None
+        end = _gone_back(request, before) if changed or rivals else _nothing_else(request)
+        if follows(request):
+            time.sleep(HEAD_FIRST_S)
+        raise FailedError(end) from None
     for rival in rivals:
         _removed(rival)
     if changed:
@@ -187,6 +242,9 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
     systemctl("reset-failed", unit, check=False)  # what crashed before is not what is started now
     if restart or shown(unit, "ActiveState") != "active":
         systemctl("restart", unit, patience_s=request["patience_s"])
+    if follows(request):
+        _until_its_head_serves(request)
+        return
     while not is_ready(request):
         crashed = int(shown(unit, "NRestarts") or 0) >= CRASHES
         if crashed or time.monotonic() > end:
@@ -207,6 +265,43 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
             wanted = f"the profile asks for {speed['least']:g} (least_tokens_per_s)"
             raise FailedError(f"{unit} gives {rate:.1f} tokens/s at best, and {wanted}", journal(unit))
         say(f"{unit}: {request['serves']}, {rate:.1f} tokens/s")
+
+
+def _until_its_head_serves(request: dict[str, Any]) -> None:
+    """Wait until the head of the box is proven to serve by the same settings.
+
+    Raises:
+        FailedError: It went back to other ones, or does not come, or this node keeps ending.
+    """
+    unit, patience_s = request["unit"], request["patience_s"]
+    begun = time.monotonic()
+    end, word, joined, heard = begun + patience_s + HEAD_S, begun + WORD_S, False, True
+    while (known := known_of_head(unit)) != "serves" or shown(unit, "ActiveState") != "active":
+        now = time.monotonic()
+        joined = joined or known == "joined"
+        if joined and known == "other":
+            raise FailedError(f"{unit}: the head of the box has gone back to what served before", journal(unit))
+        if int(shown(unit, "NRestarts") or 0) >= CRASHES:
+            raise FailedError(f"{unit} ends as soon as it is started", journal(unit))
+        if heard and now > word:
+            word, heard = now + WORD_S, say(f"{unit} waits for the head of the box: {known}")
+            if not heard:  # the run has ended; a head that is at it goes on, and this node with it
+                on_its_own = joined and Proof(unit).request() is not None
+                end = min(end, now + (patience_s if on_its_own else 0))
+        if now > end:
+            raise FailedError(f"{unit}: the head of the box did not serve within {now - begun:.0f} s", journal(unit))
+        time.sleep(0.5)
+
+
+def known_of_head(unit: str) -> str:
+    """What a node knows of its head, by run-node; it is the engine's own user who writes that."""
+    place = RUN / unit.removesuffix(".service") / "head"
+    try:
+        with open(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+            said = file.read(20)
+    except OSError:
+        return "waiting"
+    return next((word for word in ("other", "joined", "serves") if said == word.encode()), "waiting")
 
 
 def _on_its_cards(unit: str, told: dict[str, Any]) -> None:
@@ -363,15 +458,19 @@ def journal(unit: str) -> str:
     return subprocess.run(asking, capture_output=True, text=True, check=False, timeout=60).stdout.strip()
 
 
-def say(text: str) -> None:
-    """Tell whoever ran it."""
-    print(text, flush=True)  # noqa: T201 - a program of its own on the box
+def say(text: str, where: TextIO | None = None) -> bool:
+    """Tell whoever ran it; False where nobody is there any more, which is no reason to leave a box half changed."""
+    try:
+        print(text, file=where or sys.stdout, flush=True)
+    except OSError:
+        return False
+    return True
 
 
 def complain(failure: FailedError | OSError) -> None:
     """Tell what went wrong, the log first: of long output the end is shown."""
     log = getattr(failure, "log", "")
-    print(*([log] if log else []), f"serve-unit: {failure}", sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+    say("\n".join([*([log] if log else []), f"serve-unit: {failure}"]), sys.stderr)
 
 
 def _known(unit: str) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from boxwright.verification.check import UnprovenError
 from boxwright.verification.gateway import Gateway
 from boxwright.verification.guarding import kept_from_people, wants_its_key
 from boxwright.verification.job import VerifyHost
-from boxwright.verification.numa import breach, memory_by_node, misconfigured, misplaced, processors
+from boxwright.verification.numa import (
+    breach,
+    memory_by_node,
+    misconfigured,
+    misplaced,
+    policy_of_unit,
+    processors,
+)
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.questions import ask, question
 from boxwright.verification.remote import source
@@ -134,23 +141,26 @@ def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence
 )
 def test_numa_placement(host: Host, target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
     assert_that_it_runs(host, target)
-    stack = target.profile.stack
-    policy = stack.numa
+    stack, spread = target.profile.stack, target.numa_spread
+    policy = policy_of_unit(stack)
     asked = {"unit": target.main_unit, "container": stack.unit if stack.contained else None}
     told = shell.python(source("placement_facts"), asked)
     held = told["container"]
     wrong = misplaced(policy, held["nodes"]) if held else misconfigured(policy, told["unit"])
     assert not wrong, wrong
+    if target.twin and target.profile.hardware.numa_nodes > 1 and (spread or told["maps"] is not None):
+        raise UnprovenError("the nodes of a twin are simulated")
     if told["maps"] is None:
-        assert policy.policy == "default", "this kernel tells nothing of NUMA, and the profile wants a policy"
+        wants_nothing = policy.policy == "default" and not spread
+        assert wants_nothing, "this kernel tells nothing of NUMA, and the profile wants memory on certain nodes"
         evidence("this kernel has no NUMA, and the profile wants no policy")
         return
-    if target.twin and target.profile.hardware.numa_nodes > 1:
-        raise UnprovenError("the nodes of a twin are simulated")
     # Docker is told where a container's memory lies, and not where its threads run.
     memory, allowed = memory_by_node(told["maps"]), set() if held else processors(told["allowed"])
-    wrong = breach(policy, memory, allowed, {int(node): processors(cpus) for node, cpus in told["nodes"].items()})
+    of_node = {int(node): processors(cpus) for node, cpus in told["nodes"].items()}
+    wrong = breach(policy, memory, allowed, of_node, spread)
     assert not wrong, wrong
     places = ", ".join(f"{kib // 1024} MiB on node {node}" for node, kib in sorted(memory.items()))
+    promised = f"spread over nodes {', '.join(map(str, spread))}" if spread else policy.policy
     whose = f" (process {held['pid']} of the container)" if held else ""
-    evidence(f"{policy.policy}: {places}; processors {told['allowed'].strip()}{whose}")
+    evidence(f"{promised}: {places}; processors {told['allowed'].strip()}{whose}")

@@ -66,6 +66,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         time.sleep(float(body.get("seconds", 0)))
+        if "MUTE" in os.environ:  # ready, as far as /health tells, and broken
+            self.reply(500, {"message": "SIMULATED: no kernel image is available"})
+            return
         if self.path == "/v1/completions":
             tokens = min(int(body["max_tokens"]), 64)
             usage = {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": 1 + tokens}

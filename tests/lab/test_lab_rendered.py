@@ -178,6 +178,8 @@ def of_deploys() -> Iterator[Text]:
                 "answers": True,
                 "runner": "/usr/local/lib/boxwright/run-node",
                 "lifeline_port": 29540,
+                "box_settings": "0123456789abcdef",
+                "nodes_folder": "/var/lib/boxwright-nodes",
                 "node_address": "192.0.2.7" if cards else None,
                 "ray": "",
             }

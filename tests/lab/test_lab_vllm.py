@@ -65,6 +65,7 @@ def service(**changes: Any) -> dict[str, Any]:
         "head_address": None,
         "peers": [],
         "lifeline_port": None,
+        "box_settings": None,
         "patience_s": 300,
     } | changes
 

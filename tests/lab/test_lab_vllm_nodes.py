@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import subprocess
 import time
@@ -32,13 +33,18 @@ class Pair(Boxes):
         head = self.twins[0].address
         return [Node(rank, 2, head, twin.address) for rank, twin in enumerate(self.twins)]
 
-    def together(self, told_to: list[dict[str, Any]]) -> list[tuple[int, str]]:
-        """Deploy on both at once, as a run does: the head is ready when its other node is."""
+    def begun(self, told_to: list[dict[str, Any]]) -> list[subprocess.Popen[str]]:
+        """Start to deploy on both at once."""
         running = []
         for number, (twin, changes) in enumerate(zip(self.twins, told_to, strict=True)):
             folder = self.folder / str(number)
             folder.mkdir(exist_ok=True)
             running.append(Boxes(self.lab, [twin], folder, self.data).deploy("vllm", **changes))
+        return running
+
+    def together(self, told_to: list[dict[str, Any]]) -> list[tuple[int, str]]:
+        """Deploy on both at once, as a run does: the head is ready when its other node is, and the other way round."""
+        running = self.begun(told_to)
         said = [process.communicate()[0] for process in running]
         return [(process.returncode, text) for process, text in zip(running, said, strict=True)]
 
@@ -51,12 +57,13 @@ class Pair(Boxes):
         for code, text in self.together(wanted):
             assert code == 0, text[-4000:]
 
-    def spanning(self, node: Node, spread: Parallelism, number: int) -> dict[str, Any]:
-        """A service on one of the nodes."""
+    def spanning(self, node: Node, spread: Parallelism, number: int = 0, **changes: Any) -> dict[str, Any]:
+        """A service on one of the nodes; `changes` are to what vLLM is told."""
         unit = f"vllm-{number}" if number else "vllm"
+        settings = told(node, spread, number) | changes
         return service(
             unit=unit,
-            settings=told(node, spread, number),
+            settings=settings,
             # As role rdma writes it into /etc/boxwright/fabric.env, where a profile has it.
             environment=vllm_environment(unit, HARDWARE, (), node, p2p=True) | {"GLOO_SOCKET_IFNAME": "eth0"},
             port=PORT + number,
@@ -65,6 +72,7 @@ class Pair(Boxes):
             head_address=node.head_address,
             peers=[twin.address for twin in self.twins if twin.address != node.address],
             lifeline_port=node_ports(number).lifeline,
+            box_settings=hashlib.sha256(f"{spread} {number} {changes}".encode()).hexdigest()[:16],
             patience_s=900,
         )
 
@@ -130,6 +138,52 @@ def test_when_the_head_is_stopped_the_other_node_serves_nothing_and_waits(pair: 
     time.sleep(30)
     assert "VLLM" not in pair.on(other, "ps -eo args")
     assert "waiting for the head" in pair.on(other, "journalctl -u vllm -o cat --no-pager -n 20")
+
+
+TOLD = "cat /etc/vllm/config.yaml /etc/vllm/environment /etc/systemd/system/vllm.service"
+
+
+@pytest.mark.usefixtures("models")
+def test_a_change_that_fails_on_the_head_is_taken_back_on_both(pair: Pair) -> None:
+    spread = SPREADS["layers"]
+    pair.serve(spread)
+    before = [pair.on(twin, TOLD) for twin in pair.twins]
+    shorter = [pair.spanning(node, spread, **{"max-model-len": 1024}) for node in pair.nodes()]
+    shorter[0] |= {"least_tokens_per_s": 1e6}  # which the head alone finds out
+    (head, head_said), (other, other_said) = pair.together([{"vllm_services": [one]} for one in shorter])
+    assert head, head_said[-4000:]
+    assert other, other_said[-4000:]
+    again = "vllm.service serves smollm2 again, with the files that it had."
+    assert "tokens/s at best, and the profile asks for 1e+06 (least_tokens_per_s)" in head_said
+    assert again in head_said
+    assert "the head of the box has gone back to what served before" in other_said
+    assert again in other_said
+    assert [pair.on(twin, TOLD) for twin in pair.twins] == before
+    assert pair.answered()[0] == 200
+    pair.serve(spread)
+    assert pair.answered()[0] == 200  # nothing was restarted
+
+
+@pytest.mark.usefixtures("models")
+def test_a_change_whose_run_is_lost_on_the_way_ends_alike_on_both(pair: Pair) -> None:
+    spread = SPREADS["layers"]
+    pair.serve(spread)
+    before = [pair.on(twin, TOLD) for twin in pair.twins]
+    shorter = [pair.spanning(node, spread, **{"max-model-len": 1024}) for node in pair.nodes()]
+    shorter[0] |= {"least_tokens_per_s": 1e6}
+    running = pair.begun([{"vllm_services": [one]} for one in shorter])
+    end = time.monotonic() + 300
+    while "joined" not in pair.on(pair.twins[1], "cat /run/vllm/head || :"):
+        assert time.monotonic() < end
+        time.sleep(1)
+    for process in running:  # and with it the connections to both
+        process.kill()
+        process.wait()
+    end = time.monotonic() + 900
+    while [pair.on(twin, TOLD) for twin in pair.twins] != before or pair.answered()[0] != 200:
+        assert time.monotonic() < end, pair.on(pair.twins[1], "journalctl -u vllm -o cat --no-pager -n 20")
+        time.sleep(5)
+    pair.serve(spread)
 
 
 @pytest.mark.usefixtures("models")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from boxwright.errors import BadInputError
-from boxwright.model.catalogues import load_profile
+from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet
+from boxwright.model.profile import Profile
+from boxwright.model.site import Host, Site
 from boxwright.model.stack import NumaPolicy
-from boxwright.verification.numa import breach, memory_by_node, misconfigured, processors
+from boxwright.planning.numa import spread_over
+from boxwright.verification.numa import breach, memory_by_node, misconfigured, policy_of_unit, processors
 
 MAPS = """\
 7f2a00000000 bind:0 anon=262144 dirty=262144 active=0 N0=262000 N1=144 kernelpagesize_kB=4
@@ -47,6 +51,44 @@ def test_memory_where_it_should_be_is_no_breach() -> None:
 )
 def test_breaches(policy: NumaPolicy, memory: dict[int, int], allowed: set[int], words: str) -> None:
     assert words in breach(policy, memory, allowed, NODES)
+
+
+def test_what_an_engine_spreads_by_itself_lies_on_each_node() -> None:
+    every, free = set(range(8)), NumaPolicy()
+    assert not breach(free, {0: 240_000_000, 1: 140_000_000}, every, NODES, (0, 1))
+    assert not breach(free, {0: 380_000_000, 1: 900_000}, every, NODES)  # of an engine that promises nothing
+    said = breach(free, {0: 390_000_000, 1: 4_000_000}, every, NODES, (0, 1))
+    assert said == "380859 MiB on node 0, 3906 MiB on node 1, and the engine is told to spread it over 0, 1"
+    assert "and the engine is told to spread it over 0, 1" in breach(free, {0: 390_000_000}, every, NODES, (0, 1))
+    assert breach(free, {0: 100_000, 1: 900_000}, every, NODES, (1,)).endswith("the engine is told to keep to 1")
+    assert not breach(free, {0: 30_000, 1: 970_000}, every, NODES, (1,))
+
+
+def spread_of(name: str, nodes: int | None = None, **stack: Any) -> tuple[int, ...]:
+    profile = load_profile(name)
+    hardware = profile.hardware.model_dump() | ({"numa_nodes": nodes} if nodes else {})
+    changed = {"hardware": hardware, "stack": profile.stack.model_dump() | stack}
+    wanted = Profile.model_validate(profile.model_dump() | changed)
+    site = Site(name="s", hosts=(Host(name="box-1", address="192.0.2.7"),))
+    return spread_over(make_fleet(wanted, site, load_models(), load_accelerators()), wanted.stack)
+
+
+def test_profiles_whose_experts_lie_in_memory_promise_them_on_every_node() -> None:
+    assert spread_of("1x4090-gguf") == ()  # one processor, which is one node
+    assert spread_of("1x4090-gguf", 2) == (0, 1)
+    assert spread_of("1x4090-gguf", 2, numa={"policy": "interleave", "nodes": [0, 1]}) == ()  # systemd's to do
+    assert spread_of("1x4090-gguf", 2, engine_settings={"numa": "isolate"}) == ()
+    assert spread_of("1x4090-kt") == (0, 1)
+    assert spread_of("1x4090-kt", numa={"policy": "bind", "nodes": [1]}) == (1,)
+    assert spread_of("1x4090-kt", engine_settings={"kt-threadpool-count": 1}) == (0,)
+    assert spread_of("lab") == ()
+    assert spread_of("4x4090") == ()
+
+
+def test_kt_kernel_places_by_itself_and_its_unit_is_told_nothing() -> None:
+    service = load_profile("1x4090-kt").stack.model_copy(update={"numa": BIND})
+    assert policy_of_unit(service) == NumaPolicy()
+    assert policy_of_unit(load_profile("1x4090-gguf").stack.model_copy(update={"numa": BIND})) == BIND
 
 
 @given(st.text(max_size=200))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 PROGRAM = Path(__file__).parents[3] / "templates/vllm/run_node.py"
 HEAD, OTHER = "127.0.0.1", "127.0.0.2"
-START = Callable[[str, str], "subprocess.Popen[str]"]
+START = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -26,10 +27,13 @@ def start(tmp_path: Path) -> Iterator[START]:
         port = str(free.getsockname()[1])
     running: list[subprocess.Popen[str]] = []
 
-    def started(own: str, command: str) -> subprocess.Popen[str]:
+    def started(own: str, command: str, settings: str = "") -> subprocess.Popen[str]:
         rank, peer = ("0", OTHER) if own == HEAD else ("1", HEAD)
-        words = [sys.executable, str(PROGRAM), rank, HEAD, port, peer, own, "/bin/sh", "-c", command]
-        running.append(subprocess.Popen(words, cwd=tmp_path, text=True, start_new_session=True))
+        compared = ["--settings", settings, str(tmp_path / "word")] if settings else []
+        words = [sys.executable, str(PROGRAM), *compared, rank, HEAD, port, peer, own, "/bin/sh", "-c", command]
+        (tmp_path / own).mkdir(exist_ok=True)
+        environment = os.environ | {"RUNTIME_DIRECTORY": str(tmp_path / own)}
+        running.append(subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, start_new_session=True))
         return running[-1]
 
     yield started
@@ -123,3 +127,55 @@ def test_strangers_are_not_let_in(start: START) -> None:
     port = int(head.args[4])  # type: ignore[index]
     with socket.create_connection((HEAD, port), source_address=("127.0.0.3", 0), timeout=5) as stranger:
         assert stranger.recv(3) == b""
+
+
+def knows(folder: Path, what: str, within_s: float = 10) -> bool:
+    """Whether the other node comes to know this of its head."""
+    end, place = time.monotonic() + within_s, folder / OTHER / "head"
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            if place.read_text() == what:
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def test_nodes_of_other_settings_do_not_start_together(start: START, tmp_path: Path) -> None:
+    start(HEAD, "touch head; exec sleep 60", "0" * 16)
+    changed = start(OTHER, "touch other; exec sleep 60", "1" * 16)
+    assert knows(tmp_path, "other")
+    assert not appears(tmp_path / "head", 1.5)
+    changed.terminate()
+    assert changed.wait(10) == 0
+    start(OTHER, "touch other; exec sleep 60", "0" * 16)
+    assert appears(tmp_path / "head")
+    assert appears(tmp_path / "other")
+    assert knows(tmp_path, "joined")
+
+
+def test_a_node_learns_that_its_head_is_proven_and_when_it_goes_back(start: START, tmp_path: Path) -> None:
+    (tmp_path / "word").mkdir()
+    (tmp_path / "word/proven").write_text("0" * 16 + "\n")
+    head = start(HEAD, "exec sleep 60", "1" * 16)
+    start(OTHER, "exec sleep 60", "1" * 16)
+    assert knows(tmp_path, "joined")
+    with (tmp_path / "word/trying").open("w") as trying:
+        fcntl.flock(trying, fcntl.LOCK_EX)  # as serve-unit does while it tries the head
+        (tmp_path / "word/proven").write_text("1" * 16 + "\n")
+        assert not knows(tmp_path, "serves", 1.5)
+    assert knows(tmp_path, "serves")
+    head.terminate()
+    assert head.wait(10) == 0
+    assert knows(tmp_path, "waiting")
+    start(HEAD, "exec sleep 60", "0" * 16)
+    assert knows(tmp_path, "other")
+
+
+def test_a_node_of_before_that_compares_no_settings_is_waited_for(start: START, tmp_path: Path) -> None:
+    old = start(OTHER, "exec sleep 60")
+    start(HEAD, "touch head; exec sleep 60", "1" * 16)
+    assert not appears(tmp_path / "head", 2)
+    old.terminate()
+    assert old.wait(10) == 0
+    start(OTHER, "exec sleep 60", "1" * 16)
+    assert appears(tmp_path / "head")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import io
 import json
+import os
 import stat
 import subprocess
 import threading
@@ -261,3 +263,101 @@ def test_embeddings_and_whatever_nobody_asks_for_have_no_speed() -> None:
 def test_a_model_is_asked_for_what_it_was_made_for() -> None:
     assert question(8000, "m", "completion", "k")["url"] == "http://127.0.0.1:8000/v1/completions"
     assert question(8000, "m", "embedding", "k")["body"] == {"model": "m", "input": "Paris"}
+
+
+@pytest.fixture
+def node(program: ModuleType, engine: EngineUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineUnit:
+    """Another node than the head of a box, whose unit systemd has started; what it knows is the test's to say."""
+    monkeypatch.setattr(program, "NODES", tmp_path / "nodes")
+    monkeypatch.setattr(program, "RUN", tmp_path / "run")
+    monkeypatch.setattr(program, "HEAD_FIRST_S", 0)
+    monkeypatch.setattr(program, "systemctl", lambda *_, **__: None)
+    monkeypatch.setattr(program, "shown", lambda _, name: {"ActiveState": "active"}.get(name, "0"))
+    monkeypatch.setattr(program, "journal", lambda _: "its log")
+    (tmp_path / "run/a").mkdir(parents=True)
+    return EngineUnit(**{**vars(engine), "url": None, "box": {"leads": False, "settings": "1" * 16}})
+
+
+def later(folder: Path, *known: str) -> threading.Thread:
+    """Have a node know this of its head, one after the other."""
+
+    def write() -> None:
+        for word in known:
+            time.sleep(0.8)
+            (folder / "run/a/head").write_text(word)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    return thread
+
+
+def test_a_node_keeps_what_is_new_when_its_head_serves_by_it(
+    program: ModuleType, node: EngineUnit, tmp_path: Path
+) -> None:
+    thread = later(tmp_path, "other", "joined", "serves")
+    program.serve(request_of(node), restart=True)
+    thread.join()
+    assert is_proven(node)
+
+
+def test_a_node_goes_back_when_its_head_does(
+    program: ModuleType, node: EngineUnit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = EngineUnit(**{**vars(node), "serves": "a model of before"})
+    program.Proof(node.unit).keep(request_of(before))
+    Path(node.written[1]).write_text("other settings\n")
+    thread = later(tmp_path, "joined", "other", "joined", "serves")
+    with pytest.raises(program.FailedError, match="serves a model of before again, with the files that it had"):
+        program.serve(request_of(node), restart=True)
+    thread.join()
+    assert "the head of the box has gone back to what served before" in capsys.readouterr().err
+    assert Path(node.written[1]).read_text() == "secret\n"
+    assert is_proven(before)
+
+
+def test_a_node_whose_run_has_ended_waits_only_for_a_head_that_is_at_it(
+    program: ModuleType, node: EngineUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "WORD_S", 0.1)
+    monkeypatch.setattr(program, "say", lambda *_: False)
+    with pytest.raises(program.FailedError, match="Nothing was proven"):
+        program.serve(request_of(node), restart=True)
+    program.Proof(node.unit).keep(request_of(node))
+    Path(node.written[1]).write_text("other settings\n")
+    (tmp_path / "run/a/head").write_text("joined")
+    thread = later(tmp_path, "joined", "serves")
+    program.serve(request_of(node), restart=True)
+    thread.join()
+    assert is_proven(node)
+
+
+def test_nobody_who_listens_is_no_reason_to_leave_a_box_half_changed(program: ModuleType) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as gone:  # noqa: PTH123
+        assert not program.say("a word", gone)
+        assert program.say("a word", io.StringIO())
+        with pytest.raises(OSError):  # noqa: PT011 - what it keeps of the word
+            gone.close()
+
+
+def test_what_a_head_is_proven_to_serve_is_for_every_user_to_read(
+    program: ModuleType, node: EngineUnit, tmp_path: Path
+) -> None:
+    head = EngineUnit(**{**vars(node), "box": {"leads": True, "settings": "1" * 16}})
+    old = os.umask(0o077)
+    try:
+        program.Proof(head.unit).keep(request_of(head))
+        with (
+            program._trying(request_of(head)),
+            (tmp_path / "nodes/a.service/trying").open() as trying,
+            pytest.raises(BlockingIOError),
+        ):
+            fcntl.flock(trying, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    finally:
+        os.umask(old)
+    proven = tmp_path / "nodes/a.service/proven"
+    assert proven.read_text() == "1" * 16 + "\n"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (proven, proven.parent)] == [0o644, 0o755]
+    program.Proof(head.unit).forget()
+    assert not proven.exists()

@@ -24,12 +24,12 @@ SECRETS = HostSecrets(
 )
 
 
-def variables(name: str, **stack: Any) -> VllmVariables:
+def variables(name: str, *, of: int = 0, **stack: Any) -> VllmVariables:
     profile = load_profile(name)
     wanted = Profile.model_validate(profile.model_dump() | {"stack": profile.stack.model_dump() | stack})
     hosts = tuple(Host(name=f"box-{n}", address=f"192.0.2.{6 + n}") for n in range(1, wanted.nodes + 1))
     made = vllm_variables(
-        make_fleet(wanted, Site(name="s", hosts=hosts), load_models(), load_accelerators()), hosts[0], SECRETS, MIRRORS
+        make_fleet(wanted, Site(name="s", hosts=hosts), load_models(), load_accelerators()), hosts[of], SECRETS, MIRRORS
     )
     assert made
     return made
@@ -75,3 +75,17 @@ def test_services_over_the_same_nodes_find_each_other_by_ports_of_their_own() ->
     first, second = made.services
     assert (first.settings["master-port"], first.lifeline_port) == (29500, 29540)
     assert (second.settings["data-parallel-rpc-port"], second.lifeline_port) == (29650, 29640)
+
+
+def test_nodes_of_a_box_agree_about_what_they_are_told_and_each_change_of_it_is_another_digest() -> None:
+    def digests(**stack: Any) -> list[str | None]:
+        return [variables("2x8xh20", of=node, **stack).services[0].box_settings for node in (0, 1)]
+
+    first, second = digests()
+    assert first is not None
+    assert first == second
+    other = digests(context_tokens=8192)
+    assert other[0] == other[1] != first
+    assert digests(least_tokens_per_s=5.0) == [first, second]  # the head's alone to measure: nobody is restarted
+    assert variables("4x4090").services[0].box_settings is None
+    assert variables("2x8xh20", executor="ray").services[0].box_settings is None

@@ -183,3 +183,45 @@ def test_a_disk_that_is_too_small_is_told() -> None:
     (refused,) = [one for one in fits(model, small, Wish()) if one.quantization == "FP8"]
     assert not refused.fits
     assert "the disk lacks" in refused.reasons[0]
+
+
+def vectors(**changes: Any) -> dict[str, Any]:
+    return {"name": "vectors", "model": "all-minilm-l6-v2", "engine": "vllm", "engine_port": 8001} | changes
+
+
+def test_a_model_of_vectors_beside_a_chat_is_sized_by_its_own_card() -> None:
+    stack, _ = sized("8x4090-rag")
+    assert stack.parallelism == Parallelism(tensor=4)  # the other cards are not the chat's
+    stack, _ = sized("8x4090-rag", further=[vectors(accelerators=[4])])
+    assert stack.further[0].context_tokens == 512  # more it was not made for
+
+
+def test_a_model_of_vectors_that_is_too_large_for_its_card_is_refused() -> None:
+    """It keeps no cache, and is weighed all the same."""
+    small = MODELS.find("all-minilm-l6-v2")
+    assert small
+    shape = small.architecture.model_copy(update={"layers": 80, "hidden_size": 8192, "feed_forward_size": 28672})
+    large = small.model_copy(
+        update={
+            "id": "large-vectors",
+            "aliases": (),
+            "architecture": shape,
+            "parameters": 40_000_000_000,
+            "builds": (small.builds[0].model_copy(update={"files": (), "quantization": "BF16", "name": "bf16"}),),
+        }
+    )
+    models = MODELS.model_copy(update={"models": (*MODELS.models, large)})
+    profile = changed("8x4090-rag", further=[vectors(model="large-vectors", accelerators=[4])])
+    with pytest.raises(BadInputError, match=r"large-vectors/bf16 does not fit on 1 x GeForce RTX 4090") as refused:
+        size_stack(profile, models, CARDS, lambda key: f"box.yml: {key}")
+    assert refused.value.where == "box.yml: further.0.model"
+    assert "more cards" in refused.value.hint
+    roomy = changed("8x4090-rag", further=[vectors(model="large-vectors", accelerators=[4, 5, 6, 7])])
+    roomy, _ = size_stack(roomy, models, CARDS, str)
+    fleet = make_fleet(roomy, site.Site(name="s", hosts=(site.Host(name="box-1", address="192.0.2.7"),)), models, CARDS)
+    assert parallelism(fleet, roomy.stack.further[0]).tensor == 4
+    assert parallelism(fleet, vectors_of_the_house()).data == 4  # a copy on each
+
+
+def vectors_of_the_house() -> Any:
+    return changed("8x4090-rag", further=[vectors(accelerators=[4, 5, 6, 7])]).stack.further[0]
