@@ -52,6 +52,14 @@ class Capability(Frozen):
     until: ReleaseName | None = None
 
 
+class KindOnCards(Frozen):
+    """A kind of quantized weights that an engine takes on a maker's cards, over a span of releases."""
+
+    name: str  # a value of --quantization
+    since: ReleaseName | None = None
+    until: ReleaseName | None = None
+
+
 class Problem(Frozen):
     """What is wrong with one setting of a profile."""
 
@@ -73,6 +81,7 @@ class EngineTable(Frozen):
     facts: dict[str, Fact] = {}
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...] = ()
+    on_amd: tuple[KindOnCards, ...] = ()  # kinds of quantized weights that it takes on AMD's cards
 
     @model_validator(mode="after")
     def _releases_ascend(self) -> EngineTable:
@@ -173,6 +182,11 @@ class EngineTable(Frozen):
         spans = [one for one in self.capabilities if one.name == kind]
         found = [one.least for one in spans for read in around if in_span(read, one.since, one.until)]
         return max(found, key=release_key, default=None)
+
+    def runs_on_amd(self, kind: str, version: str) -> bool:
+        """Whether a release takes a kind of quantized weights on AMD's cards, or one read before or after it does."""
+        spans = [one for one in self.on_amd if one.name == kind]
+        return any(in_span(read, one.since, one.until) for one in spans for read in self._around(version))
 
     def check_version(self, version: str) -> Problem | None:
         """Whether enough is known of a release to say which settings it has."""
