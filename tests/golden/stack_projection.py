@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 from golden.template_rendering import artefacts_for
 from pydantic import SecretStr
 
-from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet, profile_names
+from boxwright.model.catalogues import (
+    load_accelerators,
+    load_engine,
+    load_models,
+    load_profile,
+    make_fleet,
+    profile_names,
+)
+from boxwright.model.compatibility import check_stack
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import EngineImage, Host, Mirrors, Site
 from boxwright.model.variables import Variables, named
@@ -38,8 +46,19 @@ MIRRORS = Mirrors(
     check_valid_until=True,
 )
 # What a profile may ask for and none of the house does: changes to its stack, by what is added to the profile's name.
-CHANGES: dict[str, dict[str, Any]] = {"-ray": {"executor": "ray"}}
-VARIANTS = ("2x8xh20-ray",)
+CHANGES: dict[str, dict[str, Any]] = {
+    "-ray": {"executor": "ray"},
+    # As docs/deploys/vllm.md has it.
+    "-lora": {
+        "engine_settings": {
+            "enable-lora": True,
+            "lora-modules": ["contracts=/srv/adapters/contracts", "letters=/srv/adapters/letters"],
+            "max-loras": 2,
+            "max-lora-rank": 32,
+        }
+    },
+}
+VARIANTS = ("2x8xh20-ray", "2xa100-lora")
 
 
 class Given(NamedTuple):
@@ -58,14 +77,15 @@ def names() -> list[str]:
 @cache
 def sized_fleet(name: str) -> Fleet:
     """A profile or a variant of one, sized, on a site with as many hosts as it has nodes, and with every image."""
-    change = next((change for end, change in CHANGES.items() if name.endswith(end)), {})
-    profile = load_profile(name.removesuffix("-ray"))
+    end = next((end for end in CHANGES if name.endswith(end)), "")
+    profile, change = load_profile(name.removesuffix(end)), CHANGES.get(end, {})
     stack = type(profile.stack).model_validate(profile.stack.model_dump(exclude_unset=True) | change)
     hosts = tuple(Host(name=f"box-{number}", address=f"192.0.2.{6 + number}") for number in range(1, profile.nodes + 1))
     artefacts = artefacts_for(profile).model_copy(update={"images": IMAGES})
     site = Site(name="golden", hosts=hosts, artefacts=artefacts)
     profile = with_images(profile.model_copy(update={"stack": stack}), site)
     models, accelerators = load_models(), load_accelerators()
+    check_stack(profile, load_engine, accelerators, models)
     return make_fleet(size_stack(profile, models, accelerators, str)[0], site, models, accelerators)
 
 
