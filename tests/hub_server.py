@@ -40,6 +40,7 @@ class Asked:
     path: str
     range: str | None
     headers: dict[str, str]
+    query: dict[str, str]
 
 
 class Hub:
@@ -109,8 +110,9 @@ def _handler(hub: Hub, origin: str) -> type[http.server.BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             path = urllib.parse.unquote(self.path.removeprefix(hub.url).partition("?")[0])  # a proxy gets whole URLs
+            query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
             with hub._lock:
-                hub.asked.append(Asked(origin, path, self.headers["Range"], dict(self.headers.items())))
+                hub.asked.append(Asked(origin, path, self.headers["Range"], dict(self.headers.items()), query))
                 busy = hub.wrong.busy.pop(0) if origin == "hub" and hub.wrong.busy else None
             if busy:
                 self.send_response(busy[0])
@@ -122,7 +124,7 @@ def _handler(hub: Hub, origin: str) -> type[http.server.BaseHTTPRequestHandler]:
             elif hub.token and not path.startswith("/simple") and not self._knows_the_token():
                 self.send_error(401)
             else:
-                self._hub(path, dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query)))
+                self._hub(path, query)
 
         def _knows_the_token(self) -> bool:
             bearer, cookie = f"Bearer {hub.token}", f"m_session_id={hub.token}"

@@ -38,6 +38,7 @@ class Fact(Frozen):
 
     reserved: str | None = None
     instead: str | None = None
+    instead_of: dict[str, str] = {}
     absent: Literal["never", "before"] | None = None
     aliases: tuple[str, ...] = ()
 
@@ -47,6 +48,14 @@ class Capability(Frozen):
 
     name: str  # a value of --quantization
     least: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]$")]  # compute capability
+    since: ReleaseName | None = None
+    until: ReleaseName | None = None
+
+
+class KindOnCards(Frozen):
+    """A kind of quantized weights that an engine takes on a maker's cards, over a span of releases."""
+
+    name: str  # a value of --quantization
     since: ReleaseName | None = None
     until: ReleaseName | None = None
 
@@ -72,6 +81,7 @@ class EngineTable(Frozen):
     facts: dict[str, Fact] = {}
     settings: tuple[Setting, ...]
     capabilities: tuple[Capability, ...] = ()
+    on_amd: tuple[KindOnCards, ...] = ()  # kinds of quantized weights that it takes on AMD's cards
 
     @model_validator(mode="after")
     def _releases_ascend(self) -> EngineTable:
@@ -115,6 +125,7 @@ class EngineTable(Frozen):
                 update={
                     "reserved": setting.reserved or fact.reserved,
                     "instead": setting.instead or fact.instead,
+                    "instead_of": fact.instead_of,
                     "aliases": (*setting.aliases, *fact.aliases),
                 }
             )
@@ -171,6 +182,11 @@ class EngineTable(Frozen):
         spans = [one for one in self.capabilities if one.name == kind]
         found = [one.least for one in spans for read in around if in_span(read, one.since, one.until)]
         return max(found, key=release_key, default=None)
+
+    def runs_on_amd(self, kind: str, version: str) -> bool:
+        """Whether a release takes a kind of quantized weights on AMD's cards, or one read before or after it does."""
+        spans = [one for one in self.on_amd if one.name == kind]
+        return any(in_span(read, one.since, one.until) for one in spans for read in self._around(version))
 
     def check_version(self, version: str) -> Problem | None:
         """Whether enough is known of a release to say which settings it has."""
@@ -234,11 +250,13 @@ class EngineTable(Frozen):
             return Problem(setting=given, message=message, hint=spans[0].instead or "")
         found = self._found(name, version)
         if not found:
-            return Problem(setting=given, message=self._missing(version, name, spans), hint=spans[-1].instead or "")
+            hint = spans[-1].instead or self._without_word(version, spans)
+            return Problem(setting=given, message=self._missing(version, name, spans), hint=hint)
         if found[-1].reserved and not ours:
             return Problem(setting=given, message=f"'{name}' is set by Boxwright itself", hint=found[-1].reserved)
         wrong = [setting.problem(value) for setting in found]
-        return Problem(setting=given, message=wrong[-1] or "") if all(wrong) else None
+        hint = found[-1].instead_of.get(str(value), "")
+        return Problem(setting=given, message=wrong[-1] or "", hint=hint) if all(wrong) else None
 
     def _unknown(self, version: str, given: str) -> Problem:
         spellings = _spellings(given)
@@ -248,6 +266,16 @@ class EngineTable(Frozen):
         known = self.names(version)
         near = next((found for spelling in spellings if (found := did_you_mean(spelling, known))), "")
         return Problem(setting=given, message=f"{self.engine} {version} has no setting '{given}'.{near}")
+
+    def _without_word(self, version: str, spans: tuple[Setting, ...]) -> str:
+        """What to do about a name that is gone, and of which nobody wrote down what replaces it."""
+        having = [read for read in self.versions if any(span.has(read) for span in spans)]
+        if release_key(having[-1]) > release_key(version):
+            return ""  # it comes, or may be there
+        return (
+            "Leave it out. What replaces it, if anything does, is not known here: "
+            f"{self.engine}'s notes on the releases after {having[-1]} may say."
+        )
 
     def _missing(self, version: str, name: str, spans: tuple[Setting, ...]) -> str:
         """Why a release does not have a name that others have."""

@@ -46,6 +46,7 @@ class Setting(Frozen):
     until: ReleaseName | None = None  # last one; None: the last one that was read
     absent: Literal["never", "before"] | None = None  # no release had it, or only some before the first that was read
     instead: str | None = None  # what to write, or why it is gone
+    instead_of: dict[str, str] = {}  # the same, of values that it does not take (any more)
     reserved: str | None = None  # why a profile may not set it: Boxwright does
 
     @property
@@ -79,11 +80,18 @@ class Setting(Frozen):
         if self.type == "boolean":
             return (self.truth[0] if value else self.truth[1],)
         if self.type == "list":
-            items = tuple(_text(item) for item in _items(value))
+            items = tuple(self._word(item) for item in _items(value))
             return (",".join(items),) if self.form == "commas" else items
         if self.type == "json" and not isinstance(value, str):
             return (json.dumps(value, ensure_ascii=False, separators=(",", ":")),)
-        return (_text(value),)
+        return (self._word(value),)
+
+    def _word(self, value: Any) -> str:
+        """A single value as text. YAML's `true` and `false` are 1 and 0 where a choice knows those as numbers alone."""
+        word = _text(value)
+        if isinstance(value, bool) and word not in self.choices and {"0", "1"} <= set(self.choices):
+            return str(int(value))
+        return word
 
     def _wrong(self, value: Value) -> str | None:
         if self.type == "boolean":
@@ -98,7 +106,7 @@ class Setting(Frozen):
 
     def _wrong_scalar(self, kind: str, value: Scalar) -> str | None:
         if self.choices:
-            word = _text(value)
+            word = self._word(value)
             near = "" if word in self.choices else did_you_mean(word, self.choices)
             return None if word in self.choices else self._takes(f"one of {', '.join(self.choices)}", value) + near
         if kind == "text":

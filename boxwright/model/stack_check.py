@@ -22,6 +22,7 @@ from boxwright.model.releases import kinds_of_cards, usual_release
 from boxwright.model.setting import Value
 from boxwright.model.stack import EngineName, Service
 from boxwright.model.tensorrt_llm import check_fp8, check_tensorrt_llm
+from boxwright.model.vendor_kinds import check_vendor_kinds
 from boxwright.model.versions import release_key
 from boxwright.model.vllm_container import check_vllm_container
 from boxwright.model.weights import Weights, weights_of
@@ -86,6 +87,7 @@ def check_stack(profile: Profile, tables: TableOf, accelerators: AcceleratorCata
         for card in case.cards:
             if card.architecture and card.architecture.compute_capability:
                 _check_precision(case, card, card.architecture.compute_capability, weights)
+            _check_vendor_kinds(case, card, weights)
         if case.service.engine == "ktransformers":
             _check_ktransformers(case, weights)
         if case.service.engine == "ollama" and (found := check_ollama(profile, case.version, weights)):
@@ -200,6 +202,16 @@ def _check_precision(case: _Case, card: Accelerator, has: str, weights: Weights 
             f"weights in {kind} need compute capability {least} with vllm {case.version}, and {card.name} has {has}",
             _nearest_kinds(table, case.version, has),
         )
+
+
+def _check_vendor_kinds(case: _Case, card: Accelerator, weights: Weights | None) -> None:
+    """Whether another maker's card takes the weights and the cache."""
+    engine, table = case.service.engine, case.table
+    if table is None:
+        return
+    kind = str(case.settings.get("--quantization") or _kind_of(weights))
+    if found := check_vendor_kinds(engine, case.version, card, case.settings, kind=kind, table=table):
+        raise case.refused(*found)
 
 
 def _kind_of(weights: Weights | None) -> str:

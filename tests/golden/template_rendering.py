@@ -89,35 +89,39 @@ def fleet_of(profile_name: str) -> Fleet:
 
 
 @cache
-def variables_of(profile_name: str) -> dict[str, Any]:
-    """What the roles of a profile are given, by name."""
+def variables_of(profile_name: str, number: int = 1) -> dict[str, Any]:
+    """What the roles of a profile are given on one of its hosts, by name."""
     fleet = fleet_of(profile_name)
     secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
-    units = role_variables(fleet, fleet.hosts[0], secrets, (), None)
+    units = role_variables(fleet, fleet.hosts[number - 1], secrets, (), None)
     return {key: value for unit in units for key, value in named(unit).items()}
 
 
 def rendered(template: str) -> dict[str, list[str]]:
-    """Every text that a template gives, with the profiles that it is for."""
+    """Every text that a template gives, with the profiles that it is for, and with hosts that it is another for."""
     role, _, _ = template.partition("/")
     texts: dict[str, list[str]] = {}
     for profile_name in profile_names():
-        stages = [stage.name for stage in stages_of(fleet_of(profile_name))]
+        fleet = fleet_of(profile_name)
+        stages = [stage.name for stage in stages_of(fleet)]
         if role in stages or (role == "apt_repository" and profile_name == "8x4090"):
-            texts.setdefault(_render(template, role, profile_name), []).append(profile_name)
+            first = text_on(DEBIAN, template, role, profile_name)
+            texts.setdefault(first, []).append(profile_name)
+            for number in range(2, len(fleet.hosts) + 1):
+                text = text_on(DEBIAN, template, role, profile_name, number)
+                if text != first:
+                    texts.setdefault(text, []).append(f"{profile_name}:box-{number}")
     return texts
 
 
-def _render(template: str, role: str, profile_name: str) -> str:
-    return text_on(DEBIAN, template, role, profile_name)
-
-
-def text_on(release: str, template: str, role: str, profile_name: str, **changes: Any) -> str:
+def text_on(release: str, template: str, role: str, profile_name: str, number: int = 1, **changes: Any) -> str:
     """What a template gives on a machine of this release; `changes` are to what the profile and the site say."""
     text = (TEMPLATES / template).read_text(encoding="utf-8")
     own = {"item": ITEMS[template]} if template in ITEMS else {}
     return str(
-        _templar(release, role, profile_name, own | changes).template(trust_as_template(text), convert_data=False)
+        _templar(release, role, profile_name, own | changes, number).template(
+            trust_as_template(text), convert_data=False
+        )
     )
 
 
@@ -126,15 +130,16 @@ def value_on(release: str, variable: str, role: str, profile_name: str, **change
     return _templar(release, role, profile_name, changes).template(trust_as_template("{{ " + variable + " }}"))
 
 
-def _templar(release: str, role: str, profile_name: str, changes: dict[str, Any]) -> Templar:
+def _templar(release: str, role: str, profile_name: str, changes: dict[str, Any], number: int = 1) -> Templar:
     loader = DataLoader()
     own: dict[str, Any] = {}
     files = [ROOT / "roles" / one / part / "main.yml" for one in (*READS.get(role, ()), role) for part in PARTS]
     for path in files:
         if path.exists():
             own |= loader.load_from_file(str(path), trusted_as_template=True) or {}
-    facts = {"inventory_hostname": "box-1", "ansible_check_mode": False}
-    return Templar(loader=loader, variables=own | variables_of(profile_name) | _read_on(release) | facts | changes)
+    facts = {"inventory_hostname": f"box-{number}", "ansible_check_mode": False}
+    given = variables_of(profile_name, number)
+    return Templar(loader=loader, variables=own | given | _read_on(release) | facts | changes)
 
 
 @cache

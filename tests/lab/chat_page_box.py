@@ -74,7 +74,11 @@ class ChatPage:
             f"umask 077; echo 'Authorization: Bearer {self.token}' > /run/token; cat > /run/{name}; "
             f"curl -s -H @/run/token -F file=@/run/{name} '{PAGE}/api/v1/files/?process_in_background=false'"
         )
-        return dict(json.loads(self.boxes.on(self.twin, command, text)))
+        document = dict(json.loads(self.boxes.on(self.twin, command, text)))
+        status, kept = self.call(f"/api/v1/files/{document['id']}")
+        assert status == 200, kept
+        assert kept["data"].get("status") == "completed", kept["data"]  # the upload itself succeeds even if not
+        return document
 
     def sql(self, statement: str, database: str = f"{STATE}/webui.db") -> str:
         program = (

@@ -133,6 +133,7 @@ class Text:
 
 def credentials_of(profile: str) -> str:
     """What the gateway's site of a profile includes."""
+    profile = profile.partition(":")[0]  # the nodes of a box have the same credentials
     texts = rendered("gateway/credentials.conf.j2")
     return next((text for text, profiles in texts.items() if profile in profiles), "")
 

@@ -30,6 +30,18 @@ def vllm(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def vllm_on_amd(folder: Path) -> list[dict[str, Any]]:
+    """The kinds that vLLM takes on AMD's cards: it refuses any other as it starts."""
+    path = folder / "vllm" / "platforms" / "rocm.py"
+    kinds: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):  # some are added for a part of the cards
+        if isinstance(node, ast.AnnAssign | ast.AugAssign) and ast.unparse(node.target) == "supported_quantization":
+            kinds |= set(ast.literal_eval(node.value)) if node.value else set()
+    if not kinds:
+        raise ValueError(f"{path} has no supported_quantization any more")
+    return [{"name": kind} for kind in sorted(kinds)]
+
+
 def _classes_of_kinds(tree: ast.Module) -> dict[str, str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Dict):

@@ -27,13 +27,15 @@ def read(engine: str, releases: Iterable[Release], cache: Path, progress: Callab
     Raises:
         ArtefactError: A file cannot be had, or is another one, or the engine's parser cannot be built.
     """
-    rows, needs = {}, {}
+    rows, needs, on_amd = {}, {}, {}
     for release in releases:
         progress(f"{engine} {release.version}")
         rows[release.version] = READERS[engine](release, cache)
         if engine == "vllm":
-            needs[release.version] = capabilities.vllm(artefacts.wheel("vllm", release, cache))
-    return {"settings": spans.join(rows), "capabilities": spans.join(needs)}
+            folder = artefacts.wheel("vllm", release, cache)
+            needs[release.version] = capabilities.vllm(folder)
+            on_amd[release.version] = capabilities.vllm_on_amd(folder)
+    return {"settings": spans.join(rows), "capabilities": spans.join(needs), "on_amd": spans.join(on_amd)}
 
 
 def refused(engine: str, folder: Path, commands: Iterable[Sequence[str]]) -> list[list[str]]:

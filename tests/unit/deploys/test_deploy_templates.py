@@ -141,3 +141,5 @@ def test_every_package_of_the_chat_page_is_pinned_by_hash(flavour: str, version:
     assert "://" not in text
     assert any(package.startswith(f"open-webui=={version} ") for package in packages)
     assert any(package.startswith("torch==2.13.0+cpu ") for package in packages) == (flavour == "full")
+    # Imported by what reads every document (retrieval/loaders/main.py), whatever cloud is used.
+    assert any(package.startswith("azure-identity==") for package in packages)

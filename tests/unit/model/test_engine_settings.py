@@ -255,11 +255,61 @@ def test_a_setting_that_a_release_does_not_take_is_refused(
     assert told(table, version, **settings) == [(message, hint)]
 
 
-@pytest.mark.parametrize("format_of_the_seed", ["gguf", "bitsandbytes"])
-def test_formats_that_left_vllm_are_refused(format_of_the_seed: str) -> None:
-    (problem,) = VLLM.check("0.33.0", {"--load-format": format_of_the_seed})
-    assert problem.message.startswith("'--load-format' takes one of auto, dummy, fastsafetensors")
-    assert VLLM.check("0.10.2", {"--load-format": format_of_the_seed}) == []
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("load-format", "gguf", "vLLM reads no GGUF any more"),
+        ("load-format", "bitsandbytes", "bitsandbytes is gone"),
+        ("quantization", "bfloat16", "bfloat16 is no quantization"),
+        ("quantization", "gguf", "The engines llama_cpp and ollama serve it"),
+        ("quantization", "bitsandbytes", "bitsandbytes is gone"),
+        ("tokenizer-mode", "slow", "there are no slow tokenizers any more"),
+        ("dtype", "bf16", "Write bfloat16."),
+    ],
+)
+def test_a_value_that_people_write_and_vllm_does_not_take_is_explained(name: str, value: str, hint: str) -> None:
+    ((message, told_hint),) = told(VLLM, "0.33.0", **{name: value})
+    assert f"'--{name}' takes one of" in message
+    assert hint in told_hint
+
+
+def test_what_an_older_vllm_took_is_taken_for_it() -> None:
+    for name, value in (("load-format", "gguf"), ("quantization", "bitsandbytes"), ("tokenizer-mode", "slow")):
+        assert told(VLLM, "0.10.2", **{name: value}) == []
+
+
+def test_a_choice_of_numbers_takes_true_and_false_for_one_and_none() -> None:
+    """YAML reads `off`, `no` and `false` as a boolean."""
+    assert told(OLLAMA, "0.33.0", OLLAMA_DEBUG=False) == []
+    assert environment(OLLAMA, "0.33.0", {"OLLAMA_DEBUG": False}) == {"OLLAMA_DEBUG": "0"}
+    assert environment(OLLAMA, "0.33.0", {"OLLAMA_DEBUG": True}) == {"OLLAMA_DEBUG": "1"}
+    assert arguments(LLAMA, "b11669", {"--cpu-strict": True}) == ("--cpu-strict", "1")
+    assert told(VLLM, "0.10.2", **{"--block-size": True})  # 1 among sizes is a size
+
+
+GONE = sorted(name for name, found in VLLM.facts.items() if found.instead and not found.absent)
+
+
+@pytest.mark.parametrize("table", [VLLM, OLLAMA], ids=["vllm", "ollama"])
+def test_whatever_is_gone_is_told_with_what_to_do(table: EngineTable) -> None:
+    newest = table.versions[-1]
+    gone = {setting.name for setting in table.settings} - set(table.names(newest))
+    assert gone
+    for name in sorted(gone):
+        ((message, hint),) = told(table, newest, **{name: "1"})
+        assert "any more" in message, name
+        assert hint, name
+    unknown = [name for name in gone if "not known here" in told(table, newest, **{name: "1"})[0][1]]
+    assert len(unknown) < len(gone) / 5
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_what_replaces_a_name_is_there_in_the_newest_release(name: str) -> None:
+    newest = VLLM.versions[-1]
+    instead = VLLM.facts[name].instead or ""
+    for other, value in re.findall(r"(--[a-z][a-z0-9-]+|VLLM_[A-Z0-9_]+)(?:: ([a-zA-Z0-9_]+))?", instead):
+        assert VLLM.find(other, newest), (name, other)
+        assert not value or told(VLLM, newest, **{other: int(value) if value.isdigit() else value}) == [], (name, value)
 
 
 def test_every_mistake_is_told_in_the_order_of_the_settings() -> None:

@@ -62,10 +62,45 @@ def test_the_profiles_of_the_house_are_taken() -> None:
         (variant("8x910b", engine_image=DIGEST, engine_version="0.19.1"), "0.23.0 is the first release that has"),
         (variant("8x910b", engine_settings={"swap-space": 4}), "does not have '--swap-space' any more"),
         (variant("8xmi300x", engine_settings={"tensor_parallel_size": 2}), "is set by Boxwright itself"),
+        (variant("8x910b", engine_settings={"quantization": "fp8"}), "Ascend 910B does not compute in FP8"),
+        (
+            variant("8x910b", engine_settings={"kv-cache-dtype": "fp8"}),
+            "Ascend 910B does not compute in FP8, and a cache",
+        ),
+        (variant("8x910b", engine_settings={"quantization": "awq"}), "takes no weights in awq by vllm_ascend"),
+        (variant("8x910b", model="deepseek-r1-0528", build="fp8"), "Ascend 910B does not compute in FP8"),
+        (
+            variant("8xmi300x", engine_settings={"quantization": "experts_int8"}),
+            "no weights in experts_int8 on Instinct",
+        ),
+        (
+            variant("8xmi300x", engine_version="0.33.0", engine_settings={"quantization": "gptq_marlin"}),
+            "vllm_rocm 0.33.0 takes no weights in gptq_marlin",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused(profile: Profile, message: str) -> None:
     assert message in refusal(profile)
+
+
+def test_what_other_makers_cards_take_is_taken() -> None:
+    for profile in (
+        variant("8xmi300x", engine_settings={"kv-cache-dtype": "fp8"}),
+        variant("8xmi300x", engine_settings={"quantization": "awq_marlin"}),  # vLLM takes its AWQ for AMD's cards then
+        variant("8xmi300x", engine_version="0.24.0", engine_settings={"quantization": "gptq_marlin"}),
+        variant("8x910b", engine_settings={"quantization": "compressed-tensors"}),
+    ):
+        check_stack(profile, load_engine, load_accelerators(), load_models())
+
+
+def test_a_refusal_of_weights_names_what_the_card_takes() -> None:
+    for profile, hint in (
+        (variant("8x910b", model="deepseek-r1-0528", build="fp8"), "in bfloat16, or in INT8 (W8A8"),
+        (variant("8xmi300x", engine_settings={"quantization": "experts_int8"}), "in fp8 or awq or gptq or float16."),
+    ):
+        with pytest.raises(BadInputError) as caught:
+            check_stack(profile, load_engine, load_accelerators(), load_models())
+        assert hint in caught.value.hint
 
 
 def test_without_an_image_of_the_site_the_machine_alone_is_made() -> None:

@@ -14,7 +14,7 @@ import pytest
 from boxwright.model.catalogues import ROOT
 from boxwright.model.engine_settings import EngineTable, Release
 from boxwright.model.loading import load
-from tools.engine_settings import artefacts, files, help_text, spans, variables
+from tools.engine_settings import artefacts, capabilities, files, help_text, spans, variables
 
 HELP = """\
 ----- common params -----
@@ -140,6 +140,17 @@ def test_words_of_a_literal_are_found_and_their_absence_is_told(tmp_path: Path) 
     assert variables.words(module, "Formats") == ["a", "b"]
     with pytest.raises(ValueError, match="has no Other any more"):
         variables.words(module, "Other")
+
+
+def test_kinds_of_weights_for_amds_cards_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "vllm" / "platforms"
+    folder.mkdir(parents=True)
+    words = 'class RocmPlatform:\n    supported_quantization: list[str] = ["fp8", "awq"]\n    if NEW:\n'
+    (folder / "rocm.py").write_text(words + '        supported_quantization += ["mxfp4"]\n')
+    assert capabilities.vllm_on_amd(tmp_path) == [{"name": "awq"}, {"name": "fp8"}, {"name": "mxfp4"}]
+    (folder / "rocm.py").write_text("class RocmPlatform:\n    pass\n")
+    with pytest.raises(ValueError, match="has no supported_quantization any more"):
+        capabilities.vllm_on_amd(tmp_path)
 
 
 def test_a_parser_is_built_without_the_libraries_of_its_package(tmp_path: Path) -> None:
