@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from golden.stack_projection import given, names, sized_fleet
 
 from boxwright import places
-from boxwright.model.catalogues import INVENTORIES, load_engine, load_models, load_profile, profile_names
-from boxwright.model.engine_settings import EngineTable, arguments
+from boxwright.model.catalogues import INVENTORIES, load_engine, load_models, load_profile
+from boxwright.model.engine_settings import EngineTable, Release, arguments
 from boxwright.model.setting import Setting, Value
 from boxwright.model.stack import Parallelism, Service
+from boxwright.model.versions import release_key
 from boxwright.model.weights import weights_of
 from boxwright.serving.llama_cpp import llama_cpp_settings, placement
 from boxwright.serving.vllm import Node, as_of, vllm_settings
@@ -26,6 +28,7 @@ from tools.engine_settings import artefacts, files, readers
 
 pytestmark = [pytest.mark.on_demand, pytest.mark.timeout(3600)]
 
+VLLM = load_engine("vllm")
 SAMPLES = {"boolean": True, "integer": 3, "number": 0.5, "text": "a word", "list": ("1", "2"), "json": "{}"}
 # Flags that print something and end, or that look at once whether what they name is there.
 NEEDS = {"--device": "none", "--mmproj-device": "none", "--spec-draft-device": "none", "--spec-type": "none"}
@@ -75,19 +78,49 @@ def test_a_parser_refuses_what_the_table_refuses() -> None:
     assert readers.refused("vllm", folder, [*wrong, ["--dtype=half"]]) == wrong
 
 
-@pytest.mark.parametrize("name", [one for one in profile_names() if load_profile(one).stack.engine == "vllm"])
-def test_what_boxwright_tells_vllm_is_taken_by_its_release(name: str) -> None:
-    profile, table = load_profile(name), load_engine("vllm")
-    model = load_models().find(profile.stack.model)
-    assert model is not None
-    cards = len(profile.cards_of(profile.stack)) or 1
-    spread = Parallelism(tensor=cards, pipeline=profile.nodes, expert=True)
-    version = table.default_version if profile.hardware.accelerators else table.cpu_version or ""
-    release = next(release for release in table.releases if release.version == version)
-    nodes = [Node(rank, profile.nodes, "192.0.2.7") for rank in range(profile.nodes)]
-    told = [vllm_settings(profile.stack, model, profile.hardware, spread, node) for node in nodes]
-    commands = [["/srv/models/m", *arguments(table, version, settings)] for settings in told]
-    assert readers.refused("vllm", artefacts.wheel("vllm", release, cache()), commands) == []
+@pytest.mark.parametrize(
+    "name", [name for name in names() if any(one.deploy.startswith("vllm") for one in given(name))]
+)
+def test_what_a_box_is_told_is_taken_by_vllms_own_parser(name: str) -> None:
+    """Sized and planned as a provision does it, host by host, with the profile's own flags."""
+    for one in given(name):
+        services = one.data[f"{one.deploy}_services"]
+        for service in services:
+            # A vendor's image says which release it holds; where that one was not read, those around it judge.
+            version = one.data.get("vllm_version") or sized_fleet(name).profile.stack.engine_version
+            command = [service["model_path"], *arguments(VLLM, version, service["settings"])]
+            assert len(command) > 5
+            for release in around(version):
+                folder = artefacts.wheel("vllm", release, cache())
+                assert readers.refused("vllm", folder, [command]) == [], (one.host, release.version)
+
+
+def around(version: str) -> list[Release]:
+    """The release itself if its parser was read, or those that were read before and after it."""
+    read = {release.version: release for release in VLLM.releases}
+    if version in read:
+        return [read[version]]
+    older = [one for one in VLLM.releases if release_key(one.version) < release_key(version)]
+    newer = [one for one in VLLM.releases if release_key(one.version) > release_key(version)]
+    return [older[-1], newer[0]]
+
+
+def test_vllm_and_ray_of_several_machines_are_judged_too() -> None:
+    assert [one.host for one in given("2x8xh20")] == ["box-1", "box-2"]
+    (head, _) = given("2x8xh20-ray")
+    assert head.data["vllm_services"][0]["settings"]["distributed-executor-backend"] == "ray"
+
+
+def test_what_a_box_is_told_is_taken_by_sglang_kts_own_parser() -> None:
+    (one,) = given("1x4090-kt")
+    table = load_engine("sglang_kt")
+    (release,) = (release for release in table.releases if release.version == one.data["ktransformers_version"])
+    (service,) = one.data["ktransformers_services"]
+    words = list(service["arguments"])
+    assert {"--kt-method=AMXINT4", "--kt-num-gpu-experts=0"} <= set(words)
+    folder = artefacts.wheel("sglang-kt", release, cache())
+    assert readers.refused("sglang", folder, [words]) == []
+    assert readers.refused("sglang", folder, [[*words, "--kt-methode=AMXINT4"]]) != []
 
 
 def test_what_boxwright_tells_an_older_vllm_for_older_cards_is_taken_by_it() -> None:
@@ -107,6 +140,7 @@ def test_llama_server_takes_every_flag_as_it_is_written(version: str, tmp_path: 
     assert artefacts.llama_server_help(release, cache())
     commands = [words for words in written(table, version) if words[0] not in NOT_TRIED]
     commands += [tuple(settings) for settings in told_to_llama_cpp(table, version)]
+    commands += [words for release, words in told_by_profiles() if release == version]
     server = artefacts.llama_server(release, cache())
     refused = []
     for words in commands:
@@ -119,6 +153,21 @@ def test_llama_server_takes_every_flag_as_it_is_written(version: str, tmp_path: 
             refused.append(words)
     assert len(commands) > 300
     assert refused == []
+
+
+def told_by_profiles() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What profiles of the house tell llama-server, sized and planned as a provision does it, with its release."""
+    packaged = load_engine("llama_cpp").cpu_version or ""
+    for one in (one for name in names() for one in given(name) if one.deploy == "llama_cpp"):
+        build = one.data["llama_cpp_build"]
+        for service in one.data["llama_cpp_services"]:
+            yield build["version"] if build else packaged, tuple(service["arguments"])
+
+
+def test_llama_cpp_profiles_of_the_house_are_judged() -> None:
+    told = dict(told_by_profiles())
+    assert set(told) == set(load_engine("llama_cpp").versions)
+    assert any("--n-cpu-moe" in words for words in told.values())
 
 
 def told_to_llama_cpp(table: EngineTable, version: str) -> Iterator[tuple[str, ...]]:
