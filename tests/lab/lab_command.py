@@ -37,6 +37,12 @@ class Ran:
             if check["result"] != ("unproven" if check["id"] in UNPROVEN_ON_A_TWIN else "pass")
         }
 
+    @property
+    def failed_checks(self) -> dict[str, str]:
+        """The checks that neither hold nor are waived, with what was found."""
+        bad = (check for check in self.kind("check") if check["result"] not in ("pass", "waived"))
+        return {check["id"]: f"{check['result']}: {check['evidence']}" for check in bad}
+
 
 @dataclass(frozen=True)
 class Boxwright:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from as_machines import site_of_machines
 from bulk_model import add_bulk_model
 from fresh_lab import fresh_lab
 from hub_server import Hub
@@ -189,21 +190,16 @@ def test_a_batch_that_switches_hands_the_other_model_on(boxwright: Boxwright, tm
     with fresh_lab(f"{LAB}-switch") as lab:
         hardware = load_profile("lab").hardware
         twins = lab.up([TwinSpec(f"switch-{number}", "debian-12", hardware) for number in (1, 2)])
-        rows = "".join(f"  - {{name: {twin.name}, address: {twin.address}}}\n" for twin in twins)
         site = tmp_path / "site.yml"
-        site.write_text(
-            f"name: hand-switch\nhosts:\n{rows}networks: {{uplink_mbit_s: 5}}\n"
-            f"ssh: {{key: {twins[0].key}, known_hosts: {twins[0].known_hosts}}}\n"
-            f"proxy: {lab.proxy_url}\nca_certificates: [{', '.join(map(str, lab.ca_certificates))}]\n"
-        )
+        site.write_text(site_of_machines("hand-switch", lab, twins) + "networks: {uplink_mbit_s: 5}\n")
         add_models(site, tmp_path)
         words = ("--profile", "lab", "--site", str(site), "--yes")
         first = boxwright("provision", *words)
-        assert first.odd_checks == {}
+        assert first.failed_checks == {}
         assert first.code == Exit.OK, first.text[-3000:]
         switched = boxwright("models.switch", *words, "--model", "again")
     assert switched.code == Exit.OK, switched.text[-3000:]
-    assert switched.odd_checks == {}
+    assert switched.failed_checks == {}
     (line,) = switched.kind("transfer")
     assert line["handed_on"], line
     assert len(taken(switched)) == 1
