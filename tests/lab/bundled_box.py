@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab_command import Boxwright, Ran
 
 from boxwright.errors import Exit
+from boxwright.factory.serving import PORT
 from boxwright.lab import rootfs
 from boxwright.mirrors import resolve_debian
 from boxwright.model.site import Mirrors
@@ -43,23 +45,34 @@ class Wire:
         assert "default" not in self.run(self.twin, "ip", "route")
 
     def count(self) -> None:
-        """Count what the twin sends to anywhere but its own wire, and to the lab's proxy."""
-        elsewhere = f"!= {{ {self.subnet}.0/24, 224.0.0.0/4, 255.255.255.255 }}"
-        rules = [
-            "table bridge watch {",
-            "chain leaving {",
-            "type filter hook prerouting priority 0",
-            f"ip saddr {self.subnet}.10 tcp dport 3128 counter",
-            f"ip saddr {self.subnet}.10 ip daddr {elsewhere} counter",
-            "}",
-            "}",
-        ]
-        self.run(self.namespace, "nft", "-f", "-", stdin="\n".join([*rules, ""]))
+        """Count what the twin begins with anybody but the server of its bundle, by what it is.
 
-    def counted(self) -> list[int]:
+        Answers are no matter: the controller enters by ssh and asks the gateway. Nor is what finds neighbours.
+        """
+        here = f"{self.subnet}.0/24"
+        rules = (
+            'iifname != "twin10" return',
+            'tcp dport 3128 counter comment "proxy"',
+            f'ip daddr != {{ {here}, 224.0.0.0/4, 255.255.255.255 }} counter comment "elsewhere"',
+            'meta l4proto { tcp, udp } th dport 53 counter comment "DNS"',
+            'ether type ip6 meta l4proto != 58 counter comment "IPv6"',
+            'ip6 daddr != { fe80::/10, ff02::/16 } counter comment "IPv6"',
+            f"ip daddr {self.subnet}.1 tcp dport {PORT} return",
+            f'ip daddr {here} tcp flags & (syn | ack) == syn counter comment "connection"',
+            f'ip daddr {here} meta l4proto udp counter comment "datagram"',
+        )
+        chain = ("table bridge watch {", "chain leaving {", "type filter hook prerouting priority 0", *rules, "}", "}")
+        self.run(self.namespace, "nft", "-f", "-", stdin="\n".join([*chain, ""]))
+
+    def counted(self) -> dict[str, int]:
+        """Packets by what they were; what there was none of is left out."""
         told = json.loads(self.run(self.namespace, "nft", "--json", "list", "table", "bridge", "watch"))
-        rules = [one["rule"] for one in told["nftables"] if "rule" in one]
-        return [part["counter"]["packets"] for rule in rules for part in rule["expr"] if "counter" in part]
+        found: Counter[str] = Counter()
+        for rule in (one["rule"] for one in told["nftables"] if "rule" in one):
+            found[rule.get("comment", "")] += sum(
+                part["counter"]["packets"] for part in rule["expr"] if "counter" in part
+            )
+        return {what: packets for what, packets in found.items() if packets}
 
 
 @dataclass(frozen=True)

@@ -100,12 +100,12 @@ def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twi
     named_by_its_evidence(told, lock)
 
     # Nothing tried to leave; and had it, it would have been seen.
-    assert wire.counted() == [0, 0]
+    assert wire.counted() == {}
     if distribution == "debian-13":
         probe = ("curl", "--max-time", "2", "--silent", "http://192.0.2.1/")
         with pytest.raises(subprocess.CalledProcessError):
             wire.run(wire.twin, *probe)
-        assert wire.counted()[1] > 0
+        assert set(wire.counted()) == {"elsewhere"}
 
 
 @pytest.mark.parametrize("twin_site", [("off-bookworm", "debian-12")], indirect=True, ids=["12"])
@@ -138,4 +138,4 @@ def test_models_are_tried_and_switched_there_and_the_box_is_burned_in(
     switched = boxwright("models.switch", *words, *offline, "--model", "again", "--yes")
     assert switched.code == Exit.OK, switched.text[-3000:]
     assert "made" in [one["evidence"] for one in switched.kind("evidence_left")]
-    assert wire.counted() == [0, 0]
+    assert wire.counted() == {}
