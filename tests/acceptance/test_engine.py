@@ -113,7 +113,7 @@ def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence
     story = {
         **question(target.model_alias),
         "messages": [{"role": "user", "content": "Tell me a story about a lighthouse."}],
-        "max_tokens": 96,
+        "max_tokens": 40,  # a machine that gives half a token a second has 120 s for it
         "stream": True,
         "stream_options": {"include_usage": True},
     }

@@ -21,6 +21,8 @@ from boxwright.model.site import Distribution, Mirrors, Site
 USER = "vagrant"
 # Every machine of a box has the same id until its first boot, and would be given the same address by it.
 _ANY_PORT = "[Match]\nName=eth0\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n"
+# Until Vagrant gives each its own name, sudo finds the machine by this one, or writes an error to the journal.
+_HOSTS = "127.0.0.1\tlocalhost\n127.0.1.1\tbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 _VAGRANTFILE = """\
 Vagrant.configure("2") do |config|
   config.vm.provider :libvirt do |libvirt|
@@ -85,6 +87,7 @@ def _files(folder: Path) -> dict[str, tuple[str, int]]:
     return {
         "etc/machine-id": ("", 0o444),
         "etc/hostname": ("box\n", 0o644),
+        "etc/hosts": (_HOSTS, 0o644),
         "etc/ssh/ssh_host_ed25519_key": (ours["host_ed25519"], 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (ours["host_ed25519.pub"], 0o644),
         "etc/sudoers.d/vagrant": (f"{USER} ALL=(ALL) NOPASSWD: ALL\n", 0o440),
