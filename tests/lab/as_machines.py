@@ -10,7 +10,9 @@ from boxwright.lab import Lab, RunningTwin
 _OF_CONTAINERS = ("record.twin", "clock.synchronised", "disks.health", "logs.kernel")
 
 
-def site_of_machines(name: str, lab: Lab, twins: Sequence[RunningTwin], further_hosts: str = "") -> str:
+def site_of_machines(
+    name: str, lab: Lab, twins: Sequence[RunningTwin], further_hosts: str = "", waived: Sequence[str] = ()
+) -> str:
     """The text of such a site; keys may be appended.
 
     Args:
@@ -18,9 +20,12 @@ def site_of_machines(name: str, lab: Lab, twins: Sequence[RunningTwin], further_
         lab: Whose twins they are.
         twins: Its hosts.
         further_hosts: Lines of further ones.
+        waived: Further checks that these twins cannot hold.
     """
     rows = "".join(f"  - {{name: {twin.name}, address: {twin.address}}}\n" for twin in twins)
-    waivers = "".join(f"  - {{check: {one}, by: the tests, reason: it is a container}}\n" for one in _OF_CONTAINERS)
+    waivers = "".join(
+        f"  - {{check: {one}, by: the tests, reason: it is a container}}\n" for one in (*_OF_CONTAINERS, *waived)
+    )
     return (
         f"name: {name}\nhosts:\n{rows}{further_hosts}"
         f"ssh: {{key: {twins[0].key}, known_hosts: {twins[0].known_hosts}, connect_timeout_s: 5}}\n"
