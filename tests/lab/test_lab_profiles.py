@@ -21,7 +21,7 @@ from boxwright.provisioning.target import Choice, choose
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
 # The lab's own profiles are taken through all of it, with their stacks, by tests of their own.
-OF_THE_LAB = {"lab", "lab-ollama", "lab-vllm", "lab-vllm-pair"}
+OF_THE_LAB = {"lab", "lab-full", "lab-ollama", "lab-vllm", "lab-vllm-pair"}
 EVERY_TIME = [("8x4090", "debian-12"), ("2x8xh20", "debian-13")]
 ON_DEMAND = [
     ("8x4090", "debian-13"),
