@@ -162,8 +162,9 @@ def with_vendors(tmp_path: Path) -> Bundle:
 def serving(bundle: Bundle, listen: str, state: dict[str, str]) -> Iterator[list[str]]:
     """What `bundle.serve` prints, while it serves."""
     words = ["bundle.serve", "--bundle", str(bundle.folder), "--listen", listen]
+    # A shell starts its background jobs with SIGINT ignored, and so would be what the tests start.
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "boxwright.program", *words],
+        ["env", "--default-signal=INT", sys.executable, "-P", "-m", "boxwright.program", *words],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | state,
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -180,7 +181,10 @@ def serving(bundle: Bundle, listen: str, state: dict[str, str]) -> Iterator[list
             yield lines
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == Exit.OK
+            try:
+                assert process.wait(20) == Exit.OK
+            finally:
+                process.kill()
 
 
 def test_a_site_takes_what_serve_prints_and_finds_everything_there(
