@@ -30,9 +30,10 @@ CHAT = "/v1/chat/completions"
 # A proxy that holds an answer back lets many pieces go at once, all together or a buffer at a time.
 APART_S = 0.001
 MOST_PIECES_AT_ONCE = 8
-# A short answer first: a machine that gives half a token a second has 120 s for it. Where one is over in a moment, a
-# busy machine here may read many of its pieces at once, and a longer one tells.
-STREAMED = (40, 160)
+# A short answer first: a machine that gives half a token a second has 120 s for it. A busy machine here may read many
+# pieces of one that is over in a moment at once, of a longer one, too: with four processes that ask for all of two
+# processors, one of five such answers. A proxy that holds answers back does so each time.
+STREAMED = (40, 160, 160, 160)
 _REFUSED = 7  # of curl: nobody listens there
 
 
