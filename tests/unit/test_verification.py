@@ -398,6 +398,14 @@ def test_the_search_for_secrets_tells_open_files_from_closed_ones(tmp_path: Path
     assert [place.removeprefix(str(tmp_path)) for _, place in found["keys"]] == ["/hidden/deeper/key.pem (0644)"]
 
 
+def test_the_search_for_secrets_takes_a_librarys_own_key_for_none_and_finds_a_secret_in_it(tmp_path: Path) -> None:
+    key = b"-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n"
+    (tmp_path / "libtls.so").write_bytes(b"\x7fELF" + key + b"needle")
+    found = find_secrets.in_files([str(tmp_path)], [("a secret", b"needle")], 5 << 20, frozenset())
+    assert (found["open_keys"], found["keys"]) == ([], [])
+    assert [name for name, _ in found["open"]] == ["a secret"]
+
+
 def test_the_search_for_secrets_reads_compressed_logs(tmp_path: Path) -> None:
     import gzip
 

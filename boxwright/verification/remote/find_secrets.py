@@ -60,6 +60,15 @@ def in_file(path: str, needles: Needles, most: int) -> set[str]:
         raise
 
 
+def is_program(path: str) -> bool:
+    """Whether a file is a program or a library: it begins as ELF has it."""
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            return stream.read(4) == b"\x7fELF"
+    except FileNotFoundError:
+        return False
+
+
 def in_processes(needles: Needles) -> tuple[list[list[str]], int]:
     """Secrets in the arguments and the environment of every process."""
     found = []
@@ -124,6 +133,8 @@ def in_files(roots: list[str], needles: Needles, most: int, skip: frozenset[str]
             result["searched"] += 1
             for name in sorted(in_file(path, marked, most)):
                 is_key = name == "a private key"
+                if is_key and is_program(path):
+                    continue  # a library of TLS has keys that it tries itself by
                 kind = ("open_keys" if open_to_others else "keys") if is_key else ("open" if open_to_others else "kept")
                 result[kind].append([name, f"{path} ({stat.S_IMODE(mode):04o})"])
     return result
