@@ -28,7 +28,8 @@ def written() -> dict[str, str]:
     jobs = [(name, one) for name in names() for one in given(name)]
     asked = json.dumps([{"deploy": one.deploy, "data": one.data} for _, one in jobs])
     command = [sys.executable, str(HERE / "written_files.py")]
-    done = subprocess.run(command, cwd=ROOT, input=asked, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # deploys are in no package that is installed
+    done = subprocess.run(command, cwd=ROOT, env=environment, input=asked, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     texts = dict.fromkeys(names(), "")
     for (name, one), files in zip(jobs, json.loads(done.stdout), strict=True):
