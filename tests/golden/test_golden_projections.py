@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from stack_projection import MIRRORS, SECRETS
 from template_rendering import artefacts_for
 
 from boxwright.engines.ansible.inventory import host_inventory
 from boxwright.model.catalogues import load_accelerators, load_models, load_profile, make_fleet, profile_names
-from boxwright.model.site import Host, Mirrors, Site
+from boxwright.model.site import Host, Site
 from boxwright.model.variables import named
 from boxwright.planning.engine_variables import vllm_variables
 from boxwright.planning.ktransformers_variables import ktransformers_variables
@@ -27,7 +27,6 @@ from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.provisioning.acceptance import verify_job
 from boxwright.provisioning.target import Target
 from boxwright.transport.ssh import Endpoint
-from boxwright.vault import SECRET_NAMES, HostSecrets
 
 HERE = Path(__file__).parent
 
@@ -51,30 +50,22 @@ def projected(profile_name: str, number: int) -> dict[str, Any]:
     hosts = tuple(Host(name=f"box-{number}", address=f"192.0.2.{6 + number}") for number in range(1, profile.nodes + 1))
     site = Site(name="golden", hosts=hosts, artefacts=artefacts_for(profile))
     fleet = make_fleet(profile, site, load_models(), load_accelerators())
-    secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
-    mirrors = Mirrors(
-        debian="http://mirror.example/debian",
-        debian_security="http://mirror.example/security",
-        python_index="https://mirror.example/simple",
-        builds="/var/cache/boxwright/builds",
-        check_valid_until=True,
-    )
     host = fleet.hosts[number - 1]
     stages = stages_of(fleet)
     endpoint = Endpoint.of(fleet.site, host)
     roles = [stage.name for stage in stages if stage.engine == "ansible"]
-    inventory = host_inventory(endpoint, role_variables(fleet, host, secrets, (), None), roles)
+    inventory = host_inventory(endpoint, role_variables(fleet, host, SECRETS, (), None), roles)
     given = inventory["all"]["hosts"][host.name]
     del given["ansible_ssh_common_args"]  # holds paths of the machine that runs this
     if given.get("gateway_about_pages"):  # long, and read by tests of their own
         given["gateway_about_pages"] = dict.fromkeys(given["gateway_about_pages"], "a page")
     deploys = {
-        key: value for unit in deploy_variables(fleet, host, secrets, mirrors) for key, value in named(unit).items()
+        key: value for unit in deploy_variables(fleet, host, SECRETS, MIRRORS) for key, value in named(unit).items()
     }
-    target = Target(fleet, {one.name: secrets for one in hosts}, mirrors, certificates=(), chain=None)
+    target = Target(fleet, {one.name: SECRETS for one in hosts}, MIRRORS, certificates=(), chain=None)
     # What a GPU profile's engine would be told is read here, though no digests of its weights are pinned yet.
-    engine, llama_cpp = vllm_variables(fleet, host, secrets, mirrors), llama_cpp_variables(fleet, secrets, mirrors)
-    kt = ktransformers_variables(fleet, secrets, mirrors)
+    engine, llama_cpp = vllm_variables(fleet, host, SECRETS, MIRRORS), llama_cpp_variables(fleet, SECRETS, MIRRORS)
+    kt = ktransformers_variables(fleet, SECRETS, MIRRORS)
     return {
         **({"ktransformers": named(kt)} if kt else {}),
         **({"llama_cpp": named(llama_cpp)} if llama_cpp and fleet.without_stack else {}),
