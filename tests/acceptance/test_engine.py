@@ -32,7 +32,7 @@ APART_S = 0.001
 MOST_PIECES_AT_ONCE = 8
 # A short answer first: a machine that gives half a token a second has 120 s for it. A busy machine here may read many
 # pieces of one that is over in a moment at once, of a longer one, too: with four processes that ask for all of two
-# processors, one of five such answers. A proxy that holds answers back does so each time.
+# processors, 8 of some 50 such answers. A proxy that holds answers back does so each time.
 STREAMED = (40, 160, 160, 160)
 _REFUSED = 7  # of curl: nobody listens there
 

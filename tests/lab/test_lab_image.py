@@ -1,6 +1,6 @@
 """Golden images: the same bits twice, a machine that boots them by UEFI and tells its fingerprint, and a box of it.
 
-Two builds and three emulated boots: the better part of an hour, on a machine that is quiet.
+Two builds and an emulated boot, from which a box is provisioned: the better part of an hour.
 """
 
 from __future__ import annotations
