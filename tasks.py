@@ -380,7 +380,7 @@ def lab_box(console, site="vagrant", distribution="debian-12"):
 @_verb
 def test(console, fast=False, on_demand=False, only=""):
     """Run the project's tests: unit, golden, and the lab on twins."""
-    from boxwright.model.catalogues import ROOT
+    from boxwright.places import ROOT
 
     console.info("Running the tests" + (" that need no twin" if fast else "; the lab boots twins on this machine"))
     sys.stdout.flush()
@@ -404,7 +404,7 @@ def test(console, fast=False, on_demand=False, only=""):
 def lint(console):
     """Run every linter: ruff, mypy, ansible-lint, yamllint, shellcheck."""
     from boxwright.linting import run_all
-    from boxwright.model.catalogues import ROOT
+    from boxwright.places import ROOT
 
     def show(result):
         if result.ok:

@@ -1,9 +1,11 @@
-"""Where Boxwright keeps things on the controller. Every directory is private to the user who runs it."""
+"""Where Boxwright lies, and where it keeps things on the controller: directories private to the user who runs it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]  # of roles, deploys, templates and inventories, beside the package
 
 
 def _base(variable: str, for_root: str, xdg: str, fallback: str) -> Path:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 _PARENT = "BOXWRIGHT_PARENT"
 _LOOK_EVERY_S = 1.0

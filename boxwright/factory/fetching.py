@@ -19,7 +19,7 @@ from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory.bundle import Bundle, digest_of
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.origins import Origin
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 _PROGRAM = ROOT / "templates/models/fetch_model"
 _OUTPUT_LINES = 20

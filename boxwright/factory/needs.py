@@ -13,7 +13,6 @@ from boxwright.errors import BadInputError
 from boxwright.factory import vendors
 from boxwright.factory.known_files import KnownFile, firmware_files, installer_files, ollama_file, source_file
 from boxwright.factory.vendors import VendorNeeds, vendor_needs
-from boxwright.model.catalogues import ROOT
 from boxwright.model.debian_packages import COMPILERS, LLAMA_CPP, PYTHON_3_11, UNPACKED, UnpackedPackages
 from boxwright.model.deploy_variables import (
     KtransformersVariables,
@@ -29,6 +28,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.site import Distribution, Mirrors
 from boxwright.model.variables import AscendVariables, BaseVariables, HygonDtkVariables, Variables
 from boxwright.model.weights import WantedBuild
+from boxwright.places import ROOT
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import deploy_variables, role_variables
 from boxwright.vault import HostSecrets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 
 class RoleWords:

@@ -19,8 +19,8 @@ from boxwright.model.hosts_file import with_hosts
 from boxwright.model.loading import Schema, load, read_layer, validated
 from boxwright.model.profile import Profile
 from boxwright.model.site import Site
+from boxwright.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 INVENTORIES = ROOT / "inventories"
 _FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from boxwright.errors import BadInputError, did_you_mean
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 TOPICS = ("profile", "site")
 

@@ -18,9 +18,9 @@ from boxwright.engines.events import Event, Outcome, Phase
 from boxwright.engines.process import Cancellation, Invocation, stream
 from boxwright.engines.pyinfra.job import Job, JobHost
 from boxwright.errors import BoxwrightError, EngineError, UnreachableError
-from boxwright.model.catalogues import ROOT
 from boxwright.model.site import Host
 from boxwright.model.variables import named
+from boxwright.places import ROOT
 from boxwright.planning.changes import PlannedChange
 from boxwright.planning.stages import Engine, Stage, stages_for
 from boxwright.provisioning.outcome import HostOutcome, StageState

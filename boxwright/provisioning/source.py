@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 _TIMEOUT_S = 10
 

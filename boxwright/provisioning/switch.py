@@ -14,13 +14,14 @@ from pydantic import ValidationError
 from boxwright.console import Console
 from boxwright.errors import BadInputError, BoxwrightError, Exit, UnreachableError, did_you_mean
 from boxwright.factory.offline import from_bundle, refuse_signer_alone
-from boxwright.model.catalogues import INVENTORIES, ROOT, load_profile
+from boxwright.model.catalogues import INVENTORIES, load_profile
 from boxwright.model.fleet import Fleet
 from boxwright.model.loading import position, read_layer
 from boxwright.model.site import Host
 from boxwright.model.stack import EngineName, Service
 from boxwright.model.switching import MAIN, Served, Switched, service_of
 from boxwright.model.weights import Weights, weights_of
+from boxwright.places import ROOT
 from boxwright.planning.packages import packages
 from boxwright.provisioning import acceptance, outcome, switched
 from boxwright.provisioning.link import plan_link

@@ -14,8 +14,8 @@ from boxwright.engines.ansible.inventory import host_inventory
 from boxwright.engines.environment import engine_environment
 from boxwright.engines.process import Invocation
 from boxwright.errors import EngineError
-from boxwright.model.catalogues import ROOT
 from boxwright.model.variables import Variables
+from boxwright.places import ROOT
 from boxwright.transport.ssh import Endpoint
 
 _HERE = Path(__file__).parent

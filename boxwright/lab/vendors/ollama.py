@@ -18,10 +18,10 @@ from boxwright import places
 from boxwright.errors import LabError
 from boxwright.lab.commands import locked, remove_tree, run
 from boxwright.mirrors import resolve_debian
-from boxwright.model.catalogues import ROOT
 from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.ollama import OllamaArtefact
 from boxwright.model.site import Mirrors
+from boxwright.places import ROOT
 
 GENUINE_OLLAMA = "BOXWRIGHT_OLLAMA_TARBALL"  # of the environment: an archive for twins
 _PROGRAM = Path(__file__).with_name("simulated_ollama.py")
