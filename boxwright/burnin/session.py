@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +13,7 @@ from typing import Any
 
 from boxwright.burnin import unit
 from boxwright.errors import BoxwrightError
+from boxwright.transport.attached import Attached
 from boxwright.transport.ssh import SSH_FAILED, Endpoint, run, unreachable
 
 _BEAT_S = 5
@@ -72,38 +71,20 @@ class Session:
         self._first = {"cards": list(cards)}
         self._on_sample = on_sample
         self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._orders = threading.Lock()
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed on exit
         self._over = threading.Event()
         self._began = False
         self.samples: list[Sample] = []
 
     def __enter__(self) -> Session:
-        self._process = subprocess.Popen(
-            self._endpoint.command(self._script, shared=False),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is for us, who end it in order
-        )
-        self._send(json.dumps(self._first))
+        self._unit = Attached(self._endpoint, self._script)
+        self._unit.send(json.dumps(self._first))
         for task in (self._listen, self._beat):
             threading.Thread(target=task, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        assert self._process.stdin  # noqa: S101  piped
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=_ENDING_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._said.close()
+        self._unit.end(_ENDING_S)
 
     def ask(self, do: str, *, patience_s: float = 60, **order: Any) -> dict[str, Any]:
         """Give an order and wait for its answer.
@@ -113,14 +94,14 @@ class Session:
             UnreachableError: ssh did not get in.
             BoxwrightError: The box could not do it.
         """
-        self._send(json.dumps({"do": do, "path": unit.PATH, "folder": unit.FOLDER, **order}))
+        self._unit.send(json.dumps({"do": do, "path": unit.PATH, "folder": unit.FOLDER, **order}))
         until = time.monotonic() + patience_s
         while True:
             self.check()
             with contextlib.suppress(queue.Empty):
                 answer = self._answers.get(timeout=_LOOK_S)
                 break
-            if self._process.poll() is not None and self._answers.empty():
+            if not self._unit.running and self._answers.empty():
                 raise self._why()
             if time.monotonic() > until:
                 raise StoppedError(f"the box said nothing for {patience_s:.0f} s", where=self._endpoint.name)
@@ -137,19 +118,12 @@ class Session:
         if why := self._stop():
             raise StoppedError(why, where=self._endpoint.name)
 
-    def _send(self, line: str) -> None:
-        assert self._process.stdin  # noqa: S101  piped
-        with self._orders, contextlib.suppress(OSError, ValueError):  # then its end tells why
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-
     def _beat(self) -> None:
-        while not self._over.wait(_BEAT_S) and self._process.poll() is None:
-            self._send("")
+        while not self._over.wait(_BEAT_S) and self._unit.running:
+            self._unit.send("")
 
     def _listen(self) -> None:
-        assert self._process.stdout  # noqa: S101  piped
-        for line in self._process.stdout:
+        for line in self._unit.lines():
             with contextlib.suppress(ValueError):
                 told = json.loads(line)
                 self._began = True
@@ -161,9 +135,7 @@ class Session:
 
     def _why(self) -> BoxwrightError:
         """Why the unit is not there any more."""
-        code = self._process.wait()
-        self._said.seek(0)
-        said = self._said.read()[-4000:].strip()
+        code, said = self._unit.code(), self._unit.said()
         if code == SSH_FAILED and not self._began:
             return unreachable(self._endpoint, said)
         if not self._began:

@@ -7,9 +7,7 @@ session alone breaks, the run is told, so that two operators never work on a box
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -17,11 +15,13 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from boxwright.errors import BoxwrightError, LockedError
+from boxwright.transport.attached import Attached
 from boxwright.transport.ssh import SSH_FAILED, Endpoint, unreachable
 
 _TAKEN = 75  # EX_TEMPFAIL
 _HEARTBEAT_S = 20
 _LOOK_EVERY_S = 1
+_ENDING_S = 5
 _SCRIPT = """
 set -u
 umask 077
@@ -64,7 +64,7 @@ class DeployLock:
         self._holder = holder
         self._on_lost = on_lost
         self._over = threading.Event()
-        self._session: subprocess.Popen[str] | None = None
+        self._session: Attached | None = None
 
     def __enter__(self) -> DeployLock:
         self._take()
@@ -74,26 +74,13 @@ class DeployLock:
         """Take the lock again after a reboot, which has ended the session that held it."""
         old, self._session = self._session, None
         if old is not None:
-            old.kill()
-            old.wait()
+            old.end(patience_s=0)
         self._take()
 
     def _take(self) -> None:
-        session = subprocess.Popen(
-            self._endpoint.command(_SCRIPT, shared=False),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the run, which lets go of the lock itself
-        )
-        self._session = session
-        assert session.stdin  # noqa: S101
-        assert session.stdout  # noqa: S101
-        with contextlib.suppress(BrokenPipeError):
-            session.stdin.write(json.dumps(vars(self._holder)) + "\n")
-            session.stdin.flush()
-        answer = _first_line(session, self._endpoint.connect_timeout_s + 30)
+        session = self._session = Attached(self._endpoint, _SCRIPT)
+        session.send(json.dumps(vars(self._holder)))
+        answer = session.first_line(self._endpoint.connect_timeout_s + 30)
         if answer == "held":
             threading.Thread(target=self._keep, args=(session,), daemon=True).start()
             return
@@ -103,42 +90,30 @@ class DeployLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        session = self._session
-        if session is None or session.stdin is None:
-            return
-        with contextlib.suppress(OSError):
-            session.stdin.close()
-        try:
-            session.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            session.kill()
-            session.wait()
+        if self._session is not None:
+            self._session.end(_ENDING_S)
 
-    def _keep(self, session: subprocess.Popen[str]) -> None:
-        assert session.stdin  # noqa: S101
+    def _keep(self, session: Attached) -> None:
         beats = time.monotonic()
         while not self._over.wait(_LOOK_EVERY_S) and session is self._session:
-            if session.poll() is not None:
+            if not session.running:
                 if not self._over.is_set() and session is self._session:
                     self._on_lost()
                 return
             if time.monotonic() - beats >= _HEARTBEAT_S:
                 beats = time.monotonic()
-                with contextlib.suppress(OSError, ValueError):  # the next look tells
-                    session.stdin.write("\n")
-                    session.stdin.flush()
+                session.send("")
 
-    def _refusal(self, session: subprocess.Popen[str], answer: str) -> BoxwrightError:
-        try:
-            _, stderr = session.communicate(timeout=5)
-        except subprocess.TimeoutExpired:
-            session.kill()
-            _, stderr = session.communicate()
-        if session.returncode == SSH_FAILED or session.returncode < 0:  # or killed, because it said nothing
+    def _refusal(self, session: Attached, answer: str) -> BoxwrightError:
+        with session.at_most(_ENDING_S):
+            code = session.code()
+        stderr = session.said()
+        session.end(patience_s=0)
+        if code == SSH_FAILED or code < 0:  # or killed, because it said nothing
             return unreachable(self._endpoint, stderr)
-        if session.returncode != _TAKEN:
+        if code != _TAKEN:
             return BoxwrightError(
-                f"the deploy lock cannot be taken: the script for it ended with code {session.returncode}",
+                f"the deploy lock cannot be taken: the script for it ended with code {code}",
                 where=self._endpoint.name,
                 hint="It needs root, by login or by sudo without a password, and flock of util-linux.",
                 output=stderr,
@@ -153,14 +128,3 @@ class DeployLock:
             where=self._endpoint.name,
             hint="Wait for it. The lock ends with that run, even when it crashes.",
         )
-
-
-def _first_line(session: subprocess.Popen[str], timeout_s: float) -> str:
-    """The first line that the session prints; empty when it ends, or when time is over and it is killed."""
-    guard = threading.Timer(timeout_s, session.kill)
-    guard.start()
-    try:
-        assert session.stdout  # noqa: S101
-        return session.stdout.readline().strip()
-    finally:
-        guard.cancel()

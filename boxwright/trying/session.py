@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-import subprocess
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boxwright.errors import BoxwrightError
+from boxwright.transport.attached import Attached
 from boxwright.transport.ssh import SSH_FAILED, Endpoint, check, run, unreachable
 from boxwright.trying import unit
 
@@ -34,37 +32,14 @@ class Session:
         self._endpoint = endpoint
         self._script = f"exec {shlex.join(command)}"
         self._order = order
-        self._process: subprocess.Popen[str] | None = None
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed on exit
 
     def __enter__(self) -> Session:
-        self._process = subprocess.Popen(
-            self._endpoint.command(self._script, shared=False),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is for us, who end it in order
-        )
-        assert self._process.stdin  # noqa: S101
-        with contextlib.suppress(BrokenPipeError):  # then its end tells why
-            self._process.stdin.write(json.dumps(self._order) + "\n")
-            self._process.stdin.flush()
+        self._trial = Attached(self._endpoint, self._script)
+        self._trial.send(json.dumps(self._order))
         return self
 
     def __exit__(self, *_: object) -> None:
-        process = self._process
-        assert process  # noqa: S101
-        assert process.stdin  # noqa: S101
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(timeout=_ENDING_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._said.close()
+        self._trial.end(_ENDING_S)
 
     def lines(self, patience_s: float) -> Iterator[dict[str, Any]]:
         """What the trial tells, until it ends.
@@ -76,27 +51,20 @@ class Session:
             UnreachableError: ssh could not get in, or the connection broke.
             BoxwrightError: The trial failed.
         """
-        process = self._process
-        assert process  # noqa: S101
-        assert process.stdout  # noqa: S101
-        guard, began = threading.Timer(patience_s, process.kill), False
-        guard.start()
-        try:
-            for line in process.stdout:
+        began = False
+        with self._trial.at_most(patience_s):
+            for line in self._trial.lines():
                 with contextlib.suppress(ValueError):
                     told = json.loads(line)
                     if isinstance(told, dict):
                         began = True
                         yield told
-        finally:
-            guard.cancel()
-        self._judge(process.wait(), began=began)
+        self._judge(self._trial.code(), began=began)
 
     def _judge(self, code: int, *, began: bool) -> None:
         if code == 0:
             return
-        self._said.seek(0)
-        said = self._said.read()[-4000:].strip()
+        said = self._trial.said()
         if code < 0 or (code == SSH_FAILED and not began):
             raise unreachable(self._endpoint, said)
         raise BoxwrightError(

@@ -159,11 +159,3 @@ def test_a_box_without_a_lock_to_give_is_neither_locked_nor_out_of_reach(
     assert type(refused.value) is BoxwrightError
     assert refused.value.output.strip() == stderr
     assert "sudo without a password" in refused.value.hint
-
-
-def test_a_box_that_says_nothing_is_given_up() -> None:
-    silent = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE, text=True)
-    began = time.monotonic()
-    assert lock._first_line(silent, 0.3) == ""
-    assert time.monotonic() - began < 5
-    assert silent.wait(timeout=5) == -signal.SIGKILL
