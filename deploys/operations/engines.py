@@ -14,9 +14,9 @@ from pyinfra.api.command import PyinfraCommand
 
 from deploys.facts.services import CARD_RESIDENCY, MisplacedEngine, ProvenUnit, ServiceState
 from deploys.operations.files import PROGRAMS
-from deploys.operations.install import program
+from deploys.operations.install import program, program_of_modules
 
-SERVE_UNIT = ("python3", "-I", "-B", f"{PROGRAMS}/serve-unit")
+SERVE_UNIT = ("python3", "-I", "-B", f"{PROGRAMS}/serve-unit.d")
 
 NODES = "/var/lib/boxwright-nodes"  # where serve-unit tells run-node, which is not root, what a head is proven to serve
 
@@ -28,7 +28,7 @@ _HEAD_S = 3600  # serve-unit's own: how much longer a node waits for its head, w
 def unit_server() -> None:
     """Put the programs on the box that let units serve, and that tell where their models lie."""
     program(CARD_RESIDENCY.rpartition("/")[2], "engine_unit/card_residency.py")
-    program("serve-unit", "engine_unit/serve_unit.py")
+    program_of_modules("serve-unit", "engine_unit/serve_unit")
 
 
 def question(port: int, name: str, purpose: str, key: str | None) -> dict[str, Any]:

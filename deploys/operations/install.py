@@ -10,7 +10,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations import files
 
 from deploys.facts.files import ConvertedModel, UnpackedVersion
-from deploys.operations.files import PROGRAMS, REQUESTS, program_text, written_file
+from deploys.operations.files import PROGRAMS, REQUESTS, TEMPLATES, program_text, written_file
 
 _CONVERTER = f"{PROGRAMS}/convert-gguf"
 
@@ -37,6 +37,23 @@ def program(name: str, template: str) -> None:
         dest=f"{PROGRAMS}/{name}",
         mode="755",
     )
+
+
+def program_of_modules(name: str, folder: str) -> None:
+    """Put one of our programs on the box that is of several modules: Python runs its folder, PROGRAMS/NAME.d.
+
+    Args:
+        name: Of the program.
+        folder: Of its modules, in `templates`.
+    """
+    place = f"{PROGRAMS}/{name}.d"
+    files.directory(name=f"Make the folder of {name}", path=place, user="root", group="root", mode="755")
+    for module in sorted(path.name for path in (TEMPLATES / folder).glob("*.py")):
+        written_file(
+            name=f"Write the program {name}.d/{module}",
+            content=program_text(f"{folder}/{module}"),
+            dest=f"{place}/{module}",
+        )
 
 
 @operation()

@@ -187,7 +187,7 @@ def test_another_engine_behind_the_same_door_takes_over_or_gives_it_back(boxes: 
 
     def serve_other(command: str) -> str:
         boxes.on(twin, f"cat > {unit}", f"[Service]\nExecStart={command}\n[Install]\nWantedBy=multi-user.target\n")
-        serve = "python3 -I -B /usr/local/lib/boxwright/serve-unit --restart 2>&1 || echo failed"
+        serve = "python3 -I -B /usr/local/lib/boxwright/serve-unit.d --restart 2>&1 || echo failed"
         return boxes.on(twin, serve, json.dumps(request))
 
     told = serve_other("/bin/false")

@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,19 +26,24 @@ from deploys.facts.services import ProvenUnit
 from deploys.operations.engines import EngineUnit, question, speed
 from deploys.operations.files import TEMPLATES
 
+PROGRAM = TEMPLATES / "engine_unit/serve_unit"
+
 
 @pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The program, with a folder of the test's own."""
-    spec = importlib.util.spec_from_file_location("serve_unit", TEMPLATES / "engine_unit/serve_unit.py")
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The program with its modules, as Python runs its folder, and what is proven in a folder of the test's own."""
+    monkeypatch.syspath_prepend(str(PROGRAM))
+    spec = importlib.util.spec_from_file_location("serve_unit", PROGRAM / "__main__.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "PROVEN", tmp_path / "proven")
+    monkeypatch.setattr(module.proofs, "PROVEN", tmp_path / "proven")
     monkeypatch.setattr(services, "PROVEN", str(tmp_path / "proven"))
     (tmp_path / "proven").mkdir()
-    return module
+    yield module
+    for path in PROGRAM.glob("[a-z]*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture
@@ -64,7 +70,7 @@ def is_proven(engine: EngineUnit) -> bool:
 
 
 def test_only_this_request_with_these_files_is_proven(program: ModuleType, engine: EngineUnit) -> None:
-    request, proof = request_of(engine), program.Proof(engine.unit)
+    request, proof = request_of(engine), program.proofs.Proof(engine.unit)
     assert not is_proven(engine)
     assert not proof.fits(request)
     proof.keep(request)
@@ -81,7 +87,7 @@ def test_only_this_request_with_these_files_is_proven(program: ModuleType, engin
 
 
 def test_files_come_back_as_they_were_and_nobody_else_reads_them(program: ModuleType, engine: EngineUnit) -> None:
-    request, proof = request_of(engine), program.Proof(engine.unit)
+    request, proof = request_of(engine), program.proofs.Proof(engine.unit)
     proof.keep(request)
     unit, key = map(Path, engine.written)
     untouched = key.stat().st_ino
@@ -96,11 +102,11 @@ def test_files_come_back_as_they_were_and_nobody_else_reads_them(program: Module
     assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(proof.folder.stat().st_mode) == 0o700
     proof.keep(request)  # over what is there
-    assert sorted(path.name for path in program.PROVEN.iterdir()) == ["a.service"]
+    assert sorted(path.name for path in program.proofs.PROVEN.iterdir()) == ["a.service"]
 
 
 def test_a_broken_proof_proves_nothing(program: ModuleType, engine: EngineUnit) -> None:
-    proof = program.Proof(engine.unit)
+    proof = program.proofs.Proof(engine.unit)
     proof.keep(request_of(engine))
     (proof.folder / "request.json").write_text("[]")
     assert proof.request() is None
@@ -111,18 +117,18 @@ def test_what_stands_behind_the_same_door_is_a_rival(program: ModuleType, engine
     own = request_of(engine)
     urls = {"b.service": "http://127.0.0.1:1/api/version", "c.service": "http://127.0.0.1:2/", "d.service": None}
     for name, url in urls.items():
-        program.Proof(name).keep(own | {"unit": name, "url": url})
-    (program.PROVEN / ".e.service.new").mkdir()  # of a run that was killed
-    program.Proof(engine.unit).keep(own)
-    assert [rival.folder.name for rival in program._rivals(own)] == ["b.service"]
-    assert program._rivals(own | {"url": None}) == []
+        program.proofs.Proof(name).keep(own | {"unit": name, "url": url})
+    (program.proofs.PROVEN / ".e.service.new").mkdir()  # of a run that was killed
+    program.proofs.Proof(engine.unit).keep(own)
+    assert [rival.folder.name for rival in program.proofs.rivals_of(own)] == ["b.service"]
+    assert program.proofs.rivals_of(own | {"url": None}) == []
 
 
 def test_other_programs_prove_units_through_it(
     program: ModuleType, engine: EngineUnit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ordered: list[tuple[str, ...]] = []
-    monkeypatch.setattr(program, "systemctl", lambda *words, **_: ordered.append(words))
+    monkeypatch.setattr(program.units, "systemctl", lambda *words, **_: ordered.append(words))
     other = EngineUnit(
         **{
             **vars(engine),
@@ -164,25 +170,25 @@ def test_where_a_model_lies_is_said_and_elsewhere_is_a_failure(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = tmp_path / "card-residency"
-    monkeypatch.setattr(program, "CARD_RESIDENCY", asked)
-    monkeypatch.setattr(program, "journal", lambda _: "its log")
+    monkeypatch.setattr(program.starts, "CARD_RESIDENCY", asked)
+    monkeypatch.setattr(program.units, "journal", lambda _: "its log")
 
     def answers(**found: str) -> None:
         told = {"wrong": "", "unproven": "", "seen": ""} | found
         asked.write_text(
             f"import json, sys\nassert json.load(sys.stdin) == [{{'cards': [0]}}]\nprint({json.dumps([told])!r})"
         )
-        program._on_its_cards("a.service", {"cards": [0]})
+        program.starts._on_its_cards("a.service", {"cards": [0]})
 
     answers(seen="a.service: card 0 2.00 GB")
     answers(unproven="no tool tells")
     assert capsys.readouterr().out == "a.service: card 0 2.00 GB\nno tool tells\n"
-    with pytest.raises(program.FailedError, match=r"has 0\.00 GB") as failure:
+    with pytest.raises(program.units.FailedError, match=r"has 0\.00 GB") as failure:
         answers(wrong="a.service has 0.00 GB on its cards")
     assert failure.value.log == "its log"
     asked.write_text("raise SystemExit('it broke')")
-    with pytest.raises(program.FailedError, match="nobody can tell where its model lies: it broke"):
-        program._on_its_cards("a.service", {"cards": [0]})
+    with pytest.raises(program.units.FailedError, match="nobody can tell where its model lies: it broke"):
+        program.starts._on_its_cards("a.service", {"cards": [0]})
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -220,15 +226,15 @@ def engine_port() -> Iterator[int]:
 def test_the_best_of_some_answers_is_its_speed(program: ModuleType, engine_port: int) -> None:
     asked = speed(engine_port, "m", "chat", "k", 50.0)
     Engine.answers = [(1.0, {"completion_tokens": 10}), (0.1, {"completion_tokens": 64})]
-    assert 50 < program.measured(asked) < 640
+    assert 50 < program.starts.asking.measured(asked) < 640
     (authorization, body), _ = Engine.asked
     assert authorization == "Bearer k"
     assert (body["model"], body["max_tokens"], body["temperature"]) == ("m", 64, 0)
     Engine.answers = [(0.4, {"completion_tokens": 10})] * 3
-    assert 10 < program.measured(asked) < 25
+    assert 10 < program.starts.asking.measured(asked) < 25
     assert not Engine.answers
     Engine.answers, Engine.asked = [(0.0, {"completion_tokens": 64})], []
-    program.measured(speed(engine_port, "m", "chat", None, 50.0))
+    program.starts.asking.measured(speed(engine_port, "m", "chat", None, 50.0))
     assert Engine.asked[0][0] is None
 
 
@@ -243,16 +249,16 @@ def test_the_best_of_some_answers_is_its_speed(program: ModuleType, engine_port:
 def test_what_tells_no_speed_is_no_speed(program: ModuleType, engine_port: int, usage: Any, message: str) -> None:
     Engine.answers = [(0.0, usage)]
     with pytest.raises(ValueError, match=message):
-        program.measured(speed(engine_port, "m", "completion", "k", 1.0))
+        program.starts.asking.measured(speed(engine_port, "m", "completion", "k", 1.0))
 
 
 def test_nobody_waits_for_an_engine_that_is_far_too_slow(
     program: ModuleType, engine_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program, "LEAST_FOR_AN_ANSWER_S", 0.2)
+    monkeypatch.setattr(program.starts.asking, "LEAST_FOR_AN_ANSWER_S", 0.2)
     Engine.answers = [(1.0, {"completion_tokens": 64})]
     with pytest.raises(OSError, match="not 64 tokens within 0 s, at least 1000 tokens/s are asked for"):
-        program.measured(speed(engine_port, "m", "chat", "k", 1000.0))
+        program.starts.asking.measured(speed(engine_port, "m", "chat", "k", 1000.0))
 
 
 def test_embeddings_and_whatever_nobody_asks_for_have_no_speed() -> None:
@@ -268,12 +274,12 @@ def test_a_model_is_asked_for_what_it_was_made_for() -> None:
 @pytest.fixture
 def node(program: ModuleType, engine: EngineUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineUnit:
     """Another node than the head of a box, whose unit systemd has started; what it knows is the test's to say."""
-    monkeypatch.setattr(program, "NODES", tmp_path / "nodes")
-    monkeypatch.setattr(program, "RUN", tmp_path / "run")
+    monkeypatch.setattr(program.proofs, "NODES", tmp_path / "nodes")
+    monkeypatch.setattr(program.starts.heads, "RUN", tmp_path / "run")
     monkeypatch.setattr(program, "HEAD_FIRST_S", 0)
-    monkeypatch.setattr(program, "systemctl", lambda *_, **__: None)
-    monkeypatch.setattr(program, "shown", lambda _, name: {"ActiveState": "active"}.get(name, "0"))
-    monkeypatch.setattr(program, "journal", lambda _: "its log")
+    monkeypatch.setattr(program.units, "systemctl", lambda *_, **__: None)
+    monkeypatch.setattr(program.units, "shown", lambda _, name: {"ActiveState": "active"}.get(name, "0"))
+    monkeypatch.setattr(program.units, "journal", lambda _: "its log")
     (tmp_path / "run/a").mkdir(parents=True)
     return EngineUnit(**{**vars(engine), "url": None, "box": {"leads": False, "settings": "1" * 16}})
 
@@ -304,10 +310,10 @@ def test_a_node_goes_back_when_its_head_does(
     program: ModuleType, node: EngineUnit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = EngineUnit(**{**vars(node), "serves": "a model of before"})
-    program.Proof(node.unit).keep(request_of(before))
+    program.proofs.Proof(node.unit).keep(request_of(before))
     Path(node.written[1]).write_text("other settings\n")
     thread = later(tmp_path, "joined", "other", "joined", "serves")
-    with pytest.raises(program.FailedError, match="serves a model of before again, with the files that it had"):
+    with pytest.raises(program.units.FailedError, match="serves a model of before again, with the files that it had"):
         program.serve(request_of(node), restart=True)
     thread.join()
     assert "the head of the box has gone back to what served before" in capsys.readouterr().err
@@ -318,11 +324,11 @@ def test_a_node_goes_back_when_its_head_does(
 def test_a_node_whose_run_has_ended_waits_only_for_a_head_that_is_at_it(
     program: ModuleType, node: EngineUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program, "WORD_S", 0.1)
-    monkeypatch.setattr(program, "say", lambda *_: False)
-    with pytest.raises(program.FailedError, match="Nothing was proven"):
+    monkeypatch.setattr(program.starts.heads, "WORD_S", 0.1)
+    monkeypatch.setattr(program.units, "say", lambda *_: False)
+    with pytest.raises(program.units.FailedError, match="Nothing was proven"):
         program.serve(request_of(node), restart=True)
-    program.Proof(node.unit).keep(request_of(node))
+    program.proofs.Proof(node.unit).keep(request_of(node))
     Path(node.written[1]).write_text("other settings\n")
     (tmp_path / "run/a/head").write_text("joined")
     thread = later(tmp_path, "joined", "serves")
@@ -335,8 +341,8 @@ def test_nobody_who_listens_is_no_reason_to_leave_a_box_half_changed(program: Mo
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as gone:  # noqa: PTH123
-        assert not program.say("a word", gone)
-        assert program.say("a word", io.StringIO())
+        assert not program.units.say("a word", gone)
+        assert program.units.say("a word", io.StringIO())
         with pytest.raises(OSError):  # noqa: PT011 - what it keeps of the word
             gone.close()
 
@@ -347,9 +353,9 @@ def test_what_a_head_is_proven_to_serve_is_for_every_user_to_read(
     head = EngineUnit(**{**vars(node), "box": {"leads": True, "settings": "1" * 16}})
     old = os.umask(0o077)
     try:
-        program.Proof(head.unit).keep(request_of(head))
+        program.proofs.Proof(head.unit).keep(request_of(head))
         with (
-            program._trying(request_of(head)),
+            program.proofs.trying(request_of(head)),
             (tmp_path / "nodes/a.service/trying").open() as trying,
             pytest.raises(BlockingIOError),
         ):
@@ -359,5 +365,5 @@ def test_what_a_head_is_proven_to_serve_is_for_every_user_to_read(
     proven = tmp_path / "nodes/a.service/proven"
     assert proven.read_text() == "1" * 16 + "\n"
     assert [stat.S_IMODE(path.stat().st_mode) for path in (proven, proven.parent)] == [0o644, 0o755]
-    program.Proof(head.unit).forget()
+    program.proofs.Proof(head.unit).forget()
     assert not proven.exists()

@@ -1,0 +1,80 @@
+"""A unit is started from its files, and has to show that it serves: ready, answering, in its place, fast enough."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import asking
+import heads
+import proofs
+import units
+
+CARD_RESIDENCY = Path(__file__).resolve().parent.with_name("card-residency")
+
+
+def bring_up(request: dict[str, Any], *, restart: bool) -> None:
+    """Start a unit from its files, and wait until it is ready and has answered.
+
+    Raises:
+        FailedError: It is not ready, or does not answer.
+    """
+    unit, end = request["unit"], time.monotonic() + request["patience_s"]
+    units.systemctl("daemon-reload")
+    for guard in request.get("guards", ()):
+        units.systemctl("enable", "--quiet", guard)
+        units.systemctl("reload-or-restart", guard)
+    units.systemctl("enable", "--quiet", unit)
+    units.systemctl("reset-failed", unit, check=False)  # what crashed before is not what is started now
+    if restart or units.shown(unit, "ActiveState") != "active":
+        units.systemctl("restart", unit, patience_s=request["patience_s"])
+    if proofs.follows(request):
+        heads.until_it_serves(request)
+        return
+    while not asking.is_ready(request):
+        crashed = int(units.shown(unit, "NRestarts") or 0) >= units.CRASHES
+        if crashed or time.monotonic() > end:
+            why = "ends as soon as it is started" if crashed else f"was not ready within {request['patience_s']} s"
+            raise units.FailedError(f"{unit} {why}", units.journal(unit))
+        time.sleep(0.5)
+    question, speed = request["question"], request.get("speed")
+    try:
+        if question:
+            asking.ask(
+                question["url"],
+                question["body"],
+                asking.key_of(question),
+                max(asking.LEAST_FOR_AN_ANSWER_S, end - time.monotonic()),
+            )
+        rate = asking.measured(speed) if speed else None
+    except (OSError, ValueError) as error:
+        raise units.FailedError(
+            f"{unit} is ready, and its model does not answer: {error}", units.journal(unit)
+        ) from None
+    if request.get("residency"):
+        _on_its_cards(unit, request["residency"])
+    if speed and rate is not None:
+        if rate < speed["least"]:
+            wanted = f"the profile asks for {speed['least']:g} (least_tokens_per_s)"
+            raise units.FailedError(f"{unit} gives {rate:.1f} tokens/s at best, and {wanted}", units.journal(unit))
+        units.say(f"{unit}: {request['serves']}, {rate:.1f} tokens/s")
+
+
+def _on_its_cards(unit: str, told: dict[str, Any]) -> None:
+    """Say where the model lies.
+
+    Raises:
+        FailedError: It does not lie on the cards that it belongs on.
+    """
+    program = [sys.executable, "-I", "-B", str(CARD_RESIDENCY)]
+    done = subprocess.run(program, input=json.dumps([told]), capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        raise units.FailedError(f"{unit}: nobody can tell where its model lies: {done.stderr.strip()}")
+    (found,) = json.loads(done.stdout)
+    if found["wrong"]:
+        raise units.FailedError(found["wrong"], units.journal(unit))
+    units.say(found["unproven"] or found["seen"])
