@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from pyinfra import host
 from pyinfra.operations import files
 
+from boxwright.weights.credentials import hub_headers
 from deploys.operations.files import REQUESTS, request_text, written_file
 from deploys.operations.install import folders
 from deploys.operations.models import fetched_build, fetcher
 
 data = host.data
 REQUEST = f"{REQUESTS}/models.json"
-
-
-def origin(url: str) -> str:
-    """The part of an address that credentials belong to."""
-    return "{0.scheme}://{0.netloc}".format(urlsplit(url))
 
 
 folders()
@@ -38,11 +32,12 @@ written_file(
     dest=REQUEST,
     mode="600",
 )
-headers = {}
-if data.models_huggingface_token:
-    headers[origin(data.models_huggingface)] = {"Authorization": f"Bearer {data.models_huggingface_token}"}
-if data.models_modelscope_token:
-    headers[origin(data.models_modelscope)] = {"Cookie": f"m_session_id={data.models_modelscope_token}"}
+headers = hub_headers(
+    huggingface=data.models_huggingface,
+    huggingface_token=data.models_huggingface_token,
+    modelscope=data.models_modelscope,
+    modelscope_token=data.models_modelscope_token,
+)
 for build in data.models_builds:
     fetched_build(
         name=f"Fetch {build['name']}",

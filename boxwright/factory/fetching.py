@@ -98,7 +98,7 @@ def fetch(
         wanted: What, and where it is.
         folders: Of this machine, looked in first.
         python_index: For files that lie in wheels.
-        headers: Credentials by origin; they go by standard input.
+        headers: Credentials by address of a hub or registry; they go by standard input.
         progress: Told how far it is, every few seconds.
 
     Raises:

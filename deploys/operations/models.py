@@ -51,7 +51,7 @@ def fetched_build(
         build: `directory` and `files`, each with `name`, `path`, `bytes` and `sha256`.
         request: The request file that names their sources.
         folders: Folders of the controller that may have some of them.
-        headers: What hubs are told besides, by their origin: credentials, which no file on the box keeps.
+        headers: What hubs are told besides, by their address: credentials, which no file on the box keeps.
         hand_on: What machines of a batch hand on to each other, and how; None: each gets its files by itself.
     """
     directory, files = build["directory"], build["files"]

@@ -4,9 +4,9 @@ Usage: fetch-model REQUEST DIRECTORY… [--file NAME [--peer URL]]
 
 REQUEST is a JSON file: `builds` (each `directory` and `files`: `name`, `path`, `bytes`, `sha256`, `urls` and
 `python_packages`), `folders` to look in first, `python_index`, `proxy` and `no_proxy`. Each DIRECTORY is one of the
-builds. Standard input may hold a JSON object of headers by origin, such as {"https://hub.example": {"Authorization":
-"Bearer …"}}: they go to that origin alone, and into no file. With NAME this file alone is fetched, and with URL from
-there alone, straight: from a machine nearby, which is given up as soon as it fails.
+builds. Standard input may hold a JSON object of headers by hub, such as {"https://mirror.example/hub":
+{"Authorization": "Bearer …"}}: they go to what lies below that address alone, and into no file. With NAME this file
+alone is fetched, and with URL from there alone, straight: from a machine nearby, which is given up as soon as it fails.
 
 Needs nothing but Python 3.11. A file is complete when it lies under its own name; beside it, `.NAME.verified` records
 what was verified, so that nobody has to hash 400 GB to know. Lines that begin with `progress: ` tell how far it is.

@@ -33,7 +33,7 @@ class StoppedError(Exception):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects as urllib does, and gives each origin its own credentials: a hub's storage gets none."""
+    """Follows redirects as urllib does, and gives each hub its own credentials: a hub's storage gets none."""
 
     def __init__(self, sign: Callable[[urllib.request.Request], None]) -> None:
         self._sign = sign
@@ -52,7 +52,8 @@ class Net:
     Args:
         proxy: For both schemes, or None to go straight.
         no_proxy: Names, or ends of names, that are reached straight.
-        headers: By origin (`https://host[:port]`): what is sent to it alone.
+        headers: By address of a hub (`https://host[:port]`, or with a path where several stand behind one mirror):
+            what is sent to it, and to what lies below it, alone.
         silence_s: A server that says nothing for this long is treated as gone.
     """
 
@@ -69,8 +70,8 @@ class Net:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _Redirects(self._sign))
 
     def _sign(self, request: urllib.request.Request) -> None:
-        place = urllib.parse.urlsplit(request.full_url)
-        for name, value in self._headers.get(f"{place.scheme}://{place.netloc}", {}).items():
+        hubs = (hub for hub in self._headers if f"{request.full_url}/".startswith(f"{hub.rstrip('/')}/"))
+        for name, value in self._headers.get(max(hubs, key=len, default=""), {}).items():
             request.add_unredirected_header(name, value)
 
     def open(self, url: str, **headers: str) -> Any:

@@ -275,6 +275,20 @@ def test_credentials_go_to_the_hub_and_not_to_its_storage_and_are_not_told(hub: 
     assert not any(hub.token in path.read_text("latin-1") for path in box.root.rglob("*.json"))
 
 
+def test_hubs_behind_one_mirror_get_their_own_credentials_each(hub: Hub, box: Box) -> None:
+    """One server, as a mirror with a folder for each hub."""
+    paths = ("/hf/f", "/ms/f", "/hf-storage/f")  # the last lies beside a hub, and not below it
+    files = [
+        wanted(hub.offer(path, path.encode()), content=path.encode(), name=f"f{number}")
+        for number, path in enumerate(paths)
+    ]
+    headers = {f"{hub.url}/hf": {"Authorization": "Bearer one"}, f"{hub.url}/ms/": {"Cookie": "m_session_id=two"}}
+    done = box.fetch(*files, headers=headers)
+    assert done.returncode == 0, done.stderr
+    told = {one.path: (one.headers.get("Authorization"), one.headers.get("Cookie")) for one in hub.asked}
+    assert told == {"/hf/f": ("Bearer one", None), "/ms/f": (None, "m_session_id=two"), "/hf-storage/f": (None, None)}
+
+
 @pytest.mark.parametrize("told", ["1", "date"])
 def test_a_busy_hub_is_left_alone_for_as_long_as_it_asks(told: str, hub: Hub, box: Box) -> None:
     (entry, *_), contents = shards(hub, 1)
