@@ -161,6 +161,7 @@ for service in data.ktransformers_services:
             url=f"http://127.0.0.1:{service['port']}/health",
             question=question(*asked),
             residency=service["residency"],
+            placement=service["numa_placement"],
             speed=speed(*asked, least=service["least_tokens_per_s"]),
             written=(unit_path, *(f"{settings}/{name}" for name in ("arguments.json", "api-key", "environment"))),
             files=(LAUNCHER, f"{DESTINATION}/{VERSION}/.complete"),

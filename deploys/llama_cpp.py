@@ -185,6 +185,7 @@ for service in data.llama_cpp_services:
             url=f"http://127.0.0.1:{service['port']}/health",
             question=question(*asked),
             residency=service["residency"],
+            placement=service["numa_placement"],
             speed=speed(*asked, least=service["least_tokens_per_s"]),
             written=(unit_path, f"{settings}/api-key"),
             files=(service["model_path"], f"{built}/BUILD.json" if built else f"{PACKAGED}/current"),

@@ -98,6 +98,7 @@ for service in data.tensorrt_llm_services:
             url=f"http://127.0.0.1:{service['port']}/health",
             question=question(*asked),
             residency=service["residency"],
+            placement=service["numa_placement"],
             speed=speed(*asked, least=service["least_tokens_per_s"]),
             written=tuple(texts),
             files=(RUNNER,),

@@ -150,6 +150,7 @@ for service in data.vllm_services:
             url=f"http://127.0.0.1:{service['port']}/health" if service["answers"] else None,
             question=question(*asked) if service["answers"] else None,
             residency=service["residency"],
+            placement=service["numa_placement"],
             speed=speed(*asked, least=service["least_tokens_per_s"]) if service["answers"] else None,
             written=(unit_path, f"{settings_folder}/config.yaml", f"{settings_folder}/environment"),
             files=(f"{DESTINATION}/{VERSION}/.complete",),

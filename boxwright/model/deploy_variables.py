@@ -12,7 +12,7 @@ from boxwright.model.images import PinnedImage
 from boxwright.model.llama_cpp import ProgramBuild
 from boxwright.model.mig import MigPlace
 from boxwright.model.ollama import OllamaArchive
-from boxwright.model.residency import CardResidency
+from boxwright.model.residency import CardResidency, MemoryPlacement
 from boxwright.model.stack import EngineSetting
 from boxwright.model.variables import Variables
 from boxwright.model.weights import WantedBuild
@@ -21,6 +21,8 @@ from boxwright.model.weights import WantedBuild
 LeastSpeed = Annotated[float, Field(gt=0)] | None
 # What must be seen on cards when a unit has started; None: nothing, or nothing yet.
 Residency = CardResidency | None
+# Where memory must lie when a unit has started; None: on no certain NUMA nodes.
+Placement = MemoryPlacement | None
 
 
 class ModelsVariables(Variables):
@@ -49,6 +51,7 @@ class LlamaCppService(Frozen):
     model_name: str
     purpose: Purpose
     residency: Residency
+    numa_placement: Placement
     least_tokens_per_s: LeastSpeed
     cards: bool  # whether it computes on some
     mig: MigPlace | None  # the slice of a card that it computes on; None: whole cards, or none
@@ -86,6 +89,7 @@ class VllmService(Frozen):
     model_names: tuple[str, ...]
     purpose: Purpose
     residency: Residency
+    numa_placement: Placement
     least_tokens_per_s: LeastSpeed
     converted_from: AbsolutePath | None  # a GGUF file that model_path is made of
     mig: MigPlace | None  # the slice of a card that it computes on; None: whole cards, or none
@@ -150,6 +154,7 @@ class OllamaService(Frozen):
     store: AbsolutePath  # the folder of Ollama's own form of the model, on the disk of the weights
     purpose: Purpose
     placement: Literal["cards", "memory", "both"]  # where the model has to lie
+    numa_placement: Placement
     least_tokens_per_s: LeastSpeed
     cards: bool  # whether it has any
     mig: MigPlace | None  # the slice of a card that it computes on; None: whole cards, or none
@@ -180,6 +185,7 @@ class KtransformersService(Frozen):
     model_name: str
     purpose: Purpose
     residency: Residency
+    numa_placement: Placement
     least_tokens_per_s: LeastSpeed
     model_path: AbsolutePath  # what cards are given
     experts_path: AbsolutePath  # what processors are given
@@ -222,6 +228,7 @@ class TensorrtLlmService(Frozen):
     model_name: str
     purpose: Purpose
     residency: Residency
+    numa_placement: Placement
     least_tokens_per_s: LeastSpeed
     cards: tuple[int, ...]  # by their numbers in PCI order, as the driver's list for containers has them
     memory_nodes: tuple[int, ...]  # NUMA nodes that it is bound to; none: all
@@ -249,6 +256,7 @@ class VllmContainerService(Frozen):
     model_names: tuple[str, ...]
     purpose: Purpose
     residency: Residency
+    numa_placement: Placement
     least_tokens_per_s: LeastSpeed
     devices: tuple[AbsolutePath, ...]  # device files
     groups: tuple[str, ...]  # of the box, that own them

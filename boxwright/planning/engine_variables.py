@@ -18,6 +18,7 @@ from boxwright.model.stack_check import BFLOAT16
 from boxwright.model.versions import release_key
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.addresses import between_nodes
+from boxwright.planning.numa import judged_at_start
 from boxwright.planning.residency import residency_of
 from boxwright.planning.sized_stack import parallelism
 from boxwright.serving.vllm import Node, as_of, vllm_environment, vllm_own_settings, vllm_settings
@@ -126,6 +127,7 @@ def _of_node(fleet: Fleet, host: Host, service: Service) -> VllmService:
         purpose=weights.model.purpose,
         # A node that lends its cards goes with its head, which has to serve by all of them: verify looks at it.
         residency=residency_of(fleet, service) if node.answers else None,
+        numa_placement=judged_at_start(fleet, service) if node.answers else None,
         least_tokens_per_s=service.least_tokens_per_s,
         converted_from=gguf,
         mig=mig_place(profile, service),

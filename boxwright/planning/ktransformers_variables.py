@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from boxwright.model.catalogues import load_engine
 from boxwright.model.deploy_variables import KtransformersService, KtransformersVariables
 from boxwright.model.engine_settings import EngineTable, arguments, environment
@@ -14,6 +12,7 @@ from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
 from boxwright.model.weights import parts_of
 from boxwright.planning.engine_variables import ways_between_cards
+from boxwright.planning.numa import judged_at_start
 from boxwright.planning.residency import residency_of
 from boxwright.serving.ktransformers import kt_environment, kt_settings, threads
 from boxwright.vault import HostSecrets
@@ -52,17 +51,6 @@ def ktransformers_variables(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors
         debian_check_valid_until=mirrors.check_valid_until is not False,
         proxy=fleet.site.proxy,
     )
-
-
-def pool_nodes(fleet: Fleet, service: Service) -> tuple[int, ...]:
-    """The NUMA nodes that kt-kernel has pools of threads on, each with its part of the experts."""
-    own = _own(load_engine("sglang_kt"), service)
-    named, pools = own.get("--kt-numa-nodes"), own.get("--kt-threadpool-count")
-    if isinstance(named, Sequence) and not isinstance(named, str):
-        return tuple(int(node) for node in named)
-    if isinstance(pools, int):
-        return tuple(range(pools))
-    return service.numa.nodes or tuple(range(threads(service, fleet.profile.hardware)[1]))
 
 
 def _own(table: EngineTable, service: Service) -> dict[str, Value]:
@@ -109,6 +97,7 @@ def _service(fleet: Fleet, table: EngineTable, service: Service) -> Ktransformer
         model_name=model.id,
         purpose=model.purpose,
         residency=residency_of(fleet, service),
+        numa_placement=judged_at_start(fleet, service),
         least_tokens_per_s=service.least_tokens_per_s,
         model_path=model_path,
         experts_path=experts_path,

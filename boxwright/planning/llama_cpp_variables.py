@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from boxwright.errors import BadInputError
 from boxwright.model.catalogue import GIB
 from boxwright.model.catalogues import load_engine
@@ -12,14 +10,15 @@ from boxwright.model.engine_settings import EngineTable
 from boxwright.model.fleet import Fleet
 from boxwright.model.llama_cpp import ProgramBuild, ProgramSource
 from boxwright.model.mig_layout import mig_place
-from boxwright.model.setting import Value
 from boxwright.model.site import Mirrors
 from boxwright.model.stack import Service
 from boxwright.model.weights import Weights, weights_of
 from boxwright.planning.engine_variables import patience_s
+from boxwright.planning.llama_cpp_instance import Instance
+from boxwright.planning.numa import judged_at_start
 from boxwright.planning.residency import residency_of
 from boxwright.serving import llama_cpp_build
-from boxwright.serving.llama_cpp import card_environment, llama_cpp_settings, own_settings, placement, rendered
+from boxwright.serving.llama_cpp import card_environment, rendered
 from boxwright.sizing.offload import Offload
 from boxwright.vault import HostSecrets
 
@@ -38,7 +37,7 @@ def llama_cpp_variables(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors) ->
     return LlamaCppVariables(
         build=program_build(fleet),
         builds=mirrors.builds,
-        services=tuple(_Instance.of(fleet, one).variables() for one in services),
+        services=tuple(_variables(Instance.of(fleet, one)) for one in services),
         api_key=secrets.engine_key,
         debian_mirror=mirrors.debian,
         debian_keyring=fleet.site.debian_keyring,
@@ -47,12 +46,6 @@ def llama_cpp_variables(fleet: Fleet, secrets: HostSecrets, mirrors: Mirrors) ->
         proxy=fleet.site.proxy,
         no_proxy=fleet.site.no_proxy,
     )
-
-
-def deals_out_over_nodes(fleet: Fleet, service: Service) -> bool:
-    """Whether llama.cpp is told to spread threads, and with them the weights that they read, over all NUMA nodes."""
-    settings = _Instance.of(fleet, service).settings()
-    return settings.get("--numa", settings.get("LLAMA_ARG_NUMA")) == "distribute"
 
 
 def _services(fleet: Fleet) -> list[Service]:
@@ -161,7 +154,7 @@ def _check_program(fleet: Fleet, service: Service, version: str) -> None:
 def _check_memory(fleet: Fleet, services: list[Service]) -> None:
     """Whether what does not lie on cards fits into main memory."""
     room = fleet.profile.hardware.memory_gib * GIB * _FOR_MODELS
-    needs = {one.unit: _host_bytes(_Instance.of(fleet, one).placed) for one in services}
+    needs = {one.unit: _host_bytes(Instance.of(fleet, one).placed) for one in services}
     if sum(needs.values()) <= room:
         return
     largest = max(services, key=lambda one: needs[one.unit])
@@ -174,7 +167,7 @@ def _check_memory(fleet: Fleet, services: list[Service]) -> None:
     fitting = (
         one.name
         for one in smaller
-        if _host_bytes(_Instance.of(fleet, largest, Weights(weights.model, one)).placed) + others <= room
+        if _host_bytes(Instance.of(fleet, largest, Weights(weights.model, one)).placed) + others <= room
     )
     nearest = next(fitting, None)
     raise _refused(
@@ -189,66 +182,30 @@ def _host_bytes(placed: Offload | None) -> int:
     return placed.host_bytes if placed else 0
 
 
-@dataclass(frozen=True)
-class _Instance:
-    """A service of a fleet, and what follows for it."""
-
-    fleet: Fleet
-    service: Service
-    weights: Weights
-    own: dict[str, Value]
-
-    @classmethod
-    def of(cls, fleet: Fleet, service: Service, weights: Weights | None = None) -> _Instance:
-        own = own_settings(load_engine("llama_cpp"), service)
-        return cls(fleet, service, weights or weights_of(service, fleet.catalogue), own)
-
-    @property
-    def cards(self) -> tuple[int, ...]:
-        return self.fleet.profile.cards_of(self.service)
-
-    @property
-    def placed(self) -> Offload | None:
-        memory = tuple(int(gib * GIB) for gib in self.fleet.profile.device_memory_gib(self.service))
-        return placement(self.service, self.weights, memory, self.own)
-
-    def settings(self) -> dict[str, Value]:
-        """By name: what follows from the box, and what the profile says instead or besides."""
-        profile = self.fleet.profile
-        ours = llama_cpp_settings(
-            self.service,
-            self.weights,
-            profile.hardware,
-            self.placed,
-            built=profile.builds_llama_cpp,
-            cards=bool(self.cards),
-        )
-        return ours | self.own
-
-    def variables(self) -> LlamaCppService:
-        fleet, service, table = self.fleet, self.service, load_engine("llama_cpp")
-        hardware, directory = fleet.profile.hardware, fleet.profile.stack.models_directory
-        settings = self.settings()
-        words, variables = rendered(table, _release(fleet, table), settings)
-        bound = len(service.numa.nodes) if service.numa.policy == "bind" else hardware.numa_nodes
-        folder = self.weights.folder(directory)
-        files = [f"{folder}/{file.name}" for file in self.weights.build.files if file.name.endswith(".gguf")]
-        return LlamaCppService(
-            unit=service.unit,
-            arguments=words,
-            environment=({} if service.mig_slice else card_environment(self.cards, hardware.accelerator_count))
-            | variables,
-            model_path=self.weights.path(directory),
-            model_name=self.weights.model.id,
-            purpose=self.weights.model.purpose,
-            residency=residency_of(fleet, service),
-            least_tokens_per_s=service.least_tokens_per_s,
-            cards=bool(self.cards),
-            mig=mig_place(fleet.profile, service),
-            cores=max(1, hardware.cpu.cores * bound // hardware.numa_nodes),
-            numa_policy=service.numa.policy,
-            numa_nodes=service.numa.nodes,
-            placed_anew=tuple(files) if "--numa" in settings else (),
-            port=service.engine_port,
-            patience_s=patience_s(self.weights),
-        )
+def _variables(one: Instance) -> LlamaCppService:
+    fleet, service, table = one.fleet, one.service, load_engine("llama_cpp")
+    hardware, directory = fleet.profile.hardware, fleet.profile.stack.models_directory
+    settings = one.settings()
+    words, variables = rendered(table, _release(fleet, table), settings)
+    bound = len(service.numa.nodes) if service.numa.policy == "bind" else hardware.numa_nodes
+    folder = one.weights.folder(directory)
+    files = [f"{folder}/{file.name}" for file in one.weights.build.files if file.name.endswith(".gguf")]
+    return LlamaCppService(
+        unit=service.unit,
+        arguments=words,
+        environment=({} if service.mig_slice else card_environment(one.cards, hardware.accelerator_count)) | variables,
+        model_path=one.weights.path(directory),
+        model_name=one.weights.model.id,
+        purpose=one.weights.model.purpose,
+        residency=residency_of(fleet, service),
+        numa_placement=judged_at_start(fleet, service),
+        least_tokens_per_s=service.least_tokens_per_s,
+        cards=bool(one.cards),
+        mig=mig_place(fleet.profile, service),
+        cores=max(1, hardware.cpu.cores * bound // hardware.numa_nodes),
+        numa_policy=service.numa.policy,
+        numa_nodes=service.numa.nodes,
+        placed_anew=tuple(files) if "--numa" in settings else (),
+        port=service.engine_port,
+        patience_s=patience_s(one.weights),
+    )

@@ -9,6 +9,7 @@ from boxwright.model.mig_layout import mig_place
 from boxwright.model.stack import Service
 from boxwright.model.weights import weights_of
 from boxwright.planning.engine_variables import patience_s
+from boxwright.planning.numa import judged_at_start
 from boxwright.serving.ollama import modelfile, names_of, ollama_environment, placement
 
 # Of Ollama's own API what answers and tells: nothing that makes, fetches, copies or removes a model.
@@ -52,6 +53,7 @@ def _service(fleet: Fleet, service: Service) -> OllamaService:
         store=store,
         purpose=weights.model.purpose,
         placement=placement(service, cards),
+        numa_placement=judged_at_start(fleet, service),
         least_tokens_per_s=service.least_tokens_per_s,
         cards=bool(cards),
         mig=mig_place(profile, service),

@@ -10,6 +10,7 @@ from boxwright.model.stack import Service
 from boxwright.model.tensorrt_llm import image_of
 from boxwright.model.weights import weights_of
 from boxwright.planning.engine_variables import patience_s, ways_between_cards
+from boxwright.planning.numa import judged_at_start
 from boxwright.planning.residency import residency_of
 from boxwright.planning.sized_stack import parallelism
 from boxwright.serving.tensorrt_llm import command, container_environment, model_place, options
@@ -63,6 +64,7 @@ def _service(fleet: Fleet, service: Service) -> TensorrtLlmService:
         model_name=weights.model.id,
         purpose=weights.model.purpose,
         residency=residency_of(fleet, service),
+        numa_placement=judged_at_start(fleet, service),
         least_tokens_per_s=service.least_tokens_per_s,
         cards=profile.cards_of(service),
         memory_nodes=service.numa.nodes if service.numa.policy == "bind" else (),

@@ -15,6 +15,7 @@ from boxwright.model.stack import EngineName, Service
 from boxwright.model.vllm_container import VENDOR_CONTAINERS
 from boxwright.model.weights import weights_of
 from boxwright.planning.engine_variables import patience_s
+from boxwright.planning.numa import judged_at_start
 from boxwright.planning.residency import residency_of
 from boxwright.planning.sized_stack import parallelism
 from boxwright.serving.vllm import as_of, vllm_own_settings
@@ -58,6 +59,7 @@ def _service(fleet: Fleet, service: Service) -> VllmContainerService:
         model_names=(weights.model.id, *weights.model.aliases),
         purpose=weights.model.purpose,
         residency=residency_of(fleet, service),
+        numa_placement=judged_at_start(fleet, service),
         least_tokens_per_s=service.least_tokens_per_s,
         devices=device_files(container, cards),
         groups=container.groups,

@@ -14,7 +14,7 @@ from boxwright.model.site import Host, Site
 from boxwright.model.stack import FurtherService
 from boxwright.model.weights import weights_of
 from boxwright.planning.addresses import chat_page_url, engine_url, head_url, public_url
-from boxwright.planning.numa import spread_over
+from boxwright.planning.numa import placements
 from boxwright.planning.residency import residencies
 from boxwright.planning.weights import wanted_builds
 from boxwright.provisioning.contract import Examination
@@ -95,7 +95,7 @@ def _verify_host(target: Target, host: Host) -> VerifyHost:
         about=LANGUAGES if leads and not fleet.without_stack else (),
         weights=_weights(fleet),
         residencies=residencies(fleet, host),
-        numa_spread=() if fleet.without_stack else spread_over(fleet, fleet.profile.stack),
+        placements=() if fleet.without_stack else placements(fleet, host),
         further=tuple(_further(fleet, service) for service in fleet.profile.stack.further) if leads else (),
         head_url=head_url(fleet, host),
         nodes=tuple(one.name for one in fleet.box_of(host)[1:]) if leads else (),

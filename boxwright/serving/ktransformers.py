@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from boxwright.model.catalogue import Model
 from boxwright.model.hardware import Hardware
@@ -40,6 +40,22 @@ def threads(service: Service, hardware: Hardware) -> tuple[int, int]:
     """
     nodes = len(service.numa.nodes) if service.numa.policy == "bind" else hardware.numa_nodes
     return max(1, hardware.cpu.cores * nodes // hardware.numa_nodes), nodes
+
+
+def pool_nodes(service: Service, hardware: Hardware, own: Mapping[str, Value]) -> tuple[int, ...]:
+    """The NUMA nodes that kt-kernel has pools of threads on, each with its part of the experts.
+
+    Args:
+        service: The service.
+        hardware: The machine.
+        own: The profile's own settings, by the engine's own names.
+    """
+    named, pools = own.get("--kt-numa-nodes"), own.get("--kt-threadpool-count")
+    if isinstance(named, Sequence) and not isinstance(named, str):
+        return tuple(int(node) for node in named)
+    if isinstance(pools, int):
+        return tuple(range(pools))
+    return service.numa.nodes or tuple(range(threads(service, hardware)[1]))
 
 
 def kt_settings(

@@ -17,7 +17,7 @@ from boxwright.model.drivers import NvidiaDriverPolicy
 from boxwright.model.hardware import Accelerator
 from boxwright.model.platform import ContainerRuntimePolicy, RdmaPolicy, StoragePolicy
 from boxwright.model.profile import Profile
-from boxwright.model.residency import CardResidency
+from boxwright.model.residency import CardResidency, MemoryPlacement
 from boxwright.model.stack import Service
 from boxwright.model.variables import revealed
 from boxwright.vault import HostSecrets
@@ -70,7 +70,7 @@ class VerifyHost(Frozen):
         further: What is served beside the main service.
         weights: The files of everything that is served.
         residencies: What of each service's model has to be seen on cards; Ollama's is asked of itself.
-        numa_spread: NUMA nodes that the main engine spreads its memory over by itself; none: it promises nothing.
+        placements: On which NUMA nodes each service has its memory; none where nothing serves.
         twin: Whether the host is a throw-away twin.
         shares_kernel: Whether it is a twin that runs the controller's kernel: a container.
         without_time_server: Whether nothing where it stands could set its clock.
@@ -99,7 +99,7 @@ class VerifyHost(Frozen):
     further: tuple[VerifyService, ...] = ()
     weights: tuple[VerifyFile, ...] = ()
     residencies: tuple[CardResidency, ...] = ()
-    numa_spread: tuple[int, ...] = ()
+    placements: tuple[MemoryPlacement, ...] = ()
     head_url: HttpUrl | None = None
     nodes: tuple[HostName, ...] = ()
     twin: bool = False

@@ -11,7 +11,8 @@ from pyinfra.api import FactBase
 
 PROVEN = "/var/lib/boxwright/proven"  # what served last, unit by unit: the program serve-unit keeps it
 
-CARD_RESIDENCY = "/usr/local/lib/boxwright/card-residency"  # the program that tells where models lie
+CARD_RESIDENCY = "/usr/local/lib/boxwright/card-residency"  # the program that tells which cards models lie on
+MEMORY_PLACEMENT = "/usr/local/lib/boxwright/memory-placement"  # the one that tells which NUMA nodes
 
 # Exits 0 when the address answers with 2xx. Proxies are for the outside, never for loopback.
 PROBE = "import sys,urllib.request as r;r.build_opener(r.ProxyHandler({})).open(sys.argv[1],timeout=5).read(1)"

@@ -12,7 +12,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
-from deploys.facts.services import CARD_RESIDENCY, MisplacedEngine, ProvenUnit, ServiceState
+from deploys.facts.services import CARD_RESIDENCY, MEMORY_PLACEMENT, MisplacedEngine, ProvenUnit, ServiceState
 from deploys.operations.files import PROGRAMS
 from deploys.operations.install import program, program_of_modules
 
@@ -28,6 +28,7 @@ _HEAD_S = 3600  # serve-unit's own: how much longer a node waits for its head, w
 def unit_server() -> None:
     """Put the programs on the box that let units serve, and that tell where their models lie."""
     program(CARD_RESIDENCY.rpartition("/")[2], "engine_unit/card_residency.py")
+    program(MEMORY_PLACEMENT.rpartition("/")[2], "engine_unit/memory_placement.py")
     program_of_modules("serve-unit", "engine_unit/serve_unit")
 
 
@@ -79,6 +80,7 @@ class EngineUnit:
         patience_s: How long a start may take.
         residency: `CardResidency` of `boxwright.model.residency`; None where nothing of the model belongs on cards, or
             where it is not there yet when the unit is ready.
+        placement: `MemoryPlacement` of the same; None where its memory may lie on any NUMA node.
         speed: By what its speed is measured, and how fast it has to be; None: that is left to chance.
         guards: Units that start, end and go with it, with their endings.
         traces: Files that it leaves, and that go with it.
@@ -93,6 +95,7 @@ class EngineUnit:
     files: tuple[str, ...]
     patience_s: int
     residency: Mapping[str, Any] | None = None
+    placement: Mapping[str, Any] | None = None
     speed: dict[str, Any] | None = None
     guards: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
@@ -100,7 +103,7 @@ class EngineUnit:
 
     def told(self) -> dict[str, Any]:
         """What serve-unit is told. What there is none of is left out: a request of before it was known is the same."""
-        optional = ("residency", "speed", "guards", "traces", "box")
+        optional = ("residency", "placement", "speed", "guards", "traces", "box")
         left_out = {"files", *(name for name in optional if not getattr(self, name))}
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
@@ -112,7 +115,7 @@ class EngineUnit:
 @operation()
 def serving_model(engine: EngineUnit, after: Sequence[Any] = ()) -> Iterator[PyinfraCommand]:
     """Have an engine's unit enabled, started from its present files, ready, and its model answering, from the cards
-    that it belongs on, fast enough.
+    and the NUMA nodes that it belongs on, fast enough.
 
     What does not come up so ends the run, and what was proven to serve last comes back: the same unit with the files
     that it had, or the unit of another engine behind the same door. A restart is due when one of the files is younger

@@ -80,6 +80,7 @@ def _served(title: str, user: str, service: Mapping[str, Any], api_key: str) -> 
             url=f"http://127.0.0.1:{service['port']}/health",
             question=question(*asked),
             residency=service["residency"],
+            placement=service["numa_placement"],
             speed=speed(*asked, least=service["least_tokens_per_s"]),
             written=(*(path for _, path, _ in texts), *guard),
             files=(RUNNER,),

@@ -7,25 +7,19 @@ from itertools import pairwise
 import pytest
 from testinfra.host import Host
 
-from boxwright.verification.check import UnprovenError
+from boxwright.places import ROOT
 from boxwright.verification.gateway import Gateway
 from boxwright.verification.guarding import kept_from_people, wants_its_key
 from boxwright.verification.job import VerifyHost
-from boxwright.verification.numa import (
-    breach,
-    memory_by_node,
-    misconfigured,
-    misplaced,
-    policy_of_unit,
-    processors,
-)
+from boxwright.verification.judgements import evidence_of
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.questions import ask, question
-from boxwright.verification.remote import source
 from boxwright.verification.ssh import BoxShell
 
 pytestmark = pytest.mark.usefixtures("stack")
 
+# The one that the deploys ask when an engine has started. The box's own copy is not relied on.
+MEMORY_PLACEMENT = ROOT / "templates/engine_unit/memory_placement.py"
 CHAT = "/v1/chat/completions"
 # A proxy that holds an answer back lets many pieces go at once, all together or a buffer at a time.
 APART_S = 0.001
@@ -148,26 +142,5 @@ def test_answers_stream(gateway: Gateway, target: VerifyHost, evidence: Evidence
 )
 def test_numa_placement(host: Host, target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
     assert_that_it_runs(host, target)
-    stack, spread = target.profile.stack, target.numa_spread
-    policy = policy_of_unit(stack)
-    asked = {"unit": target.main_unit, "container": stack.unit if stack.contained else None}
-    told = shell.python(source("placement_facts"), asked)
-    held = told["container"]
-    wrong = misplaced(policy, held["nodes"]) if held else misconfigured(policy, told["unit"])
-    assert not wrong, wrong
-    if target.twin and target.profile.hardware.numa_nodes > 1 and (spread or told["maps"] is not None):
-        raise UnprovenError("the nodes of a twin are simulated")
-    if told["maps"] is None:
-        wants_nothing = policy.policy == "default" and not spread
-        assert wants_nothing, "this kernel tells nothing of NUMA, and the profile wants memory on certain nodes"
-        evidence("this kernel has no NUMA, and the profile wants no policy")
-        return
-    # Docker is told where a container's memory lies, and not where its threads run.
-    memory, allowed = memory_by_node(told["maps"]), set() if held else processors(told["allowed"])
-    of_node = {int(node): processors(cpus) for node, cpus in told["nodes"].items()}
-    wrong = breach(policy, memory, allowed, of_node, spread)
-    assert not wrong, wrong
-    places = ", ".join(f"{kib // 1024} MiB on node {node}" for node, kib in sorted(memory.items()))
-    promised = f"spread over nodes {', '.join(map(str, spread))}" if spread else policy.policy
-    whose = f" (process {held['pid']} of the container)" if held else ""
-    evidence(f"{promised}: {places}; processors {told['allowed'].strip()}{whose}")
+    asked = [one.model_dump(mode="json") for one in target.placements]
+    evidence(evidence_of(shell.python(MEMORY_PLACEMENT.read_text(), asked)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from boxwright.model.catalogues import ROOT
-from boxwright.verification.check import UnprovenError
+from boxwright.places import ROOT
 from boxwright.verification.job import VerifyHost
+from boxwright.verification.judgements import evidence_of
 from boxwright.verification.plugin import Evidence
 from boxwright.verification.ssh import BoxShell
 
@@ -27,11 +27,5 @@ PROGRAM = ROOT / "templates/engine_unit/card_residency.py"
     needs="residencies",
 )
 def test_residency(target: VerifyHost, shell: BoxShell, evidence: Evidence) -> None:
-    found = shell.python(PROGRAM.read_text(), [one.model_dump(mode="json") for one in target.residencies])
-    wrong = [one["wrong"] for one in found if one["wrong"]]
-    assert not wrong, "; ".join(wrong)
-    seen = [one["seen"] for one in found if one["seen"]]
-    unproven = [one["unproven"] for one in found if one["unproven"]]
-    if unproven:
-        raise UnprovenError("; ".join([*dict.fromkeys(unproven), *seen]))
-    evidence("; ".join(seen))
+    asked = [one.model_dump(mode="json") for one in target.residencies]
+    evidence(evidence_of(shell.python(PROGRAM.read_text(), asked)))

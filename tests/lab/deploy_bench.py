@@ -140,6 +140,7 @@ def llama_cpp_service(**changes: Any) -> dict[str, Any]:
         "model_name": weights.model.id,
         "purpose": weights.model.purpose,
         "residency": None,
+        "numa_placement": None,
         "least_tokens_per_s": None,
         "cards": False,
         "cores": 2,

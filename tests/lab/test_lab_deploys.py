@@ -6,6 +6,7 @@ Every time on Debian 12, as whole boxes are provisioned on Debian 13; on both in
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import signal
 import subprocess
@@ -25,9 +26,8 @@ from boxwright.mirrors import resolve
 from boxwright.model.catalogues import load_models
 from boxwright.model.debian_packages import DEBIAN_KEYRING
 from boxwright.model.hardware import Cpu, Hardware
+from boxwright.model.residency import MemoryPlacement
 from boxwright.model.site import Mirrors
-from boxwright.model.stack import NumaPolicy
-from boxwright.verification.numa import breach, memory_by_node, processors
 
 pytestmark = pytest.mark.lab
 
@@ -38,7 +38,10 @@ ENGINE_KEY = "lab-engine-key-8d51"
 SECRET_KEY = "lab-secret-key-1c07"
 
 
-SERVICE = llama_cpp_service(port=8081, numa_policy="bind", numa_nodes=[0])
+ON_NODE_0 = MemoryPlacement(unit="llama-server.service", container=None, policy="bind", nodes=(0,), maps_weights=True)
+SERVICE = llama_cpp_service(
+    port=8081, numa_policy="bind", numa_nodes=[0], numa_placement=ON_NODE_0.model_dump(mode="json")
+)
 
 
 def data(lab: Lab) -> dict[str, Any]:
@@ -136,18 +139,15 @@ def test_the_engine_answers_who_has_its_key(boxes: Boxes) -> None:
 
 def test_the_engines_memory_lies_where_the_policy_says(boxes: Boxes) -> None:
     """The controller has one node, so that a wrong node cannot be shown here; that the policy is in force can."""
+    asked = [ON_NODE_0, ON_NODE_0.model_copy(update={"nodes": (1,)})]
     for twin in boxes.twins:
-        ask = "systemctl show --property=MainPID --value llama-server"
-        maps = boxes.on(twin, f"cat /proc/$({ask})/numa_maps")
-        assert sum(" bind:0 " in line for line in maps.splitlines()) > 10
-        memory = memory_by_node(maps)
-        assert set(memory) == {0}
-        assert memory[0] > 50 * 1024  # the model's 94 MiB are mapped, and most of them touched
-        allowed = processors(boxes.on(twin, f"grep Cpus_allowed_list /proc/$({ask})/status | cut -f2"))
-        assert not breach(NumaPolicy(policy="bind", nodes=(0,)), memory, allowed, {0: allowed})
-        assert "on node 0, and the policy is bind on 1" in breach(
-            NumaPolicy(policy="bind", nodes=(1,)), memory, allowed, {1: allowed}
-        )
+        program = "python3 -I -B /usr/local/lib/boxwright/memory-placement"
+        told = json.dumps([one.model_dump(mode="json") for one in asked])
+        right, wrong = json.loads(boxes.on(twin, program, told))
+        lies = re.match(r"llama-server.service: bind on 0: (\d+) MiB on node 0; processors ", right["seen"])
+        assert lies, right
+        assert int(lies[1]) > 50  # the model's 94 MiB are mapped, and most of them touched
+        assert wrong["wrong"] == "llama-server.service: the unit's NUMAMask is [0], not [1]"
 
 
 def test_the_administrator_signs_in_and_chats(boxes: Boxes) -> None:

@@ -40,6 +40,7 @@ def service(**changes: Any) -> dict[str, Any]:
         "model_name": "m",
         "purpose": "chat",
         "residency": None,
+        "numa_placement": None,
         "least_tokens_per_s": None,
         "model_path": MODEL,
         "experts_path": EXPERTS,

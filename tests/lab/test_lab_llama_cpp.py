@@ -15,6 +15,7 @@ from boxwright.lab import Lab, TwinSpec
 from boxwright.mirrors import resolve
 from boxwright.model.catalogues import load_models
 from boxwright.model.hardware import Cpu, Hardware
+from boxwright.model.residency import MemoryPlacement
 from boxwright.model.site import Mirrors
 
 pytestmark = pytest.mark.lab
@@ -174,6 +175,36 @@ def test_a_start_that_is_too_slow_gives_way_to_what_was_fast_enough(boxes: Boxes
     assert "LAB_WORD" not in boxes.on(twin, "cat /etc/systemd/system/llama-server.service")
     assert "Paris" in capital_of_france(boxes, 8000)
     assert boxes.changes("llama_cpp", llama_cpp_services=holds) == 0
+
+
+@pytest.mark.on_demand
+def test_a_start_whose_memory_is_not_where_it_belongs_gives_way(boxes: Boxes) -> None:
+    """The machine has one node, so that a policy that is not in force is what can be wrong here.
+
+    Memory on a wrong node: test_lab_memory_placement.py, on a VM.
+    """
+    (twin,) = boxes.twins
+    bound = MemoryPlacement(
+        unit="llama-server.service", container=None, policy="bind", nodes=(0,), maps_weights=True
+    ).model_dump(mode="json")
+    right = [llama_cpp_service(numa_policy="bind", numa_nodes=[0], numa_placement=bound)]
+    assert boxes.changes("llama_cpp", llama_cpp_services=right) == 2
+    assert boxes.changes("llama_cpp", llama_cpp_services=right) == 0
+
+    output = refused(boxes, numa_placement=bound)
+    assert "llama-server.service: the unit's NUMAPolicy is default, not bind" in output
+    assert "serves smollm2-135m-instruct again, with the files that it had." in output
+    assert "NUMAPolicy=bind" in boxes.on(twin, "cat /etc/systemd/system/llama-server.service")
+    assert boxes.changes("llama_cpp", llama_cpp_services=right) == 0
+
+    # Of nodes that are not there nothing can be said, and nothing ends.
+    two = bound | {"policy": "default", "nodes": [], "spread": [0, 1]}
+    assert boxes.changes("llama_cpp", llama_cpp_services=[llama_cpp_service(numa_placement=two)])
+    told = boxes.on(twin, "python3 -I -B /usr/local/lib/boxwright/memory-placement", json.dumps([two]))
+    assert json.loads(told)[0]["unproven"] == (
+        "llama-server.service: NUMA nodes 0-1 are wanted, and this machine has 0 alone"
+    )
+    assert "Paris" in capital_of_france(boxes, 8000)
 
 
 @pytest.mark.on_demand

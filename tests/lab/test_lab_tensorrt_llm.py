@@ -56,6 +56,7 @@ def service(image: str, **changes: Any) -> dict[str, Any]:
         "model_name": MODEL.id,
         "purpose": MODEL.purpose,
         "residency": None,
+        "numa_placement": None,
         "least_tokens_per_s": None,
         "cards": [],  # the twin has none that computes
         "memory_nodes": [],

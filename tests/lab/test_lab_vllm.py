@@ -54,6 +54,7 @@ def service(**changes: Any) -> dict[str, Any]:
         "model_names": ["smollm2"],
         "purpose": "chat",
         "residency": None,
+        "numa_placement": None,
         "least_tokens_per_s": None,
         "converted_from": f"/srv/models/smollm2/{MODEL.builds[0].files[0].name}",
         "mig": None,

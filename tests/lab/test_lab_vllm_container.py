@@ -87,6 +87,7 @@ def service(engine: EngineName, image: str) -> dict[str, Any]:
         "model_names": [MODEL.id, "m"],
         "purpose": MODEL.purpose,
         "residency": None,
+        "numa_placement": None,
         "least_tokens_per_s": None,
         "devices": list(device_files(container, cards)),
         "groups": list(container.groups),

@@ -9,19 +9,21 @@ Usage: serve-unit [--restart] < REQUEST
 REQUEST is JSON: `unit` (with .service), `serves` (the model's name), `url` (answers 2xx when it is ready; null for a
 unit without a door of its own), `question` (null, or `url`, `body` and `key` of a request that the model must answer),
 `written` (the files that it is made of) and `patience_s` (how long its start may take). Where there are some, it has
-`residency` (what card-residency is asked of the cards that its model lies on), `speed` (a question, and `least`: tokens
-per second of one answer), `guards` (units that run with this one), `traces` (files that it leaves, and that go with
-it) and `box` (of one of several nodes: whether it `leads`, and a digest of the `settings` of all of them).
+`residency` (what card-residency is asked of the cards that its model lies on), `placement` (what memory-placement is
+asked of the NUMA nodes that it lies on), `speed` (a question, and `least`: tokens per second of one answer), `guards`
+(units that run with this one), `traces` (files that it leaves, and that go with it) and `box` (of one of several nodes:
+whether it `leads`, and a digest of the `settings` of all of them).
 
 A node that does not lead waits until its head is proven to serve by the same settings, and goes back when the head
 does: what it knows of its head it has from run-node, which the head tells. So either all nodes keep what is new, or
 none, whoever ordered it is still there or not.
 
 The unit is restarted where --restart says so, and where it does not run. When it is ready, has answered, lies on its
-cards, and was as fast as it has to be, copies of its files become what is proven: FOLDER/UNIT/files, beside the
-request. When it does not, the copies of before are put back and served again, and the program ends with 1. Another unit
-that was proven behind the same door - another engine - gives way before the start, comes back when that fails, and is
-removed when it succeeds. Nothing else on the machine is touched. The folder is root's alone: among the files are keys.
+cards and nodes, and was as fast as it has to be, copies of its files become what is proven: FOLDER/UNIT/files, beside
+the request. When it does not, the copies of before are put back and served again, and the program ends with 1. Another
+unit that was proven behind the same door - another engine - gives way before the start, comes back when that fails, and
+is removed when it succeeds. Nothing else on the machine is touched. The folder is root's alone: among the files are
+keys.
 
 The other orders are for programs that prove units in a way of their own, and share their doors: `known` names the units
 that are proven, `rivals` those behind the request's door, `keep` makes its files what is proven, `end` lets a unit give

@@ -15,6 +15,7 @@ import proofs
 import units
 
 CARD_RESIDENCY = Path(__file__).resolve().parent.with_name("card-residency")
+MEMORY_PLACEMENT = Path(__file__).resolve().parent.with_name("memory-placement")
 
 
 def bring_up(request: dict[str, Any], *, restart: bool) -> None:
@@ -55,8 +56,9 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
         raise units.FailedError(
             f"{unit} is ready, and its model does not answer: {error}", units.journal(unit)
         ) from None
-    if request.get("residency"):
-        _on_its_cards(unit, request["residency"])
+    for program, told in ((CARD_RESIDENCY, request.get("residency")), (MEMORY_PLACEMENT, request.get("placement"))):
+        if told:
+            _in_its_place(unit, program, told)
     if speed and rate is not None:
         if rate < speed["least"]:
             wanted = f"the profile asks for {speed['least']:g} (least_tokens_per_s)"
@@ -64,14 +66,14 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
         units.say(f"{unit}: {request['serves']}, {rate:.1f} tokens/s")
 
 
-def _on_its_cards(unit: str, told: dict[str, Any]) -> None:
-    """Say where the model lies.
+def _in_its_place(unit: str, program: Path, told: dict[str, Any]) -> None:
+    """Say where the model lies, by the program that looks.
 
     Raises:
-        FailedError: It does not lie on the cards that it belongs on.
+        FailedError: It does not lie where it belongs.
     """
-    program = [sys.executable, "-I", "-B", str(CARD_RESIDENCY)]
-    done = subprocess.run(program, input=json.dumps([told]), capture_output=True, text=True, check=False, timeout=600)
+    asked = [sys.executable, "-I", "-B", str(program)]
+    done = subprocess.run(asked, input=json.dumps([told]), capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         raise units.FailedError(f"{unit}: nobody can tell where its model lies: {done.stderr.strip()}")
     (found,) = json.loads(done.stdout)

@@ -7,8 +7,9 @@ Usage: run-ollama activate REQUEST
 REQUEST is a JSON file: `destination` (the folder of versions), `version` (one of them), `release` (as Ollama calls
 itself), `user`, `doors` (the command of serve-unit, which keeps whose door is whose) and `instances`, each with `unit`,
 `guard` (of its rules), `port`, `store`, `record`, `modelfile`, `names`, `weights`, `purpose`, `placement`,
-`least_tokens_per_s`, `patience_s`, `measure` (of its timer), `measured` (what that writes), `written` (its files),
-`digest` (of them), `files` (what it reads when it starts) and `proof` (what serve-unit is told of it).
+`numa_placement` (what memory-placement is asked of the NUMA nodes that it lies on, or null), `least_tokens_per_s`,
+`patience_s`, `measure` (of its timer), `measured` (what that writes), `written` (its files), `digest` (of them),
+`files` (what it reads when it starts) and `proof` (what serve-unit is told of it).
 
 `activate` points `current` at the version, starts every instance that does not run what the files say, registers its
 model, loads it, looks where it lies and how fast it answers. When all of that is right, the files are kept as what is

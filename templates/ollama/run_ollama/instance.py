@@ -7,12 +7,14 @@ import datetime
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+MEMORY_PLACEMENT = Path(__file__).resolve().parent.with_name("memory-placement")
 ANSWERS_WITHIN_S = 120  # the server itself; the model comes after it
 CRASHES = 3  # restarts by systemd after which nobody waits any longer
 PROMPT = "Count from one to thirty in words."
@@ -142,7 +144,23 @@ class Instance:
             raise FailedError(f"{self.unit} has {where}; {share} of it belongs there\n{journal(self.unit)}")
         if wanted == "cards":
             self._seen_on_cards()
-        return where
+        return f"{where}{self._on_its_nodes()}"
+
+    def _on_its_nodes(self) -> str:
+        """Say on which NUMA nodes its memory lies, where the profile names some; they are there when it is loaded."""
+        wanted = self.told.get("numa_placement")
+        if not wanted:
+            return ""
+        asking = [sys.executable, "-I", "-B", str(MEMORY_PLACEMENT)]
+        done = subprocess.run(
+            asking, input=json.dumps([wanted]), capture_output=True, text=True, check=False, timeout=600
+        )
+        if done.returncode:
+            raise FailedError(f"{self.unit}: nobody can tell where its memory lies: {done.stderr.strip()}")
+        (found,) = json.loads(done.stdout)
+        if found["wrong"]:
+            raise FailedError(f"{found['wrong']}\n{journal(self.unit)}")
+        return f"; {found['unproven'] or found['seen']}"
 
     def _seen_on_cards(self) -> None:
         """Hold what Ollama says against the driver: of a model whose log it could not read, it says what is hoped."""

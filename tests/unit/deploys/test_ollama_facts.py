@@ -73,9 +73,11 @@ def test_settings_are_quoted_as_systemd_reads_them() -> None:
         environment={"B": 'a "quoted" \\ 50 %', "A": "1"},
         numa_policy="bind",
         numa_nodes=[0, 1],
+        weights=["/srv/models/a b.gguf"],
     )
     assert 'Environment="A=1"\nEnvironment="B=a \\"quoted\\" \\\\ 50 %%"\n' in text
     assert "NUMAPolicy=bind\nNUMAMask=0,1\nCPUAffinity=numa\n" in text
+    assert 'ExecStartPre=+-/usr/bin/dd "if=/srv/models/a b.gguf" iflag=nocache' in text
     assert "RequiresMountsFor=/srv/models/.ollama/ollama\n" in text
 
 

@@ -170,7 +170,6 @@ def test_where_a_model_lies_is_said_and_elsewhere_is_a_failure(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = tmp_path / "card-residency"
-    monkeypatch.setattr(program.starts, "CARD_RESIDENCY", asked)
     monkeypatch.setattr(program.units, "journal", lambda _: "its log")
 
     def answers(**found: str) -> None:
@@ -178,7 +177,7 @@ def test_where_a_model_lies_is_said_and_elsewhere_is_a_failure(
         asked.write_text(
             f"import json, sys\nassert json.load(sys.stdin) == [{{'cards': [0]}}]\nprint({json.dumps([told])!r})"
         )
-        program.starts._on_its_cards("a.service", {"cards": [0]})
+        program.starts._in_its_place("a.service", asked, {"cards": [0]})
 
     answers(seen="a.service: card 0 2.00 GB")
     answers(unproven="no tool tells")
@@ -188,7 +187,7 @@ def test_where_a_model_lies_is_said_and_elsewhere_is_a_failure(
     assert failure.value.log == "its log"
     asked.write_text("raise SystemExit('it broke')")
     with pytest.raises(program.units.FailedError, match="nobody can tell where its model lies: it broke"):
-        program.starts._on_its_cards("a.service", {"cards": [0]})
+        program.starts._in_its_place("a.service", asked, {"cards": [0]})
 
 
 class Engine(BaseHTTPRequestHandler):
