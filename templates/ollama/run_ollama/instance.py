@@ -19,6 +19,7 @@ ANSWERS_WITHIN_S = 120  # the server itself; the model comes after it
 CRASHES = 3  # restarts by systemd after which nobody waits any longer
 PROMPT = "Count from one to thirty in words."
 TOKENS = 48
+MEASURED = 3  # answers at most: the first ones after a start may be slow, and the best one counts
 SHARE_SEEN = 0.5  # of the weights, the least that nvidia-smi must see on the cards
 
 
@@ -194,17 +195,22 @@ class Instance:
         """
         if self.told["purpose"] == "embedding":
             return "answers"
+        least, best = self.told["least_tokens_per_s"] or 0, 0.0
+        for _ in range(MEASURED):
+            best = max(best, self._rate())
+            if best > 0 and best >= least:
+                return f"{best:.1f} tokens/s"
+        raise FailedError(f"{self.unit} gives {best:.1f} tokens/s at best; the profile asks for {least or 'some'}")
+
+    def _rate(self) -> float:
+        """Tokens per second of one answer."""
         body = {"model": self.name, "prompt": PROMPT, "stream": False}
         options = {"num_predict": TOKENS, "temperature": 0}
         try:
             answer = self.ask("/api/generate", body | {"options": options}, self.told["patience_s"])
-            tokens, seconds = int(answer["eval_count"]), int(answer["eval_duration"]) / 1e9
+            return int(answer["eval_count"]) / max(int(answer["eval_duration"]) / 1e9, 1e-9)
         except (OSError, KeyError) as error:
             raise FailedError(f"{self.unit} does not answer: {error}\n{journal(self.unit)}") from None
-        rate, least = tokens / max(seconds, 1e-9), self.told["least_tokens_per_s"]
-        if tokens < 1 or (least and rate < least):
-            raise FailedError(f"{self.unit} gives {rate:.1f} tokens/s; the profile asks for {least or 'some'}")
-        return f"{rate:.1f} tokens/s"
 
 
 def lies_right(placement: str, total: int, on_cards: int) -> bool:
