@@ -45,7 +45,12 @@ def test_the_engine_is_closed() -> None:
         "/usr/bin/llama-server --model /srv/models/m.gguf --port 8081 --no-slots "
         "--api-key-file ${CREDENTIALS_DIRECTORY}/api-key"
     )
-    for line in ("RootDirectory=/opt/engine", "BindReadOnlyPaths=/srv/models", "PrivateDevices=yes"):
+    for line in (
+        "RootDirectory=/opt/engine",
+        "RootDirectoryStartOnly=yes",
+        "BindReadOnlyPaths=/srv/models",
+        "PrivateDevices=yes",
+    ):
         assert f"\n{line}\n" in text
     assert "RequiresMountsFor=/srv/models\n" in text  # and not the folder on the disk of the system under it
     assert "DeviceAllow" not in text
