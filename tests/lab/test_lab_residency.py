@@ -41,7 +41,6 @@ RESIDENCY = CardResidency(
 )
 ON_THE_CARD = "--ctx-size 4096"  # a part of the command line of the start that the simulated driver sees on its card
 LOG = "/etc/systemd/system/llama-server.service.d/simulated.conf"
-ROOT_OF_UNIT = "/opt/boxwright/llama-cpp/current"
 SERVES_AGAIN = "llama-server.service serves smollm2-135m-instruct again, with the files that it had."
 
 
@@ -69,9 +68,6 @@ class Box(Boxes):
     def log_tells(self, line: str) -> None:
         """What a build for cards would write into its log when it starts."""
         self.on(
-            self.twin, f"cp --update=none /usr/bin/echo {ROOT_OF_UNIT}/usr/bin/"
-        )  # the unit sees its own root alone
-        self.on(
             self.twin,
             f"mkdir -p {LOG.rpartition('/')[0]}; cat > {LOG}",
             f"[Service]\nExecStartPre=/usr/bin/echo {line}\n",
@@ -90,7 +86,7 @@ class Box(Boxes):
         running = self.on(self.twin, "tr '\\0' ' ' < /proc/$(systemctl show -p MainPID --value llama-server)/cmdline")
         return running.partition("--ctx-size ")[2].partition(" ")[0]
 
-    def verified(self, folder: Path) -> Check:
+    def verified(self, folder: Path, *, twin: bool = True) -> Check:
         """The check of `verify`, run on its own: a twin with cards has no stack otherwise."""
         for name in ("conftest.py", "test_residency.py"):
             shutil.copy(ACCEPTANCE_SUITE / name, folder / name)
@@ -108,6 +104,7 @@ class Box(Boxes):
             engine_url="http://127.0.0.1:8000",
             model_alias="smollm2",
             residencies=(RESIDENCY,),
+            twin=twin,
             profile=load_profile("lab"),
             secrets=HostSecrets(**{name: SecretStr(f"the-{name}-of-the-test") for name in SECRET_NAMES}),
         )
@@ -174,6 +171,7 @@ def test_what_the_driver_does_not_count_is_said_and_not_proven(box: Box, tmp_pat
     check = box.verified(tmp_path)
     assert check.outcome is CheckOutcome.UNPROVEN, check
     assert "the driver does not tell how much of their memory it has" in check.evidence
+    assert box.verified(tmp_path, twin=False).outcome is CheckOutcome.FAIL  # on a real machine
 
 
 def test_an_engine_that_lost_its_card_since_is_found_and_started_anew(box: Box, tmp_path: Path) -> None:
