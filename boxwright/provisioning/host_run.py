@@ -23,6 +23,7 @@ from boxwright.model.variables import named
 from boxwright.places import ROOT
 from boxwright.planning.changes import PlannedChange
 from boxwright.planning.stages import Engine, Stage, stages_for
+from boxwright.provisioning.box import Box
 from boxwright.provisioning.outcome import HostOutcome, StageState
 from boxwright.provisioning.target import Target
 from boxwright.transport.lock import DeployLock, Holder
@@ -45,6 +46,9 @@ class Watcher(Protocol):
     def noise(self, host: str, line: str) -> None:
         """An engine wrote something that is no event."""
 
+    def waits(self, host: str, others: str) -> None:
+        """The host goes on when these other machines of its box have come as far."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -66,10 +70,10 @@ class HostRun:
     Args:
         work: What is done.
         host: To whom.
-        box: Ends with the run, and when a node of the host's box fails: then all of its nodes stop.
+        box: What it shares with the other nodes of its box: when one of them fails, all stop.
     """
 
-    def __init__(self, work: Work, host: Host, box: Cancellation) -> None:
+    def __init__(self, work: Work, host: Host, box: Box) -> None:
         self._work = work
         self._host = host
         self._box = box
@@ -78,7 +82,7 @@ class HostRun:
         self._clock = _StageClock(host.name, work.watcher, self._outcome.seconds)
         self._noise: collections.deque[str] = collections.deque(maxlen=_NOISE_LINES)
         self._failure: Event | None = None
-        self._cancellation = box.part()
+        self._cancellation = box.cancellation.part()
         self._unlocked = False
         self._lock = DeployLock(work.target.endpoint(host), work.holder, self._on_lock_lost)
 
@@ -88,6 +92,7 @@ class HostRun:
             with self._lock:
                 self._engines()
                 if not self._work.dry_run:
+                    self._together("afterwards")
                     self._work.afterwards(self._host)
         except BoxwrightError as error:
             self._outcome.error = error
@@ -96,19 +101,41 @@ class HostRun:
         except OSError as error:  # of this host's processes and files here; the other hosts go on
             self._outcome.error = EngineError(str(error), where=self._host.name)
             self._work.watcher.fail(self._host.name, self._work.stages[0].name, self._outcome.error)
+        except BaseException:  # a mistake of ours: the other nodes would wait for this one
+            self._box.cancellation.cancel()
+            raise
         finally:
             self._clock.end(failed=not self._outcome.finished)
             if not self._outcome.finished:
-                self._box.cancel()
+                self._box.cancellation.cancel()
         return self._outcome
 
     def _engines(self) -> None:
-        for engine in ("ansible", "pyinfra"):
-            stages = tuple(stage for stage in self._stages if stage.engine == engine)
-            if stages:
-                self._check_whether_to_go_on()
-                self._through(engine, stages)
+        for engine, stages in self._parts():
+            self._together(stages[0].name)
+            self._through(engine, stages)
         self._check_whether_to_go_on()
+
+    def _parts(self) -> Iterator[tuple[Engine, tuple[Stage, ...]]]:
+        """What is done at one go.
+
+        The engine of a box of several nodes ends when every one of them has the weights, and not on the first that has.
+        """
+        for engine in ("ansible", "pyinfra"):
+            stages = [stage for stage in self._stages if stage.engine == engine]
+            fetching = [] if self._box.alone or self._work.dry_run else [one for one in stages if one.name == "models"]
+            for part in (fetching, [stage for stage in stages if stage not in fetching]):
+                if part:
+                    yield engine, tuple(part)
+
+    def _together(self, point: str) -> None:
+        """Go on with all nodes of the box: half a box is not changed. A dry run changes none."""
+        if not self._work.dry_run:
+            self._box.meet(self._host.name, point, lambda: self._cancellation.cancelled, self._say_that_it_waits)
+        self._check_whether_to_go_on()
+
+    def _say_that_it_waits(self, others: str) -> None:
+        self._work.watcher.waits(self._host.name, others)
 
     def _through(self, engine: Engine, stages: tuple[Stage, ...]) -> None:
         known = {stage.name for stage in stages}
@@ -119,21 +146,21 @@ class HostRun:
                 on_noise=self._on_noise,
                 cancellation=self._cancellation,
             )
-        if self._unlocked:
-            raise UnreachableError(
-                "the connection that held the box's deploy lock broke, so the run was stopped there",
-                where=self._host.name,
-                hint="Run the same command again: it goes on from here.",
-            )
         self._check_whether_to_go_on()
         if code:
             raise self._why(engine, code)
         self._clock.end(failed=False)
 
     def _check_whether_to_go_on(self) -> None:
+        if self._unlocked:
+            raise UnreachableError(
+                "the connection that held the box's deploy lock broke, so the run was stopped there",
+                where=self._host.name,
+                hint="Run the same command again: it goes on from here.",
+            )
         if self._work.cancellation.cancelled:
             raise EngineError("the run was interrupted", where=self._host.name)
-        if self._box.cancelled:
+        if self._box.cancellation.cancelled:
             raise EngineError(
                 "it was stopped, as another node of its box failed: half a box serves nobody",
                 where=self._host.name,

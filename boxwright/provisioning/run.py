@@ -19,6 +19,7 @@ from boxwright.engines.process import Cancellation
 from boxwright.errors import BoxwrightError
 from boxwright.model.site import Host
 from boxwright.planning.stages import Stage, stages_for
+from boxwright.provisioning.box import Box
 from boxwright.provisioning.contract import half_a_box
 from boxwright.provisioning.host_run import HostRun, Work
 from boxwright.provisioning.outcome import HostOutcome, StageState
@@ -97,11 +98,9 @@ def execute(
             cancellation=cancellation,
             afterwards=afterwards or receipt,
         )
-        pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="host")
-        boxes = {target.fleet.head_of(host).name: cancellation.part() for host in target.fleet.hosts}
-        runs = [
-            pool.submit(HostRun(work, host, boxes[target.fleet.head_of(host).name]).run) for host in target.fleet.hosts
-        ]
+        # Those of one box wait for each other, so all of them have to be under way.
+        pool = ThreadPoolExecutor(max_workers=max(AT_ONCE, target.fleet.profile.nodes), thread_name_prefix="host")
+        runs = [pool.submit(HostRun(work, host, box).run) for host, box in _boxes(target, cancellation)]
         try:
             return whole_boxes(target, [run.result() for run in runs])
         except BaseException:
@@ -109,6 +108,17 @@ def execute(
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _boxes(target: Target, cancellation: Cancellation) -> Iterator[tuple[Host, Box]]:
+    """Every host of the target, those of a box one after the other, with its box."""
+    fleet, boxes = target.fleet, dict[str, Box]()
+    for host in fleet.hosts:
+        head = fleet.head_of(host).name
+        if head not in boxes:
+            under_way = {one.name for one in fleet.box_of(host)} - fleet.left_out
+            boxes[head] = Box(cancellation.part(), under_way)
+        yield host, boxes[head]
 
 
 def _handing_on(target: Target, folder: Path | None) -> Target:
@@ -153,6 +163,10 @@ class _Watcher:
 
     def noise(self, host: str, line: str) -> None:
         self._log.write("noise", {"host": host, "line": line})
+
+    def waits(self, host: str, others: str) -> None:
+        self._log.write("waits", {"host": host, "for": others})
+        self._view.note(host, f"waits for {others}")
 
 
 @contextlib.contextmanager

@@ -78,6 +78,18 @@ def test_when_a_node_fails_the_other_one_of_its_box_is_stopped(stand_in: Callabl
     assert not [line for line in lines if line["kind"] == "event"]
 
 
+@pytest.mark.usefixtures("own_places")
+def test_a_node_begins_nothing_before_every_node_of_its_box_is_locked_for_this_run(
+    stand_in: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boxwright.provisioning.run.AT_ONCE", 1)  # however few are under way: a box is, as a whole
+    ssh = f"case \"${{@: -2:1}}\" in *.1) echo held; cat >/dev/null ;; *) sleep 6; echo '{HOLDER}'; exit 75 ;; esac"
+    stand_in("ssh", ssh)
+    outcomes, lines = run("a-1", "a-2", profile="2x8xh20")
+    assert [type(outcome.error) for outcome in outcomes] == [EngineError, LockedError]
+    assert not [line for line in lines if line["kind"] in ("event", "stage")]
+
+
 def test_a_node_that_was_finished_is_not_when_another_of_its_box_is_not() -> None:
     whole = target("a-1", "a-2", "b-1", "b-2", profile="2x8xh20")
     outcomes = [HostOutcome(host.name) for host in whole.fleet.hosts]
