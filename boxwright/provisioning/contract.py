@@ -22,13 +22,14 @@ Contracts = Mapping[str, tuple[Result, ...]]
 class Examination:
     """What was found on the hosts that could be looked at, and why the others could not.
 
-    A host that does not answer at all is in neither: its run says why. One that shows another key than the pinned one
-    is among the failures: nothing more is asked of whoever that is.
+    A host that does not answer at all is none of the failures: its run says why. One that shows another key than the
+    pinned one is among them: nothing more is asked of whoever that is.
     """
 
     contracts: Contracts
     failures: Mapping[str, BoxwrightError]
     machines: Mapping[str, Machine] = field(default_factory=dict)
+    unreachable: Mapping[str, UnreachableError] = field(default_factory=dict)
 
 
 _AT_ONCE = 16  # each is one ssh session that mostly waits
@@ -55,12 +56,16 @@ def examine(target: Target) -> Examination:
         },
         machines=machines,
         failures={
-            host: one
-            for host, one in found.items()
-            if isinstance(one, BoxwrightError)
-            and (not isinstance(one, UnreachableError) or isinstance(one, ChangedKeyError))
+            host: one for host, one in found.items() if isinstance(one, BoxwrightError) and not _does_not_answer(one)
+        },
+        unreachable={
+            host: one for host, one in found.items() if isinstance(one, UnreachableError) and _does_not_answer(one)
         },
     )
+
+
+def _does_not_answer(error: BoxwrightError) -> bool:
+    return isinstance(error, UnreachableError) and not isinstance(error, ChangedKeyError)
 
 
 def refusal(profile: str, host: str, results: tuple[Result, ...]) -> BoxwrightError | None:
@@ -83,9 +88,13 @@ def refusal(profile: str, host: str, results: tuple[Result, ...]) -> BoxwrightEr
 def split(target: Target, examination: Examination) -> tuple[Target, list[HostOutcome]]:
     """The target without the hosts that are refused or could not be looked at, and the outcome of each of those.
 
-    A box of several nodes is taken further as a whole or not at all.
+    A box of several nodes is taken further as a whole or not at all: so one that does not answer is refused there,
+    before anything is changed on the others.
     """
-    outcomes = [HostOutcome(name, error=error) for name, error in examination.failures.items()]
+    failures = dict(examination.failures)
+    if target.fleet.profile.nodes > 1:
+        failures |= examination.unreachable
+    outcomes = [HostOutcome(name, error=error) for name, error in failures.items()]
     for name, results in examination.contracts.items():
         error = refusal(target.fleet.profile.name, name, results)
         if error:

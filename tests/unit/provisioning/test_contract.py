@@ -12,7 +12,7 @@ from pathlib import Path
 from targets import target
 
 from boxwright.detection.contract import Result
-from boxwright.errors import BoxwrightError
+from boxwright.errors import BoxwrightError, UnreachableError
 from boxwright.provisioning.contract import Examination, examine, refusal, split
 
 SSH = """
@@ -35,7 +35,8 @@ def test_each_host_is_looked_at_and_one_that_cannot_be_keeps_nobody(
     found = examine(target("gone", "here", "odd"))
     assert set(found.contracts) == {"here"}
     assert {"cpu.cores", "memory.size", "disk.size"} <= {result.check for result in found.contracts["here"]}
-    assert set(found.failures) == {"odd"}  # why "gone" is gone is told by its run
+    assert set(found.failures) == {"odd"}
+    assert set(found.unreachable) == {"gone"}  # why it is gone is told by its run
     assert "This account is not available." in found.failures["odd"].output
 
 
@@ -81,3 +82,13 @@ def test_no_half_of_a_box_is_taken_further() -> None:
     errors = {outcome.host: str(outcome.error) for outcome in outcomes}
     assert "pcie.width" in errors["a-2"]
     assert "half a box serves nobody" in errors["a-1"]
+
+
+def test_a_box_of_several_machines_is_refused_when_one_of_them_does_not_answer() -> None:
+    whole = target("a-1", "a-2", "b-1", "b-2", profile="2x8xh20")
+    gone = UnreachableError("ssh did not get in", where="a-2")
+    rest, outcomes = split(whole, Examination(contracts={"a-1": (FITS,)}, failures={}, unreachable={"a-2": gone}))
+    assert [host.name for host in rest.fleet.hosts] == ["b-1", "b-2"]
+    errors = {outcome.host: outcome.error for outcome in outcomes}
+    assert errors["a-2"] is gone
+    assert "together with a-2, which was taken no further" in str(errors["a-1"])
