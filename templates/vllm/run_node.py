@@ -9,7 +9,8 @@ that a box whose nodes were changed one after the other, or put back, never serv
 
 The head tells the others when it serves: as soon as `proven` in FOLDER holds the digest and nobody holds a lock on
 `trying` there (serve-unit keeps both). Each other node writes what it knows of its head to `head` in RUNTIME_DIRECTORY:
-`waiting`, `other` (it has other settings), `joined`, or `serves`.
+`waiting`, `other` (it has other settings), `joined`, or `serves`. The head writes there whether it has `joined` all of
+them.
 
 vLLM does not notice that another node has gone: its head goes on to call itself healthy, its answers never come, and a
 node that comes back finds nobody who waits for it (0.32, a pipeline over two machines). So each node holds a connection
@@ -243,13 +244,13 @@ def main(words: list[str]) -> int:
         signal.signal(number, _stop)
     with contextlib.suppress(Stopped):
         while True:
+            know("waiting")
             if rank == 0:
                 fellows = gathered(head, port, set(peers), settings)
                 told = tell(fellows, settings)
             else:
-                know("waiting")
                 fellows, told = [joined(head, port, words[4], settings)], lambda: True
-                know("joined")
+            know("joined")
             say("all nodes of the box are there")
             status = held(words[5:], fellows, told)
             for connection in fellows:  # tells the other nodes

@@ -14,9 +14,11 @@ asked of the NUMA nodes that it lies on), `speed` (a question, and `least`: toke
 (units that run with this one), `traces` (files that it leaves, and that go with it) and `box` (of one of several nodes:
 whether it `leads`, and a digest of the `settings` of all of them).
 
-A node that does not lead waits until its head is proven to serve by the same settings, and goes back when the head
-does: what it knows of its head it has from run-node, which the head tells. So either all nodes keep what is new, or
-none, whoever ordered it is still there or not.
+A node that does not lead lets its engine run until the head has ended its own, whose requests in flight need it; then
+it waits until the head is proven to serve by the same settings, and goes back when the head does: what it knows of its
+head it has from run-node, which the head tells. So either all nodes keep what is new, or none, whoever ordered it is
+still there or not. How long a head's start takes is counted from when all nodes are there; when whoever ordered it has
+gone, a head does not wait long for nodes that do not come.
 
 The unit is restarted where --restart says so, and where it does not run. When it is ready, has answered, lies on its
 cards and nodes, and was as fast as it has to be, copies of its files become what is proven: FOLDER/UNIT/files, beside
@@ -42,6 +44,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nodes
 import proofs
 import starts
 import units
@@ -64,6 +67,8 @@ def _serve(request: dict[str, Any], *, restart: bool) -> None:
     own, rivals = Proof(request["unit"]), proofs.rivals_of(request)
     before = (rivals[0] if rivals else own).request()
     changed = not own.fits(request)
+    if before and proofs.follows(request):
+        nodes.until_the_head_leaves(request, before)
     for rival in rivals:
         _ended(rival.request() or {"unit": rival.folder.name})
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asking
-import heads
+import nodes
 import proofs
 import units
 
@@ -34,14 +34,9 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
     if restart or units.shown(unit, "ActiveState") != "active":
         units.systemctl("restart", unit, patience_s=request["patience_s"])
     if proofs.follows(request):
-        heads.until_it_serves(request)
+        nodes.until_the_head_serves(request)
         return
-    while not asking.is_ready(request):
-        crashed = int(units.shown(unit, "NRestarts") or 0) >= units.CRASHES
-        if crashed or time.monotonic() > end:
-            why = "ends as soon as it is started" if crashed else f"was not ready within {request['patience_s']} s"
-            raise units.FailedError(f"{unit} {why}", units.journal(unit))
-        time.sleep(0.5)
+    end = _until_it_is_ready(request, end)
     question, speed = request["question"], request.get("speed")
     try:
         if question:
@@ -64,6 +59,23 @@ def bring_up(request: dict[str, Any], *, restart: bool) -> None:
             wanted = f"the profile asks for {speed['least']:g} (least_tokens_per_s)"
             raise units.FailedError(f"{unit} gives {rate:.1f} tokens/s at best, and {wanted}", units.journal(unit))
         units.say(f"{unit}: {request['serves']}, {rate:.1f} tokens/s")
+
+
+def _until_it_is_ready(request: dict[str, Any], end: float) -> float:
+    """Wait for a unit that answers by itself; returns until when its start may take, for what it is asked then.
+
+    Raises:
+        FailedError: It is not ready in time, or keeps ending.
+    """
+    unit, others = request["unit"], nodes.Gathering(request) if proofs.leads(request) else None
+    while not asking.is_ready(request):
+        end = others.look(end) if others else end
+        crashed = int(units.shown(unit, "NRestarts") or 0) >= units.CRASHES
+        if crashed or time.monotonic() > end:
+            why = "ends as soon as it is started" if crashed else f"was not ready within {request['patience_s']} s"
+            raise units.FailedError(f"{unit} {others.why if others and not crashed else why}", units.journal(unit))
+        time.sleep(0.5)
+    return end
 
 
 def _in_its_place(unit: str, program: Path, told: dict[str, Any]) -> None:

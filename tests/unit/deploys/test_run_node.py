@@ -129,9 +129,9 @@ def test_strangers_are_not_let_in(start: START) -> None:
         assert stranger.recv(3) == b""
 
 
-def knows(folder: Path, what: str, within_s: float = 10) -> bool:
-    """Whether the other node comes to know this of its head."""
-    end, place = time.monotonic() + within_s, folder / OTHER / "head"
+def knows(folder: Path, what: str, within_s: float = 10, *, node: str = OTHER) -> bool:
+    """Whether a node, the other one, comes to know this of its head."""
+    end, place = time.monotonic() + within_s, folder / node / "head"
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
             if place.read_text() == what:
@@ -151,6 +151,15 @@ def test_nodes_of_other_settings_do_not_start_together(start: START, tmp_path: P
     assert appears(tmp_path / "head")
     assert appears(tmp_path / "other")
     assert knows(tmp_path, "joined")
+
+
+def test_a_head_knows_whether_all_of_its_nodes_are_there(start: START, tmp_path: Path) -> None:
+    start(HEAD, "exec sleep 60")
+    assert knows(tmp_path, "waiting", node=HEAD)
+    other = start(OTHER, "exec sleep 60")
+    assert knows(tmp_path, "joined", node=HEAD)
+    other.kill()
+    assert knows(tmp_path, "waiting", node=HEAD)
 
 
 def test_a_node_learns_that_its_head_is_proven_and_when_it_goes_back(start: START, tmp_path: Path) -> None:

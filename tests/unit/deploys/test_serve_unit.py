@@ -274,7 +274,7 @@ def test_a_model_is_asked_for_what_it_was_made_for() -> None:
 def node(program: ModuleType, engine: EngineUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineUnit:
     """Another node than the head of a box, whose unit systemd has started; what it knows is the test's to say."""
     monkeypatch.setattr(program.proofs, "NODES", tmp_path / "nodes")
-    monkeypatch.setattr(program.starts.heads, "RUN", tmp_path / "run")
+    monkeypatch.setattr(program.nodes, "RUN", tmp_path / "run")
     monkeypatch.setattr(program, "HEAD_FIRST_S", 0)
     monkeypatch.setattr(program.units, "systemctl", lambda *_, **__: None)
     monkeypatch.setattr(program.units, "shown", lambda _, name: {"ActiveState": "active"}.get(name, "0"))
@@ -323,7 +323,7 @@ def test_a_node_goes_back_when_its_head_does(
 def test_a_node_whose_run_has_ended_waits_only_for_a_head_that_is_at_it(
     program: ModuleType, node: EngineUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program.starts.heads, "WORD_S", 0.1)
+    monkeypatch.setattr(program.nodes, "WORD_S", 0.1)
     monkeypatch.setattr(program.units, "say", lambda *_: False)
     with pytest.raises(program.units.FailedError, match="Nothing was proven"):
         program.serve(request_of(node), restart=True)
@@ -366,3 +366,94 @@ def test_what_a_head_is_proven_to_serve_is_for_every_user_to_read(
     assert [stat.S_IMODE(path.stat().st_mode) for path in (proven, proven.parent)] == [0o644, 0o755]
     program.proofs.Proof(head.unit).forget()
     assert not proven.exists()
+
+
+def of_other_settings(node: EngineUnit) -> EngineUnit:
+    """What served on that node before, which another file tells."""
+    return EngineUnit(
+        **{**vars(node), "serves": "a model of before", "box": {**(node.box or {}), "settings": "2" * 16}}
+    )
+
+
+def test_a_node_serves_until_its_head_has_ended_what_it_served(
+    program: ModuleType, node: EngineUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.proofs.Proof(node.unit).keep(request_of(of_other_settings(node)))
+    known, ended = tmp_path / "run/a/head", list[str]()
+    known.write_text("serves")
+
+    def systemctl(*words: str, **_: object) -> None:
+        if words[0] == "restart":
+            ended.append(known.read_text())
+
+    monkeypatch.setattr(program.units, "systemctl", systemctl)
+    thread = later(tmp_path, "waiting", "joined", "serves")
+    program.serve(request_of(node), restart=True)
+    thread.join()
+    assert ended == ["waiting"]  # with a request in flight it would have been cut on the head
+    assert is_proven(node)
+
+
+def test_a_node_whose_head_is_told_nothing_new_waits_for_no_leave(
+    program: ModuleType, node: EngineUnit, tmp_path: Path
+) -> None:
+    before = EngineUnit(**{**vars(node), "serves": "under another name"})
+    program.proofs.Proof(node.unit).keep(request_of(before))
+    (tmp_path / "run/a/head").write_text("serves")
+    program.serve(request_of(node), restart=True)
+    assert is_proven(node)
+
+
+def test_a_node_whose_run_ends_while_its_head_serves_goes_on_as_before(
+    program: ModuleType,
+    node: EngineUnit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before, ordered = of_other_settings(node), list[str]()
+    program.proofs.Proof(node.unit).keep(request_of(before))
+    Path(node.written[1]).write_text("other settings\n")
+    (tmp_path / "run/a/head").write_text("serves")
+    monkeypatch.setattr(program.units, "systemctl", lambda *words, **_: ordered.append(words[0]))
+    monkeypatch.setattr(program.nodes, "WORD_S", 0.1)
+    said = program.units.say
+    monkeypatch.setattr(program.units, "say", lambda text, where=None: bool(where) and said(text, where))
+    with pytest.raises(
+        program.units.FailedError, match="serves a model of before as before, with the files that it had"
+    ):
+        program.serve(request_of(node), restart=True)
+    assert "the head of the box goes on with what served before" in capsys.readouterr().err
+    assert ordered == ["daemon-reload"]  # nothing was ended
+    assert is_proven(before)
+
+
+@pytest.fixture
+def head(program: ModuleType, node: EngineUnit, engine_port: int, monkeypatch: pytest.MonkeyPatch) -> EngineUnit:
+    """The head of a box, which is not ready before the test says so."""
+    monkeypatch.setattr(program.starts.asking, "is_ready", lambda _: False)
+    return EngineUnit(**{**vars(node), "box": {"leads": True, "settings": "1" * 16}, "patience_s": 1})
+
+
+def test_the_patience_with_a_head_begins_when_all_of_its_nodes_are_there(
+    program: ModuleType, head: EngineUnit, tmp_path: Path
+) -> None:
+    thread, begun = later(tmp_path, "waiting", "waiting", "joined"), time.monotonic()
+    with pytest.raises(program.units.FailedError, match=r"a\.service was not ready within 1 s"):
+        program.starts.bring_up(request_of(head), restart=True)
+    assert 3.2 < time.monotonic() - begun < 10
+    thread.join()
+
+
+def test_a_head_whose_run_has_ended_does_not_wait_long_for_nodes_that_do_not_come(
+    program: ModuleType, head: EngineUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program.nodes, "WORD_S", 0.1)
+    monkeypatch.setattr(program.nodes, "ALONE_S", 1)
+    monkeypatch.setattr(program.units, "say", lambda *_: False)
+    begun = time.monotonic()
+    with pytest.raises(
+        program.units.FailedError, match=r"a\.service was not joined by the other nodes of the box within"
+    ):
+        program.starts.bring_up(request_of(head) | {"patience_s": 600}, restart=True)
+    assert time.monotonic() - begun < 10
