@@ -27,7 +27,7 @@ from boxwright.provisioning import acceptance, outcome, switched
 from boxwright.provisioning.link import plan_link
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.receipt import PATH
-from boxwright.provisioning.target import Choice, Target, choose, prepare
+from boxwright.provisioning.target import Choice, Target, choose, in_whole_boxes, prepare
 from boxwright.provisioning.verbs import hold_to_contract, run_stages, show_plan, verify_hosts
 from boxwright.reporting.run_log import now, operator
 from boxwright.transport.ssh import check
@@ -70,8 +70,8 @@ def switch(console: Console, choice: Choice, wanted: Served, *, yes: bool, bundl
         BadInputError: There is no such model, or it cannot be served there: nothing was contacted.
         BoxwrightError: A box is not one that runs, or the bundle is not as it was signed.
     """
-    before, fleet = choose(choice), choose(replace(choice, serves=wanted))
-    _refuse(fleet)
+    before, fleet = (in_whole_boxes(choose(one)) for one in (choice, replace(choice, serves=wanted)))
+    _refuse(before, fleet, choice.service)
     refuse_signer_alone(bundle, signer)
     if not yes and (console.json or not console.live):
         console.confirm("Switch?")  # refuses here, before anything is contacted
@@ -101,7 +101,7 @@ def _switch(console: Console, choice: Choice, wanted: Served, before: Fleet, tar
             return Exit.OK
     outcomes = run_stages(console, target, only, dry_run=False, verb="switch")
     finished = {one.host for one in outcomes if one.finished}
-    _tell_failures(console, outcomes, weights_of(new, fleet.catalogue).name)
+    tell_failures(console, target.fleet, outcomes, weights_of(new, fleet.catalogue).name)
     if finished:
         _keep(console, choice, fleet, wanted)
     target = target.only(lambda host: host.name in finished)
@@ -115,17 +115,18 @@ def _switch(console: Console, choice: Choice, wanted: Served, before: Fleet, tar
     return code if code is not Exit.OK else acceptance.exit_code(checks)
 
 
-def _refuse(fleet: Fleet) -> None:
+def _refuse(before: Fleet, fleet: Fleet, service: str) -> None:
     """What is no switch of a model on a box that runs."""
     name = fleet.profile.name
     where = f"profile {name}, stack"
     if fleet.without_stack:
         raise BadInputError(fleet.without_stack, where=where)
-    if fleet.profile.nodes > 1:
+    old, new = (service_of(one.profile, service).engine for one in (before, fleet))
+    if fleet.profile.nodes > 1 and old != new:
         raise BadInputError(
-            f"a {name} is {fleet.profile.nodes} machines, whose engines start and end together",
+            f"the {fleet.profile.nodes} machines of a {name} serve together by {old}; by {new} each would for itself",
             where=where,
-            hint="Name the model in the profile, and provision.",
+            hint="Leave --engine out: on a box of several machines another model is switched to, and no other engine.",
         )
 
 
@@ -182,15 +183,22 @@ def _show(console: Console, before: tuple[Service, Weights], after: tuple[Servic
     console.info("until it does, the gateway answers 503. If it does not, what serves now is put back.")
 
 
-def _tell_failures(console: Console, outcomes: Sequence[HostOutcome], wanted: str) -> None:
-    """Say what serves on boxes that were not switched: the last line of the program that lets units serve."""
-    for one in outcomes:
-        if one.error:
-            last = one.error.output.strip().rpartition("\n")[2]
-            serves = next((last.removeprefix(name) for name in _TELLERS if last.startswith(name)), "")
-            console.warning(
-                f"{one.host} was not switched to {wanted}. {serves or './invoke verify says what serves there.'}"
-            )
+def tell_failures(console: Console, fleet: Fleet, outcomes: Sequence[HostOutcome], wanted: str) -> None:
+    """Say what serves on boxes that were not switched, each once."""
+    failed = {one.host: one.error for one in outcomes if one.error}
+    boxes = {fleet.head_of(host).name: fleet.box_of(host) for host in fleet.hosts if host.name in failed}
+    for box in boxes.values():
+        names = [host.name for host in box if host.name in failed]
+        told = filter(None, (_what_serves(failed[name].output) for name in names))  # the head's word goes first
+        were = "was" if len(names) == 1 else "were"
+        serves = next(told, "./invoke verify says what serves there.")
+        console.warning(f"{', '.join(names)} {were} not switched to {wanted}. {serves}")
+
+
+def _what_serves(output: str) -> str:
+    """What the program that lets units serve says at its end; empty where something else failed."""
+    last = output.strip().rpartition("\n")[2]
+    return next((last.removeprefix(name) for name in _TELLERS if last.startswith(name)), "")
 
 
 def _keep(console: Console, choice: Choice, fleet: Fleet, wanted: Served) -> None:

@@ -101,12 +101,19 @@ def choose(choice: Choice) -> Fleet:
         BadInputError: A name, a file or an argument is wrong.
     """
     profile, site = load_profile(choice.profile), load_site(choice.site)
-    named = {host.name for host in site.hosts if choice.host in (host.name, host.address)}
+    hosts = _adjusted(site, choice, profile.nodes).hosts  # among them the twins that a box of several machines needs
+    named = {host.name for host in hosts if choice.host in (host.name, host.address)}
     if choice.host and not named:
         site = single_host(choice.host)
     fleet = _with_switched(profile, site, choice)
     left_out = {host.name for host in fleet.site.hosts} - named if named else ()
     return fleet.model_copy(update={"left_out": frozenset(left_out)})
+
+
+def in_whole_boxes(fleet: Fleet) -> Fleet:
+    """The same fleet; whoever names one of the machines that serve together means all of them."""
+    meant = {one.name for host in fleet.hosts for one in fleet.box_of(host)}
+    return fleet.model_copy(update={"left_out": frozenset(host.name for host in fleet.site.hosts) - meant})
 
 
 def _with_switched(profile: Profile, site: Site, choice: Choice) -> Fleet:

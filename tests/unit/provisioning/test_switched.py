@@ -131,6 +131,7 @@ def test_another_engine_loses_what_is_said_in_the_terms_of_the_one_before() -> N
         ("lab", served("deepseek-r1-distill-llama-70b"), "is not fetched|leaves .* GiB to main memory|no such build"),
         ("lab", served("all-minilm-l6-v2"), "has no such build|context_tokens: 4096 is more than"),
         ("lab", served("gemma-3-270m", engine="tensorrt_llm"), "tensorrt_llm"),
+        ("lab-vllm-pair", served("smollm2", engine="ollama"), "lab-vllm-pair serve together by vllm"),
         ("8x4090", served("deepseek-r1-distill-qwen-32b"), "the cards of a twin are simulated"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from boxwright.errors import BadInputError
 from boxwright.model.catalogues import INVENTORIES
-from boxwright.provisioning.target import Choice, choose, single_host
+from boxwright.provisioning.target import Choice, choose, in_whole_boxes, single_host
 from boxwright.provisioning.twins import needs_vendors, twin_specs
 
 TWINS = "name: {name}\ntwin: {{distribution: debian-13}}\nhosts: [{{name: own-1}}]\n"
@@ -106,6 +106,23 @@ def test_a_box_of_two_machines_gets_two_twins_unasked(twins: str) -> None:
     assert len(choose(Choice("2x8xh20", site=twins, count=4)).hosts) == 4
     with pytest.raises(BadInputError, match="a 2x8xh20 is 2 machines, and the site has 3"):
         choose(Choice("2x8xh20", site=twins, count=3))
+
+
+@pytest.mark.parametrize("named", ["b-1", "b-2", "192.0.2.4"])
+def test_one_machine_of_a_box_stands_for_all_of_them(tmp_path: Path, named: str) -> None:
+    path, names = tmp_path / "own.yml", ("a-1", "a-2", "b-1", "b-2")
+    hosts = ", ".join(f"{{name: {name}, address: 192.0.2.{number}}}" for number, name in enumerate(names, 1))
+    path.write_text(f"name: own\nhosts: [{hosts}]\n")
+    fleet = choose(Choice("2x8xh20", site=str(path), host=named))
+    assert len(fleet.hosts) == 1
+    assert [host.name for host in in_whole_boxes(fleet).hosts] == ["b-1", "b-2"]
+    assert in_whole_boxes(choose(Choice("2x8xh20", site=str(path)))).left_out == frozenset()
+
+
+def test_a_twin_that_a_box_needs_is_known_by_its_name(twins: str) -> None:
+    fleet = choose(Choice("2x8xh20", site=twins, host="bench-2"))
+    assert [host.name for host in fleet.hosts] == ["bench-2"]
+    assert [host.name for host in in_whole_boxes(fleet).hosts] == ["bench-1", "bench-2"]
 
 
 @pytest.mark.parametrize("count", [-1, 65])
