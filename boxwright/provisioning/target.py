@@ -6,7 +6,7 @@ Everything that can be wrong in files and arguments is found here, before anythi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -104,10 +104,20 @@ def choose(choice: Choice) -> Fleet:
     hosts = _adjusted(site, choice, profile.nodes).hosts  # among them the twins that a box of several machines needs
     named = {host.name for host in hosts if choice.host in (host.name, host.address)}
     if choice.host and not named:
+        if profile.nodes > 1:
+            raise _no_such_host(choice.host, hosts, profile)
         site = single_host(choice.host)
     fleet = _with_switched(profile, site, choice)
     left_out = {host.name for host in fleet.site.hosts} - named if named else ()
     return fleet.model_copy(update={"left_out": frozenset(left_out)})
+
+
+def _no_such_host(name: str, hosts: Sequence[Host], profile: Profile) -> BadInputError:
+    known = [host.name for host in hosts]
+    return BadInputError(
+        f"--host: the site has no host '{name}'.{did_you_mean(name, known)}",
+        hint=f"A {profile.name} is {profile.nodes} machines, so it is one of the site's: {', '.join(known)}.",
+    )
 
 
 def in_whole_boxes(fleet: Fleet) -> Fleet:

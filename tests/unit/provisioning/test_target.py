@@ -119,6 +119,12 @@ def test_one_machine_of_a_box_stands_for_all_of_them(tmp_path: Path, named: str)
     assert in_whole_boxes(choose(Choice("2x8xh20", site=str(path)))).left_out == frozenset()
 
 
+def test_one_address_is_no_box_of_several_machines(twins: str) -> None:
+    with pytest.raises(BadInputError, match=r"has no host 'bench-3'\. Did you mean 'bench-[12]'") as refused:
+        choose(Choice("2x8xh20", site=twins, host="bench-3"))
+    assert refused.value.hint == "A 2x8xh20 is 2 machines, so it is one of the site's: bench-1, bench-2."
+
+
 def test_a_twin_that_a_box_needs_is_known_by_its_name(twins: str) -> None:
     fleet = choose(Choice("2x8xh20", site=twins, host="bench-2"))
     assert [host.name for host in fleet.hosts] == ["bench-2"]
