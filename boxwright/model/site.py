@@ -86,6 +86,7 @@ class Mirrors(Frozen):
     modelscope: HttpUrl = "https://modelscope.cn"
     ollama: HttpUrl = "https://registry.ollama.ai"  # a registry of models by digest
     ollama_releases: HttpUrl = "https://github.com/ollama/ollama/releases/download"  # archives of Ollama itself
+    github: HttpUrl = "https://github.com"  # archives of source code: of the programs that load cards in a burn-in
     check_valid_until: bool | None = None  # refuse Debian lists that are out of date; false for a frozen mirror
     builds: str | None = None  # a folder here, where programs that were built for boxes are kept; None: in our cache
 
