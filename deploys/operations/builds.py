@@ -37,6 +37,8 @@ class Program:
         requests: Of the compilers, and of the build, on the box.
         source: A file of the controller with the source, and its place on the box; None: the box fetches it.
         shelf: Folder of the controller, where builds are kept.
+        compilers: The folder on the box where they are unpacked.
+        lacking: Why there is no source to build from, and what to do; empty where there is.
     """
 
     key: str
@@ -47,6 +49,8 @@ class Program:
     requests: tuple[str, str]
     source: tuple[Path, str] | None
     shelf: Path
+    compilers: str = COMPILERS
+    lacking: str = ""
 
 
 class HaveProgram(StringCommand):
@@ -83,10 +87,12 @@ class HaveProgram(StringCommand):
 
     def _build(self, box: _Box, shelf: Shelf, archive: str) -> Kept:
         program = self.program
+        if program.lacking:
+            raise _FailedError(_complaint(program.lacking))
         compilers, request = program.requests
         if program.source:
             box.send(*program.source)
-        if box.ask(UnpackedVersion, folder=COMPILERS, marker="MANIFEST") is None:
+        if box.ask(UnpackedVersion, folder=program.compilers, marker="MANIFEST") is None:
             box.tell("unpacks the compilers")
             box.must(StringCommand(f"{PROGRAMS}/install-debian-root", QuoteString(compilers)), _INSTALL_S)
         told = box.must(StringCommand(f"{PROGRAMS}/build-program", QuoteString(request)), _BUILD_S)

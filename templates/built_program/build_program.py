@@ -10,6 +10,8 @@ REQUEST is a JSON file:
     is: `path` on this machine, or `package` and `package_version` of a source distribution on the Python package index;
   `compilers`: a root filesystem with cmake, ninja and the compilers, as install-debian-root makes it;
   `mounts`: folders of this machine that the build reads besides, such as a CUDA toolkit;
+  `written` (may be left out): texts by their place in the source, put over what is there, such as a CMakeLists.txt;
+  `copied` (may be left out): a list of `pattern`, files of this machine, and `folder`, where in the source they go;
   `cmake`: arguments of its configuration; `targets`: programs to build;
   `record`: what BUILD.json is to say besides;
   `fetcher`: the folder with the modules of fetch-model; `python_index`, `proxy`, `no_proxy`.
@@ -188,8 +190,32 @@ def unpacked(archive: Path, folder: str | None, destination: Path) -> None:
                 count += 1
     except (tarfile.TarError, EOFError, OSError) as error:
         raise BuildError(f"{archive.name} cannot be unpacked: {error}") from error
+    if count == 0:
+        raise BuildError(f"{archive.name} has nothing below {begin or 'its top'}")
+
+
+def completed(request: dict[str, Any], destination: Path) -> None:
+    """Put into the source what the request says besides.
+
+    Raises:
+        BuildError: This machine lacks something of it, or the source cannot be configured.
+    """
+    for name, text in request.get("written", {}).items():
+        (destination / name).write_text(text)
+    for wanted in request.get("copied", []):
+        found = sorted(Path("/").glob(wanted["pattern"].lstrip("/")))
+        if not found:
+            raise BuildError(f"the build needs {wanted['pattern']}, and this machine has none")
+        folder = destination / wanted["folder"]
+        folder.mkdir(exist_ok=True)
+        for path in found:
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(path, folder / path.name)
     if not (destination / "CMakeLists.txt").is_file():
-        raise BuildError(f"{archive.name} has no CMakeLists.txt below {begin or 'its top'} ({count} files there)")
+        count = sum(1 for _ in destination.rglob("*"))
+        raise BuildError(f"the source has no CMakeLists.txt ({count} files there)")
 
 
 def compiled(request: dict[str, Any], sandbox: Sandbox) -> dict[str, str]:
@@ -263,6 +289,7 @@ def build(request: dict[str, Any]) -> Path:
         try:
             source = fetched(request, work)
             unpacked(source, request["source"]["folder"], place / "source")
+            completed(request, place / "source")
             (place / "out").mkdir()
             os.chown(place / "out", NOBODY, NOBODY)
             began = time.monotonic()

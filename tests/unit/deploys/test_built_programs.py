@@ -70,8 +70,34 @@ def test_source_lies_below_the_folder_that_is_named(tmp_path: Path) -> None:
     archive = tarball(tmp_path / "s.tar.gz", {"p-1/setup.py": b"", "p-1/vendor/l/CMakeLists.txt": b"project(l)"})
     BUILD.unpacked(archive, "p-1/vendor/l", tmp_path / "source")
     assert (tmp_path / "source/CMakeLists.txt").read_text() == "project(l)"
-    with pytest.raises(BUILD.BuildError, match=r"has no CMakeLists\.txt below p-1/vendor/m/"):
+    with pytest.raises(BUILD.BuildError, match="has nothing below p-1/vendor/m/"):
         BUILD.unpacked(archive, "p-1/vendor/m", tmp_path / "other")
+
+
+def test_what_a_build_is_given_besides_is_put_into_its_source(tmp_path: Path) -> None:
+    archive = tarball(tmp_path / "s.tar.gz", {"g-1/Makefile": b"all:", "g-1/CMakeLists.txt": b"upstream's own"})
+    BUILD.unpacked(archive, None, tmp_path / "source")
+    (tmp_path / "include/device").mkdir(parents=True)
+    (tmp_path / "include/it.h").write_text("int it;")
+    (tmp_path / "include/device/it.h").write_text("int there;")
+    copied = [{"pattern": f"{tmp_path}/include/*", "folder": "inc"}]
+    BUILD.completed({"written": {"CMakeLists.txt": "project(g)"}, "copied": copied}, tmp_path / "source")
+    assert (tmp_path / "source/CMakeLists.txt").read_text() == "project(g)"
+    assert (tmp_path / "source/inc/it.h").read_text() == "int it;"
+    assert (tmp_path / "source/inc/device/it.h").read_text() == "int there;"
+
+
+def test_what_this_machine_lacks_of_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "CMakeLists.txt").write_text("project(g)")
+    pattern = f"{tmp_path}/nowhere/libnccl.so.2"
+    with pytest.raises(BUILD.BuildError, match=f"the build needs {pattern}, and this machine has none"):
+        BUILD.completed({"copied": [{"pattern": pattern, "folder": "nccl"}]}, tmp_path)
+
+
+def test_source_that_cannot_be_configured_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:")
+    with pytest.raises(BUILD.BuildError, match=r"has no CMakeLists\.txt"):
+        BUILD.completed({}, tmp_path)
 
 
 def test_a_cut_archive_says_so(tmp_path: Path) -> None:
