@@ -10,8 +10,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from boxwright.model.base import Frozen, Identifier
+from boxwright.model.base import AbsolutePath, Frozen, Identifier
 
+CARD_PROGRAMS_DEPLOY = "card_programs"
 PLACE = "/opt/boxwright/card-programs"  # on the box
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/local/cuda/bin", "/opt/gpu-burn")
 
@@ -37,6 +38,28 @@ class CardProgram(Frozen):
     def made(self) -> tuple[str, ...]:
         """The files that a build leaves."""
         return (self.program, *self.beside)
+
+
+class CopiedFiles(Frozen):
+    """Files of the box that a build gets a copy of."""
+
+    pattern: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/*-]+$")]  # as a shell matches it
+    folder: Identifier  # of the source, where they are put
+
+
+class CardProgramBuild(Frozen):
+    """How one of them is built for the cards of a box."""
+
+    name: Identifier
+    program: Identifier
+    version: str
+    tree: str
+    source: str | None  # its archive on the controller; None: it has none, and what was built before must do
+    lacking: str  # why it has none, and what to do; empty where it has
+    cmake: tuple[str, ...]
+    made: tuple[str, ...]
+    mounts: tuple[AbsolutePath, ...]
+    copied: tuple[CopiedFiles, ...]
 
 
 CARD_PROGRAMS = (

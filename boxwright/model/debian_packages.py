@@ -60,7 +60,11 @@ COMPILERS = UnpackedPackages(
     with_dependencies=True,
     provided=("debconf", "dh-elpa-helper", "procps", "usrmerge"),  # for set-up that never runs here
 )
-UNPACKED = (PYTHON_3_11, LLAMA_CPP, COMPILERS)
+# The same and Boost, which nvbandwidth reads its options by. For the box that builds programs for cards.
+CARD_COMPILERS = COMPILERS.model_copy(
+    update={"name": "card_compilers", "packages": (*COMPILERS.packages, "libboost-program-options1.74-dev")}
+)
+UNPACKED = (PYTHON_3_11, LLAMA_CPP, COMPILERS, CARD_COMPILERS)
 SYSTEM = "system"  # a suite of a bundle: the operating system of an image
 _SYSTEM_PACKAGES = (
     "?essential",  # a pattern of apt: what Debian itself marks so

@@ -63,3 +63,16 @@ class ConvertedModel(FactBase):
             return None
         (made_of, version), record = output[0].split(" ", 1), output[1].split()
         return version if record[2:] == [made_of] else None
+
+
+class ProgramOnBox(FactBase):
+    """Where a program is that somebody put into one of these folders; None where it is in none of them."""
+
+    def command(self, program: str, folders: tuple[str, ...]) -> str:
+        """Look into one folder after the other."""
+        places = " ".join(shlex.quote(f"{folder}/{program}") for folder in folders)
+        return f'for place in {places}; do test ! -x "$place" || {{ echo "$place"; break; }}; done'
+
+    def process(self, output: list[str]) -> str | None:
+        """Take the first."""
+        return output[0] if output else None
