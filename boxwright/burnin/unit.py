@@ -7,11 +7,13 @@ import shlex
 from collections.abc import Mapping
 
 from boxwright.burnin import on_box, readings
+from boxwright.model.card_programs import CARD_PROGRAMS, FOLDERS, PLACE
 
 NAME = "boxwright-burn-in"
 FOLDER = f"/run/{NAME}"  # where programs run: in memory, and gone with the unit
 FILE = ".boxwright-burn-in"  # all that is written to a disk, in folders that root alone writes to
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/cuda/bin:/opt/gpu-burn"
+# What a person has put there goes before what Boxwright has built.
+PATH = ":".join((*FOLDERS, "/sbin", "/bin", *(f"{PLACE}/{one.name}/current/bin" for one in CARD_PROGRAMS)))
 _MODULES = (readings, on_box)  # each may import those before it
 
 

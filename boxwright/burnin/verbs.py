@@ -6,14 +6,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 from boxwright.burnin import unit
 from boxwright.burnin.host_burn import HostBurn
 from boxwright.burnin.ring import Ring
 from boxwright.burnin.session import StoppedError, leftovers
 from boxwright.burnin.shown import show
-from boxwright.burnin.target import INSTALL, BurnInTarget
+from boxwright.burnin.target import BurnInTarget, ForCards, for_cards
 from boxwright.burnin.wish import Wish, wish_of
 from boxwright.console import Console, RunView
 from boxwright.errors import BoxwrightError, Exit, LockedError, UnreachableError
@@ -81,26 +80,27 @@ def burnin(
     with from_bundle(bundle, fleet, signer, console.info) as door:
         target = prepare(fleet, console.info, boot=False, offline=door)
         if door:
-            door.require(burn_in_needs(), "--also burnin")
-        return _burnin(console, target, wish)
+            door.require(burn_in_needs(fleet, door.lock.distribution), "--also burnin")
+        carried = door.source if door else lambda _: None
+        return _burnin(console, target, wish, for_cards(target.fleet, wish, console.info, carried))
 
 
-def _burnin(console: Console, target: Target, wish: Wish) -> Exit:
+def _burnin(console: Console, target: Target, wish: Wish, cards: ForCards | None) -> Exit:
     fleet = target.fleet
     if not fleet.without_stack:
         console.warning("what serves on these boxes goes on, and is slow meanwhile; it also takes room from the loads")
     with RunLog("burnin", redactor(target)) as log:
-        code = _whole(console, target, wish, log)
+        code = _whole(console, target, wish, cards, log)
         if code is not Exit.OK:
             log.close("failed")
     return code
 
 
-def _whole(console: Console, target: Target, wish: Wish, log: RunLog) -> Exit:
+def _whole(console: Console, target: Target, wish: Wish, cards: ForCards | None, log: RunLog) -> Exit:
     """Bring the programs, burn in, and take them away again."""
     brought, burned, clean = list[HostOutcome](), list[Burned](), True
     try:
-        brought = _programs(console, target, log, "present")
+        brought = _programs(console, BurnInTarget.of(target, "present", cards), log)
         able = {one.host for one in brought if one.finished}
         if able:
             burned = _burn(console, target.only(lambda host: host.name in able), wish, log)
@@ -108,7 +108,7 @@ def _whole(console: Console, target: Target, wish: Wish, log: RunLog) -> Exit:
         away = {one.host for one in brought if isinstance(one.error, UnreachableError | LockedError)}
         there = target.only(lambda host: host.name not in away)
         if there.fleet.hosts and not wish.keep:
-            clean = all(one.finished for one in _programs(console, there, log, "absent"))
+            clean = all(one.finished for one in _programs(console, BurnInTarget.of(there, "absent"), log))
     for one in burned:
         _tell(console, one, log)
     if not able:
@@ -117,14 +117,14 @@ def _whole(console: Console, target: Target, wish: Wish, log: RunLog) -> Exit:
     return Exit.OK if whole else Exit.VERIFY_FAILED
 
 
-def _programs(console: Console, target: Target, log: RunLog, state: Literal["present", "absent"]) -> list[HostOutcome]:
+def _programs(console: Console, target: BurnInTarget, log: RunLog) -> list[HostOutcome]:
     """Bring the programs that load, or remove what was brought."""
-    names = [host.name for host in target.fleet.hosts]
-    title = "Install what loads a machine" if state == "present" else "Remove what was installed for it"
-    with console.run(title, names, [INSTALL.name], log=str(log.path)) as view:
+    names, stages = [host.name for host in target.fleet.hosts], target.stages
+    title = "Install what loads a machine" if target.state == "present" else "Remove what was installed for it"
+    with console.run(title, names, [stage.name for stage in stages], log=str(log.path)) as view:
         return execute(
-            BurnInTarget.of(target, state),
-            (INSTALL,),
+            target,
+            stages,
             dry_run=False,
             log=log,
             view=view,

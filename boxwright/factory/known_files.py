@@ -13,6 +13,7 @@ import httpx
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory.bundle import digest_of
 from boxwright.factory.lock import Artefact, Kind
+from boxwright.model.card_programs import CARD_PROGRAMS_DEPLOY, CardProgram
 from boxwright.model.catalogues import load_engine
 from boxwright.model.llama_cpp import ProgramBuild
 from boxwright.model.ollama import OllamaArchive, archive_of, pinned_releases
@@ -78,6 +79,21 @@ def source_file(build: ProgramBuild) -> KnownFile:
         project=source.package,
         folder=source.folder,
         commit=commit,
+    )
+
+
+def card_source_file(program: CardProgram, kept: Path) -> KnownFile:
+    """The source code of a program that loads cards, as the controller keeps it."""
+    return KnownFile(
+        kind="source",
+        name=program.name,
+        version=program.version,
+        sha256=digest_of(kept),
+        bytes=None,
+        file=f"{program.name}-{program.version}.tar",
+        used_by=CARD_PROGRAMS_DEPLOY,
+        path=str(kept),
+        commit=program.revision if re.fullmatch(r"[0-9a-f]{40}", program.revision) else None,
     )
 
 

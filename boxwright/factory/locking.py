@@ -110,7 +110,7 @@ def _file(index: Index, file: KnownFile) -> Artefact:
         return locked(file)
     if file.path:
         made, archive = locked(file), Path(file.path).expanduser()
-        return made.model_copy(update={"tree": tree_of(archive, file.folder)})
+        return made.model_copy(update={"commit": file.commit, "tree": tree_of(archive, file.folder)})
     with tempfile.TemporaryDirectory(prefix="bw-source-") as folder:
         archive = index.download(file.project or "", file.sha256, Path(folder) / file.file)
         made = locked(replace(file, path=str(archive)))

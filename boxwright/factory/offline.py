@@ -90,6 +90,17 @@ class Door:
         own = self._stack.enter_context(supplied(self._bundle, lock, site.artefacts))
         return site.model_copy(update={"bundle": served(self._bundle, lock, url), "artefacts": own})
 
+    @property
+    def lock(self) -> Lock:
+        """What the boxes take from."""
+        assert self._open  # noqa: S101  a run opens it before it asks
+        return self._open
+
+    def source(self, name: str) -> Path | None:
+        """The archive of source code of a program; None where the lock has none."""
+        found = next((one for one in self.lock.of("source") if one.name == name), None)
+        return self._bundle.artefact(found.sha256) if found else None
+
     def require(self, needs: Needs, locked_with: str) -> None:
         """Raise for what is needed besides the profile, and is not in the lock that the boxes take from.
 
@@ -100,12 +111,11 @@ class Door:
         Raises:
             BadInputError: Something of it is not there.
         """
-        assert self._open  # noqa: S101  a run opens it before it knows what else it needs
-        missing = list(lacking(self._open, needs))
+        missing = list(lacking(self.lock, needs))
         if missing:
             raise BadInputError(
-                f"the bundle does not have what this needs besides {self._open.profile}: {_listed(missing)}",
-                where=f"{self._bundle.folder}, {self._open.name}",
+                f"the bundle does not have what this needs besides {self.lock.profile}: {_listed(missing)}",
+                where=f"{self._bundle.folder}, {self.lock.name}",
                 hint=f"./invoke bundle.lock … {locked_with}, then ./invoke bundle.fetch into it.",
             )
 

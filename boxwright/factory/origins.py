@@ -9,12 +9,15 @@ from typing import Any
 from urllib.parse import quote
 
 from boxwright.errors import BoxwrightError
+from boxwright.factory.bundle import digest_of
+from boxwright.factory.card_sources import source_of
 from boxwright.factory.known_files import files_of
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.registry import Registries
 from boxwright.factory.vendor_keys import place_of
 from boxwright.factory.vendors import vendor_repository
 from boxwright.factory.wheels import Index
+from boxwright.model.card_programs import CARD_PROGRAMS, CARD_PROGRAMS_DEPLOY
 from boxwright.model.catalogue import ModelCatalogue
 from boxwright.model.site import VENDORS, Mirrors, PackageRepository, RepositoryName, Site
 from boxwright.model.weights import Weights
@@ -64,6 +67,7 @@ def origins(
     at_hand = {one.sha256: one.places for one in files_of(site)}
     found += [Origin(one, at_hand.get(one.sha256, ())) for one in artefacts if one.kind in _AT_HAND]
     sources = [one for one in artefacts if one.kind == "source"]
+    at_hand |= {one.sha256: places for one in sources if (places := _for_cards(one, site, progress))}
     found += [Origin(one, at_hand[one.sha256]) for one in sources if one.sha256 in at_hand]
     indexed = [*wheels, *(one for one in sources if one.sha256 not in at_hand)]
     if indexed:
@@ -91,6 +95,15 @@ def _vendor(one: Artefact) -> RepositoryName | None:
     """Whose repository has it; None where that is no vendor's."""
     named = one.name if one.kind == "key" else one.archive
     return next((name for name in VENDORS if name == named), None)
+
+
+def _for_cards(one: Artefact, site: Site, progress: Callable[[str], None]) -> tuple[str, ...]:
+    """Where the source of a program for cards is, if it is that: on this machine, fetched now if need be."""
+    program = next((known for known in CARD_PROGRAMS if (known.name, known.version) == (one.name, one.version)), None)
+    if program is None or CARD_PROGRAMS_DEPLOY not in one.used_by:
+        return ()
+    kept = source_of(program, site.mirrors.github, progress)
+    return (str(kept),) if digest_of(kept) == one.sha256 else ()
 
 
 def _debian(one: Artefact, mirrors: Mirrors, vendors: Vendors) -> Origin:

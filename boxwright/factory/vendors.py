@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from boxwright.model.site import CODENAMES, Distribution, PackageRepository, Rep
 from boxwright.model.variables import (
     AmdRocmVariables,
     AscendVariables,
+    BurnInVariables,
     ContainerRuntimeVariables,
     CudaToolkitVariables,
     HygonDtkVariables,
@@ -28,6 +29,7 @@ ROLES = {
     "amd_rocm": AmdRocmVariables,
     "ascend": AscendVariables,
     "hygon_dtk": HygonDtkVariables,
+    "burn_in": BurnInVariables,
 }
 # Where the roles say which repository is a vendor's own, and by which variable a site names another.
 _SOURCES: dict[RepositoryName, tuple[str, str]] = {
@@ -72,8 +74,9 @@ def vendor_needs(variables: Iterable[Variables], distribution: Distribution) -> 
         AmdRocmVariables.unit: _rocm,
         AscendVariables.unit: lambda found: _build_tools(found, "ascend_packages"),
         HygonDtkVariables.unit: lambda found: _build_tools(found, "hygon_dtk_packages"),
+        BurnInVariables.unit: _cards_loaded,
     }
-    return _joined([parts[unit](words) for unit in given])
+    return joined([parts[unit](words) for unit in given])
 
 
 def vendor_repository(name: RepositoryName, site: Site, lock: Lock) -> PackageRepository:
@@ -159,6 +162,15 @@ def _rocm(words: RoleWords) -> VendorNeeds:
     )
 
 
+def _cards_loaded(words: RoleWords) -> VendorNeeds:
+    """What a burn-in of NVIDIA's cards needs."""
+    return VendorNeeds(
+        packages=tuple(words.value("burn_in_card_packages")),
+        repositories={"nvidia": _repository(words, "burn_in_source")},
+        preferences={"burn-in": words.text("burn_in", "preferences.j2")},
+    )
+
+
 def _build_tools(words: RoleWords, name: str) -> VendorNeeds:
     """Of a vendor whose installers are supplied: what its module is built with."""
     packages = tuple(words.value(name))
@@ -169,7 +181,8 @@ def _repository(words: RoleWords, name: str) -> PackageRepository:
     return PackageRepository.model_validate(words.value(name))
 
 
-def _joined(parts: list[VendorNeeds]) -> VendorNeeds:
+def joined(parts: Sequence[VendorNeeds]) -> VendorNeeds:
+    """What several roles need, together."""
     return VendorNeeds(
         packages=tuple(dict.fromkeys(name for part in parts for name in part.packages)),
         built_with=tuple(dict.fromkeys(name for part in parts for name in part.built_with)),

@@ -63,8 +63,8 @@ def lock(
     release = _release(load_site(site), distribution)
     twin = load_site(site).twin is not None
     fleet = choose(Choice(profile=profile, site=site, distribution=release if twin else ""))
-    extras = chosen_extras(fleet, also)
     given = with_simulated(fleet, console.info)
+    extras = chosen_extras(given, also, release, console.info)
     resolved, besides = mirrors.resolve(fleet.site.mirrors), fetched_besides(fleet, release)
     made = make_lock(given, release, resolved, console.info, extras=extras, besides=besides, system=image)
     made = marked(made, fleet.site)

@@ -229,6 +229,10 @@ class BurnInVariables(Variables):
 
     unit = "burn_in"
     state: Literal["present", "absent"] = "present"  # of the programs that load
+    cuda: Annotated[str, Field(pattern=r"^1[2-9]\.[0-9]$")] | None = None  # NVIDIA's toolkit there; None: no cards
+    diagnostics: bool = False  # whether NVIDIA's own diagnostics look at more than the first level of these cards
+    repository: PackageRepository | None = None  # None: the vendor's own for the distribution
+    proxy: HttpUrl | None = None  # to fetch the key; apt has its own setting
 
 
 ROLE_VARIABLES: tuple[type[Variables], ...] = (

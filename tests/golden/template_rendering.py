@@ -11,6 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from pydantic import SecretStr
 
+from boxwright.factory.extras import card_variables
 from boxwright.model.catalogues import (
     ROOT,
     load_accelerators,
@@ -93,7 +94,7 @@ def variables_of(profile_name: str, number: int = 1) -> dict[str, Any]:
     """What the roles of a profile are given on one of its hosts, by name."""
     fleet = fleet_of(profile_name)
     secrets = HostSecrets(**{name: SecretStr(f"the-{name}-of-the-golden-test") for name in SECRET_NAMES})
-    units = role_variables(fleet, fleet.hosts[number - 1], secrets, (), None)
+    units = [*role_variables(fleet, fleet.hosts[number - 1], secrets, (), None), *filter(None, [card_variables(fleet)])]
     return {key: value for unit in units for key, value in named(unit).items()}
 
 
@@ -104,7 +105,8 @@ def rendered(template: str) -> dict[str, list[str]]:
     for profile_name in profile_names():
         fleet = fleet_of(profile_name)
         stages = [stage.name for stage in stages_of(fleet)]
-        if role in stages or (role == "apt_repository" and profile_name == "8x4090"):
+        passing = role == "burn_in" and card_variables(fleet) is not None
+        if role in stages or passing or (role == "apt_repository" and profile_name == "8x4090"):
             first = text_on(DEBIAN, template, role, profile_name)
             texts.setdefault(first, []).append(profile_name)
             for number in range(2, len(fleet.hosts) + 1):

@@ -38,5 +38,24 @@ def cuda_packages(versions: Iterable[str]) -> Iterator[Package]:
         yield Package("cuda", built, _depends(f"cuda-{name}"))
 
 
+def nccl_packages(versions: Iterable[str]) -> Iterator[Package]:
+    """NCCL of these versions, `2.28.9-1+cuda13.0`: one package for each release of CUDA, under one name."""
+    for version in versions:
+        library = f"/usr/lib/x86_64-linux-gnu/libnccl.so.{version.partition('-')[0]}"
+        yield Package("libnccl2", version, files={library: b"SIMULATED\n"})
+        header = {"/usr/include/nccl.h": b"// SIMULATED\n"}
+        yield Package("libnccl-dev", version, _depends(f"libnccl2 (= {version})"), files=header)
+
+
+def dcgm_packages(version: str, majors: Iterable[str]) -> Iterator[Package]:
+    """NVIDIA's Data Center GPU Manager: what all share, and a part for each CUDA. Without a program: it has no card."""
+    core = f"datacenter-gpu-manager-4-core (= {version})"
+    yield Package("datacenter-gpu-manager-4-core", version, unit="nvidia-dcgm")
+    yield Package("datacenter-gpu-manager-4-proprietary", version, _depends(core))
+    for major in majors:
+        yield Package(f"datacenter-gpu-manager-4-cuda{major}", version, _depends(core))
+        yield Package(f"datacenter-gpu-manager-4-proprietary-cuda{major}", version, _depends(core))
+
+
 def _depends(*names: str) -> dict[str, str]:
     return {"Depends": ", ".join(names)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from boxwright.lab.commands import remove_tree
 from boxwright.lab.supervisor import GUEST_VENDORS
 from boxwright.lab.vendors.amd import amdgpu_packages, rocm_packages
-from boxwright.lab.vendors.cuda import cuda_packages
+from boxwright.lab.vendors.cuda import cuda_packages, dcgm_packages, nccl_packages
 from boxwright.lab.vendors.docker import container_toolkit_packages, docker_packages
 from boxwright.lab.vendors.installers import ascend_installers, hygon_installers
 from boxwright.lab.vendors.nvidia import nvidia_packages
@@ -30,6 +30,8 @@ def packages() -> dict[str, Iterable[Package]]:
         "nvidia": [
             *nvidia_packages(["570.195.03-1", "580.95.05-1", "590.44.01-1"]),
             *cuda_packages(["12.9.1", "13.0.2", "13.1.0"]),
+            *nccl_packages(["2.28.9-1+cuda12.9", "2.28.9-1+cuda13.0", "2.30.4-1+cuda14.0"]),
+            *dcgm_packages("1:4.5.2-1", ["12", "13"]),
         ],
         "nvidia_container_toolkit": container_toolkit_packages(["1.17.7-1", "1.18.0-1"]),
         "docker": docker_packages(["5:28.5.1-1~simulated"]),
