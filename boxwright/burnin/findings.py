@@ -13,6 +13,7 @@ from boxwright.burnin.network import Stream
 from boxwright.burnin.session import Sample
 from boxwright.model.catalogue import GIB
 from boxwright.reports.measurements import Gap, Point, Series
+from boxwright.verification.cards import Card
 
 _MOST_POINTS = 240  # of a series over time: more say nothing that can be seen
 _MOST_LINES = 5
@@ -174,6 +175,29 @@ class Findings:
         """Programs for cards that could not run, as they are not on the box."""
         remedy = "docs/verbs/burnin.md says how to get them. Or set burnin.gpu.programs aside by a waiver."
         self.count("gpu.programs", "Programs for cards that are not on the box", missing, remedy)
+
+    def other_cards(self, before: Sequence[Card], after: Sequence[Card], tool: str) -> None:
+        """What the tool of another maker than NVIDIA says of its cards behind the loads, and counted meanwhile.
+
+        Args:
+            before: The cards before the loads.
+            after: The same cards behind them.
+            tool: That told.
+        """
+        remedy = "Read the kernel's log, seat the card and its power anew, and replace it when it goes on."
+        gone = sorted({card.slot for card in before} - {card.slot for card in after})
+        unwell = [f"{card.slot}: {card.trouble}" for card in after if card.trouble]
+        self.count("gpu.unwell", "Cards that their maker's tool calls unwell", [*unwell, *gone], remedy)
+        counted = {card.slot: card.uncorrected for card in before}
+        for number, card in enumerate(after):
+            old = counted.get(card.slot)
+            if card.uncorrected is None or old is None:
+                self.gap("memory errors of cards (ECC)", "the cards tell no memory errors")
+                continue
+            title = f"Memory errors that could not be corrected (card {number})"
+            why = f"Replace the card when it goes on: {tool}."
+            value = max(0, card.uncorrected - old)
+            self.series.append(_single(f"gpu.{number}.uncorrected", title, value, ceiling=0, remedy=why))
 
     def counters(self, before: Mapping[str, int], after: Mapping[str, int], *, container: bool, smart: bool) -> None:
         """What the machine counted from before the loads until after them."""

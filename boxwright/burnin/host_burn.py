@@ -19,8 +19,10 @@ from boxwright.burnin.session import Sample, Session
 from boxwright.burnin.wish import Part, Wish
 from boxwright.console import RunView
 from boxwright.engines.events import Event, Phase
+from boxwright.errors import BoxwrightError
 from boxwright.model.site import Host
 from boxwright.provisioning.target import Target
+from boxwright.verification.cards import MAKERS, Card, Maker, Said, asked
 
 _OVER_S = 60  # that a load may take beyond its time before it is ended
 _DISK_PATIENCE = 4  # times the time of a part, for a slow disk's one pass
@@ -67,20 +69,24 @@ class HostBurn:
             BoxwrightError: There is no room for it on the box, or the box could not do it.
         """
         profile = self.target.fleet.profile
-        asked_cards = "gpu" in self.wish.parts
+        asked_cards = "gpu" in self.wish.parts and not self.target.fleet.foreign_cards
         files = unit.files_of(profile.stack.models_directory)
         endpoint, limit = self.target.endpoint(self.host), self._longest()
         with Session(
             endpoint, files, limit, self._why_stop, cards=cards.WATCH if asked_cards else (), on_sample=self._on_sample
         ) as session:
-            tools = (*_PROGRAMS, "smartctl", *(tool.name for tool in cards.TOOLS))
+            makers = (maker.tool for maker in MAKERS.values())
+            tools = (*_PROGRAMS, "smartctl", *(tool.name for tool in cards.TOOLS), *makers)
             found = session.ask("look", tools=tools, files=files)
             self._check_room(found)
             self.tools = self._versions(session, found["tools"])
             before = self._counters(session, found)
+            well = self._other_cards(session, found)
             for part in self.wish.parts:
                 self._through(part, session, found, files)
             self._after(session, found, before, asked_cards=asked_cards)
+            if well is not None:
+                self.findings.other_cards(well, self._other_cards(session, found) or (), self._maker().tool)
 
     def _why_stop(self) -> str:
         if self.stop.is_set():
@@ -179,6 +185,7 @@ class HostBurn:
         fleet = self.target.fleet
         asked, twin = Asked.of(fleet.profile.hardware.accelerators), fleet.site.twin is not None
         if fleet.foreign_cards:
+            self.findings.gap("temperature and power of cards", "Boxwright asks NVIDIA's alone for them")
             why = f"Boxwright loads NVIDIA's alone, and not {fleet.foreign_cards[0]}"
             if twin:
                 self.findings.gap("cards under load", why)
@@ -198,6 +205,31 @@ class HostBurn:
         if not twin:  # what cannot run on a machine that has cards has failed; a twin has none
             self.findings.under_load(loaded, asked.count, "gpu_burn judged no more of them")
             self.findings.without_programs(missing)
+
+    def _maker(self) -> Maker:
+        """Whose cards these are."""
+        groups = self.target.fleet.profile.hardware.accelerators
+        return MAKERS[groups[0].pci_id.partition(":")[0]]
+
+    def _other_cards(self, session: Session, found: dict[str, Any]) -> list[Card] | None:
+        """What the tool of another maker than NVIDIA says of its cards; None where it cannot be asked."""
+        fleet = self.target.fleet
+        vendors = {group.pci_id.partition(":")[0] for group in fleet.profile.hardware.accelerators}
+        if "gpu" not in self.wish.parts or not fleet.foreign_cards or fleet.site.twin or len(vendors) != 1:
+            return None
+        maker = MAKERS.get(next(iter(vendors)))
+        if maker is None or maker.tool not in found["tools"]:
+            self.findings.gap("health and memory errors of cards", "their maker's tool is not on the box")
+            return None
+        try:
+            return maker.read(list(asked(maker, lambda argv: self._answer(session, argv))))
+        except BoxwrightError as error:
+            self.findings.gap("health and memory errors of cards", error.message)
+            return None
+
+    def _answer(self, session: Session, argv: Sequence[str]) -> Said:
+        ended = self._run(session, argv, 60)
+        return {"code": ended.code, "out": ended.out, "err": ended.out}
 
     def _tool(self, session: Session, tool: Tool, path: str, asked: Asked) -> Told:
         self._doing = tool.title

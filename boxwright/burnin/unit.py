@@ -13,7 +13,9 @@ NAME = "boxwright-burn-in"
 FOLDER = f"/run/{NAME}"  # where programs run: in memory, and gone with the unit
 FILE = ".boxwright-burn-in"  # all that is written to a disk, in folders that root alone writes to
 # What a person has put there goes before what Boxwright has built.
-PATH = ":".join((*FOLDERS, "/sbin", "/bin", *(f"{PLACE}/{one.name}/current/bin" for one in CARD_PROGRAMS)))
+PATH = ":".join(
+    (*FOLDERS, "/sbin", "/bin", "/opt/rocm/bin", *(f"{PLACE}/{one.name}/current/bin" for one in CARD_PROGRAMS))
+)
 _MODULES = (readings, on_box)  # each may import those before it
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -195,3 +195,21 @@ MAKERS = {
         "Huawei's driver has no such mode, and keeps the cards for as long as it is loaded",
     ),
 }
+
+
+def asked(maker: Maker, ask: Callable[[Sequence[str]], Said]) -> Iterator[Said]:
+    """Every answer of a maker's tool, in the order in which `Maker.read` takes them.
+
+    Args:
+        maker: Whose.
+        ask: Runs a command line where the cards are.
+    """
+    numbers: list[str] = []
+    for argv in maker.ask:
+        if "{}" not in argv:
+            said = ask(argv)
+            numbers = numbers or (numbers_of(str(said["out"])) if said["code"] == 0 else [])
+            yield said
+            continue
+        for number in numbers:
+            yield ask([word.format(number) for word in argv])

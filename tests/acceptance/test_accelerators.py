@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from boxwright.verification.cards import MAKERS, Card, Maker, Said, numbers_of
+from boxwright.verification.cards import MAKERS, Card, Maker, asked
 from boxwright.verification.check import UnprovenError
 from boxwright.verification.job import VerifyHost
 from boxwright.verification.plugin import Evidence
@@ -22,16 +22,14 @@ from boxwright.verification.ssh import BoxShell
 _ASK = """
 import json, os, subprocess, sys
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/bin:/opt/rocm/bin"
-answers = []
-for argv in DATA:
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-        answers.append({"code": done.returncode, "out": done.stdout, "err": done.stderr})
-    except FileNotFoundError:
-        answers.append({"code": 127, "out": "", "err": f"{argv[0]} is not installed"})
-    except subprocess.TimeoutExpired:
-        answers.append({"code": 124, "out": "", "err": f"{' '.join(argv)} gave no answer in 60 s"})
-json.dump(answers, sys.stdout)
+try:
+    done = subprocess.run(DATA, capture_output=True, text=True, timeout=60)
+    said = {"code": done.returncode, "out": done.stdout, "err": done.stderr}
+except FileNotFoundError:
+    said = {"code": 127, "out": "", "err": f"{DATA[0]} is not installed"}
+except subprocess.TimeoutExpired:
+    said = {"code": 124, "out": "", "err": f"{' '.join(DATA)} gave no answer in 60 s"}
+json.dump(said, sys.stdout)
 """
 
 
@@ -50,21 +48,15 @@ def promised(target: VerifyHost) -> Promised:
         raise UnprovenError("a twin has no card that answers")
     groups = target.accelerators or ()
     vendors = {group.pci_id.partition(":")[0] for group in groups}
-    asked = [maker for vendor, maker in MAKERS.items() if vendor in vendors]
-    if len(asked) != 1 or len(vendors) != 1:
+    makers = [maker for vendor, maker in MAKERS.items() if vendor in vendors]
+    if len(makers) != 1 or len(vendors) != 1:
         raise UnprovenError("no check of this maker's cards is written yet: ask its own tool (hy-smi)")
-    return Promised(asked[0], sum(group.count for group in groups))
+    return Promised(makers[0], sum(group.count for group in groups))
 
 
 def cards_of(promised: Promised, shell: BoxShell) -> list[Card]:
     """What the maker's tool says of each card."""
-    once = [argv for argv in promised.maker.ask if "{}" not in argv]
-    each = [argv for argv in promised.maker.ask if "{}" in argv]
-    answers: list[Said] = shell.python(_ASK, once)
-    if each and answers[0]["code"] == 0:
-        numbers = numbers_of(answers[0]["out"])
-        answers += shell.python(_ASK, [[word.format(number) for word in argv] for number in numbers for argv in each])
-    return promised.maker.read(answers)
+    return promised.maker.read(list(asked(promised.maker, lambda argv: shell.python(_ASK, list(argv)))))
 
 
 @pytest.mark.check(

@@ -28,9 +28,12 @@ for number in $(seq 0 $(({count} - 1))); do printf '\\tGPU %s: OK\\n' "$number";
 class Here:
     """A session whose programs run on this machine."""
 
+    def __init__(self, path: str = "") -> None:
+        self.environment = {"PATH": path} if path else None
+
     def ask(self, do: str, *, argv: list[str], **_: Any) -> dict[str, Any]:
         assert do == "run"
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=self.environment)
         return {"code": done.returncode, "out": done.stdout + done.stderr, "late": False, "seconds": 1.0}
 
 
@@ -92,3 +95,21 @@ def test_a_waiver_by_name_sets_it_aside_and_nothing_else(tmp_path: Path) -> None
         site = Site(name="s", hosts=(HOST,), waivers=tuple(given))
         fleet = make_fleet(load_profile("8x4090"), site, load_models(), load_accelerators())
         assert Burned(HOST, measured, None, fleet.accepted("box-1")).good is good
+
+
+def test_amds_own_tool_is_asked_before_and_behind_the_loads(tmp_path: Path) -> None:
+    samples = Path(__file__).parents[1] / "verification/cards"
+    program = tmp_path / "amd-smi"
+    program.write_text(f'#!/bin/sh\n# SIMULATED\ncat "{samples}/amd-$1-7.json"\n')
+    program.chmod(0o755)
+    burn = burned(tmp_path, "8xmi300x")
+    here: Any = Here(f"{tmp_path}:/usr/bin:/bin")
+    cards = burn._other_cards(here, {"tools": {"amd-smi": str(program)}})
+    assert cards is not None
+    assert [card.uncorrected for card in cards] == [0, 3]
+    assert burn._other_cards(here, {"tools": {}}) is None
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert burn._other_cards(here, {"tools": {"amd-smi": str(program)}}) is None
+    reasons = [gap.reason for gap in burn.findings.gaps if gap.what == "health and memory errors of cards"]
+    assert reasons == ["their maker's tool is not on the box", "amd-smi ended with 1:"]
+    assert found(burn)["gpu.under_load"].out_of_bounds  # for all that, nothing loaded them

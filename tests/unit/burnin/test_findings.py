@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from boxwright.burnin.loads import Pass, Worked
 from boxwright.burnin.network import Stream
 from boxwright.burnin.session import Sample
 from boxwright.reports.measurements import Series
+from boxwright.verification.cards import Card
 
 
 def by_name(found: Findings) -> dict[str, Series]:
@@ -100,3 +102,17 @@ def test_cards_are_told_one_by_one() -> None:
 )
 def test_the_kernels_log_is_read_for_broken_hardware_alone(line: str, tells: bool) -> None:
     assert bool(re.search(KERNEL_LOG, line)) is tells
+
+
+def test_cards_of_another_maker_are_well_behind_the_loads_or_named() -> None:
+    cards = [Card(f"0000:0{n}:00.0", "AMD Instinct MI300X", "6.16.13", 196592, uncorrected=1) for n in range(3)]
+    found = Findings()
+    found.other_cards(cards, [cards[0], replace(cards[1], uncorrected=4, trouble="Alarm")], "amd-smi")
+    series = {one.name: one for one in found.series}
+    assert series["gpu.unwell"].points[0].value == 2
+    assert series["gpu.unwell"].note == "0000:01:00.0: Alarm; 0000:02:00.0"  # the last one is gone
+    assert [series[f"gpu.{n}.uncorrected"].points[0].value for n in (0, 1)] == [0, 3]
+    assert series["gpu.1.uncorrected"].out_of_bounds
+    silent = Findings()
+    silent.other_cards([replace(cards[0], uncorrected=None)], [cards[0]], "amd-smi")
+    assert [gap.what for gap in silent.gaps] == ["memory errors of cards (ECC)"]

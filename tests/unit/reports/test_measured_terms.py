@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from boxwright.burnin.readings import plain
 from boxwright.burnin.session import Sample
 from boxwright.reports.view import TEMPLATES, View
 from boxwright.translation import table
+from boxwright.verification.cards import Card
 
 # Names of programs and standards stay as they are.
 _ENGLISH = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
@@ -51,6 +53,11 @@ def burned() -> Findings:
     found.without_programs(["gpu_burn"])
     found.tool(TOOLS[3], Told(nothing="dcgmi diag supports no test on these cards"))
     found.counters(dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, 0), container=False, smart=True)
+    card = Card("0000:05:00.0", "AMD Instinct MI300X", "6.16.13", 196592, uncorrected=0)
+    found.other_cards([card], [card], "amd-smi")
+    found.other_cards([replace(card, uncorrected=None)], [card], "amd-smi")
+    found.gap("health and memory errors of cards", "their maker's tool is not on the box")
+    found.gap("temperature and power of cards", "Boxwright asks NVIDIA's alone for them")
     found.kernel_log([], container=False)
     cards = {"0": ["60", "300", "0", "0", "Not Active"]}
     samples = [Sample(at=1, celsius={plain("nvme0 composite"): 40.0}, cards=cards)]
