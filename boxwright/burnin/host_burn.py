@@ -247,10 +247,15 @@ class HostBurn:
         self.findings.counters(before, after, container=container, smart="smartctl" in found["tools"])
         log = session.ask("kernel_log", since=found["clock"], pattern=KERNEL_LOG, patience_s=120)
         self.findings.kernel_log(log["lines"], container=container)
-        slowdown = cards.slowdown(self._run(session, cards.LIMITS, 60).out) if asked_cards else {}
+        slowdown = self._slowdown(session, found) if asked_cards else {}
         self.findings.sensors(
             session.samples, found["sensors"], slowdown, container=container, asked_cards=asked_cards
         )  # fmt: skip
+
+    def _slowdown(self, session: Session, found: dict[str, Any]) -> dict[str, float]:
+        """Degrees at which NVIDIA's cards slow down; nothing where their driver is not on the box, as on a twin."""
+        known = cards.LIMITS[0] in found["tools"]
+        return cards.slowdown(self._run(session, cards.LIMITS, 60).out) if known else {}
 
     def _run(self, session: Session, argv: Sequence[str], limit: float, **order: Any) -> Ended:
         return Ended(**session.ask("run", argv=list(argv), limit=limit, patience_s=limit + 30, **order))

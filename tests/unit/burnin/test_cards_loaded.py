@@ -113,3 +113,15 @@ def test_amds_own_tool_is_asked_before_and_behind_the_loads(tmp_path: Path) -> N
     reasons = [gap.reason for gap in burn.findings.gaps if gap.what == "health and memory errors of cards"]
     assert reasons == ["their maker's tool is not on the box", "amd-smi ended with 1:"]
     assert found(burn)["gpu.under_load"].out_of_bounds  # for all that, nothing loaded them
+
+
+def test_a_box_without_the_driver_is_not_asked_when_its_cards_slow_down(tmp_path: Path) -> None:
+    """It was, and the burn-in ended behind its loads: FileNotFoundError: 'nvidia-smi'."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\n# SIMULATED\nprintf 'GPU 00000000:17:00.0\\n    GPU Slowdown Temp : 95 C\\n'\n")
+    program.chmod(0o755)
+    here: Any = Here(f"{tmp_path}:/usr/bin:/bin")
+    burn = burned(tmp_path, "8x4090")
+    assert burn._slowdown(here, {"tools": {"nvidia-smi": str(program)}}) == {"0": 95.0}
+    program.unlink()
+    assert burn._slowdown(here, {"tools": {}}) == {}
