@@ -37,8 +37,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(1800)]
 
 SOURCES = Path(__file__).parent / "simulated_card_programs"
 TOOLKIT = "/usr/local/cuda-13.0"
-WHEELS = ("nvidia-cuda-nvcc", "nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-nvvm", "nvidia-cuda-cccl")
-NCCL = "nvidia-nccl-cu13"
+CUDA = ("nvidia-cuda-nvcc", "nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-nvvm", "nvidia-cuda-cccl")
+WHEELS = {**dict.fromkeys(CUDA, "13.0"), "nvidia-nccl-cu13": "2.28"}  # and their releases
 
 
 @pytest.mark.parametrize("twin_site", [("test-cards", "debian-12")], indirect=True)
@@ -74,8 +74,8 @@ def toolkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tar archive of NVIDIA's compiler as it lies on a box, and of NCCL."""
     folder = tmp_path_factory.mktemp("wheels")
     with Index(resolve(Mirrors())) as index:
-        for project in (*WHEELS, NCCL):
-            unpack(wheel(index, project, folder), folder)
+        for project, release in WHEELS.items():
+            unpack(wheel(index, project, release, folder), folder)
     root, cuda = folder / "root", folder / "nvidia/cu13"
     (root / "usr/local").mkdir(parents=True)
     cuda.rename(root / TOOLKIT.lstrip("/"))
@@ -94,12 +94,13 @@ def toolkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archive
 
 
-def wheel(index: Index, project: str, folder: Path) -> Path:
-    """The newest wheel of a project for CUDA 13.0; of NCCL the newest of all."""
-    offers = [one for one in index.offers(project) if one.name.endswith("x86_64.whl")]
-    fitting = [one for one in offers if project == NCCL or one.name.split("-")[1].startswith("13.0.")]
-    newest = max(fitting, key=lambda one: [int(part) for part in one.name.split("-")[1].split(".")])
-    return index.download(project, newest.sha256, folder / newest.name)
+def wheel(index: Index, project: str, release: str, folder: Path) -> Path:
+    """The newest wheel of a project's release."""
+    begin = f"{project.replace('-', '_')}-{release}."
+    offers = [one for one in index.offers(project) if one.file.startswith(begin) and one.file.endswith("x86_64.whl")]
+    newest = max(offers, key=lambda one: int(one.file.removeprefix(begin).split("-")[0].split(".")[0]))
+    assert newest.sha256
+    return index.download(project, newest.sha256, folder / newest.file)
 
 
 def unpack(path: Path, folder: Path) -> None:
