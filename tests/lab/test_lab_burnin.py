@@ -38,7 +38,8 @@ UPKEEP = (
     "/run/adduser",
     "/run/mount",
     "/run/udev",
-    "/tmp/systemd-",
+    "/tmp/systemd-",  # private folders of services that come and go, timedated among them
+    "/var/tmp/systemd-",
     "/root/.ansible",
 )
 Shell = Callable[[str], str]
