@@ -297,6 +297,8 @@ def build(request: dict[str, Any]) -> Path:
             versions = compiled(request, sandbox)
             draft = work / f".{request['key']}.new"
             packed(request, place, versions, time.monotonic() - began, draft)
+            with draft.open("rb") as made:
+                os.fsync(made.fileno())  # a power cut would leave half of it, to be handed out by the next run
             draft.replace(archive)
             if not request["source"]["path"]:
                 source.unlink()

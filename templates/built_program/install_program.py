@@ -6,7 +6,8 @@ Usage: install-program --processors FLAGS
 
 FLAGS, between commas, are what this machine's processors must be able to do, as /proc/cpuinfo shows it: asked before
 anything is built. ARCHIVE is what build-program made. It becomes DESTINATION/VERSION, with BUILD.json as its mark, and
-`DESTINATION/current` points there. PROGRAM is one of its programs, which is tried with the words that follow.
+`DESTINATION/current` points there; the archive goes. PROGRAM is one of its programs, which is tried with the words that
+follow.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def require_processors(flags: str, cpuinfo: str) -> None:
 
 
 def install(archive: Path, final: Path, *, sha256: str, command: list[str]) -> None:
-    """Verify, unpack beside the final place, try, rename, and point `current` there.
+    """Verify, unpack beside the final place, try, rename, remove the archive, and point `current` there.
 
     Raises:
         InstallError: It is another archive, or does not run here.
@@ -110,6 +111,7 @@ def install(archive: Path, final: Path, *, sha256: str, command: list[str]) -> N
         draft = destination / ".current.new"
         draft.unlink(missing_ok=True)
         draft.symlink_to(final.name)
+        archive.unlink()  # before it counts as installed: behind a power cut nobody would come for it
         draft.replace(destination / "current")
 
 

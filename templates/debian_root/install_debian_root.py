@@ -158,6 +158,7 @@ def install(request: dict[str, Any]) -> str:
             shutil.rmtree(final, ignore_errors=True)  # `current` never pointed there, or its MANIFEST is gone
             os.sync()
             root.rename(final)
+            shutil.rmtree(work)  # before it counts as installed: behind a power cut nobody would come for it
             _switch(destination / "current", version)
         finally:
             shutil.rmtree(work, ignore_errors=True)

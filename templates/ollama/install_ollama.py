@@ -120,10 +120,10 @@ def install(request: dict[str, Any]) -> None:
             _unpack(request, archive, draft)
             (draft / COMPLETE).write_text(f"{request['sha256']}\n")
             os.sync()
+            archive.unlink()  # before it counts as installed: behind a power cut nobody would come for it
             draft.rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        archive.unlink()
 
 
 def main(arguments: list[str]) -> int:

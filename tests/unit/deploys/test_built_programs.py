@@ -142,6 +142,14 @@ def test_a_program_is_installed_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in there.iterdir()) == [".lock", "current", "v1"]
 
 
+def test_the_archive_is_gone_before_the_program_counts_as_installed(tmp_path: Path) -> None:
+    """Nobody would come for it when the power is cut in between."""
+    archive, there = built(tmp_path / "a.tar.gz"), tmp_path / "opt/engine"
+    (there / "current/in-the-way").mkdir(parents=True)
+    assert install(archive, digest(archive), there).returncode == 1
+    assert not archive.exists()
+
+
 @pytest.mark.parametrize(
     ("archive", "message"),
     [
