@@ -116,15 +116,21 @@ class Part:
 
 def put_in_place(part: Path, path: Path, sha256: str) -> None:
     """Give a verified file its name, for everybody to read and nobody but its owner to write, and record it."""
+    part.with_name(f"{part.name}.piece").unlink(missing_ok=True)  # of a controller that was sending when power was cut
     part.chmod(0o644)
     os.chown(part, os.geteuid(), os.getegid())
+    _sync(part)  # also what the controller sent
     part.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # without it, a power cut may lose the new name
-    finally:
-        os.close(directory)
+    _sync(path.parent)  # without it, a power cut may lose the new name
     record(path, sha256)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def record(path: Path, sha256: str) -> None:

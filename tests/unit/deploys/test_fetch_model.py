@@ -126,6 +126,15 @@ def test_a_kept_part_of_something_else_costs_a_second_try_and_no_more(hub: Hub, 
     assert hub.ranges() == ["bytes=3000-", None]
 
 
+def test_what_a_box_that_lost_its_power_had_got_of_the_controller_is_used_and_leaves_no_rest(box: Box) -> None:
+    box.build.mkdir(parents=True)
+    (box.build / "m.gguf.part").write_bytes(CONTENT)
+    (box.build / "m.gguf.part.piece").write_bytes(CONTENT[-1000:])  # appended, and not yet removed
+    assert box.fetch(wanted()).returncode == 0
+    assert box.has()
+    assert box.left_over() == ["m.gguf"]
+
+
 def test_a_whole_part_of_something_else_is_removed_where_no_address_is_known(box: Box) -> None:
     """As the controller sends one whose own file is damaged: a later run gets the right one."""
     box.build.mkdir(parents=True)
