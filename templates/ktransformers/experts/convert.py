@@ -228,12 +228,15 @@ def _layer(job: Job, layer: int, published: Published, infer: Any) -> None:
 
 def _begin(destination: Path, begun: dict[str, Any]) -> None:
     """Go on with what an earlier run left only if it was made of the same, for the same."""
-    note = destination / ".begun"
-    if not note.exists() or json.loads(note.read_text()) != begun:
+    note, text = destination / ".begun", json.dumps(begun) + "\n"
+    if not note.exists() or note.read_text() != text:  # also where a power cut emptied it
         for path in destination.glob("layer-*.safetensors"):
             path.unlink()
         (destination / MANIFEST).unlink(missing_ok=True)
-        note.write_text(json.dumps(begun) + "\n")
+        with note.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _record(path: Path) -> dict[str, Any]:
