@@ -17,7 +17,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.factory.evidence.collect import inventory_of
 from boxwright.factory.evidence.inventory import Inventory
 from boxwright.factory.evidence.locked import with_lock
-from boxwright.factory.image import base_root
+from boxwright.factory.image import base_root, disk
 from boxwright.factory.image.finishing import FAILED, Order
 from boxwright.factory.image.wanted import Wanted
 from boxwright.factory.lock import Lock
@@ -54,6 +54,7 @@ def build(wanted: Wanted, console: Console) -> Inventory:
         with serving(addresses, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.server_address[1]}/{wanted.lock.name}/apt"
             base_root.unpack(base, wanted.bundle, wanted.lock, url, wanted.identity)
+        disk.boot_partition(base, wanted.identity)  # what it lacks is told now, and not after all the work
         lab = stack.enter_context(_lab(wanted.fleet.site, console.info))
         twin = _twin(lab, wanted, base)
         target = _target(wanted, twin, Path(scratch, "vault"))

@@ -17,7 +17,8 @@ TOKEN = "boxwright"  # noqa: S105  of kernel-install: the folder and the prefix 
 KERNEL_ARGUMENTS = "rw console=tty0 console=ttyS0,115200"
 ESP_MIB = 512  # several kernels with their initramfs, as they are upgraded
 _MIB = 1 << 20
-_TOOL = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+_LOADERS = (_LOADER, f"{_LOADER}.signed")  # of Debian 12, and of Debian 13, which has it in a package of its own
 _ESP, _ROOT = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"  # UEFI, root on x86-64
 
 
@@ -57,8 +58,11 @@ def boot_partition(tree: Path, identity: Identity) -> dict[str, Path | bytes]:
         BoxwrightError: The tree has no kernel, or no boot loader.
     """
     kernels = sorted(path.name.removeprefix("vmlinuz-") for path in (tree / "boot").glob("vmlinuz-*"))
-    if not kernels or not (tree / _TOOL).is_file():
-        raise BoxwrightError("the system has no kernel, or no boot loader", where=str(tree / "boot"))
+    if not kernels:
+        raise BoxwrightError("the system has no kernel", where=str(tree / "boot"))
+    loader = next((tree / place for place in _LOADERS if (tree / place).is_file()), None)
+    if loader is None:
+        raise BoxwrightError("the system has no boot loader", where=str(tree / _LOADER))
     release = kernels[-1]
     folder = f"{TOKEN}/{release}"
     entry = (
@@ -67,8 +71,8 @@ def boot_partition(tree: Path, identity: Identity) -> dict[str, Path | bytes]:
         f"linux      /{folder}/linux\ninitrd     /{folder}/initrd.img-{release}\n"
     )
     return {
-        "EFI/BOOT/BOOTX64.EFI": tree / _TOOL,
-        "EFI/systemd/systemd-bootx64.efi": tree / _TOOL,
+        "EFI/BOOT/BOOTX64.EFI": loader,
+        "EFI/systemd/systemd-bootx64.efi": loader,
         "loader/entries.srel": b"type1\n",
         f"loader/entries/{TOKEN}-{release}.conf": entry.encode(),
         "loader/loader.conf": b"timeout 2\nconsole-mode keep\neditor no\n",

@@ -16,9 +16,12 @@ IDENTITY = Identity("a" * 64, 1_700_000_000)
 KEY = "ssh-ed25519 AAAA"
 
 
+LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for place_ in ("boot/vmlinuz-6.1", "boot/initrd.img-6.1", "usr/lib/systemd/boot/efi/systemd-bootx64.efi"):
+    for place_ in ("boot/vmlinuz-6.1", "boot/initrd.img-6.1", LOADER):
         (tmp_path / place_).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place_).write_text(place_)
     return tmp_path
@@ -54,6 +57,14 @@ def test_folders_come_before_what_is_in_them(tree: Path) -> None:
 def test_a_system_without_a_kernel_is_no_image(tree: Path) -> None:
     (tree / "boot/vmlinuz-6.1").unlink()
     with pytest.raises(BoxwrightError, match="no kernel"):
+        boot_partition(tree, IDENTITY)
+
+
+def test_the_loader_is_found_as_debian_13_calls_it(tree: Path) -> None:
+    signed = (tree / LOADER).rename(tree / f"{LOADER}.signed")
+    assert boot_partition(tree, IDENTITY)["EFI/BOOT/BOOTX64.EFI"] == signed
+    signed.unlink()
+    with pytest.raises(BoxwrightError, match="no boot loader"):
         boot_partition(tree, IDENTITY)
 
 
