@@ -37,6 +37,10 @@ LEFT = (
     "nft list ruleset | grep hand-on; ss -Hltn 'sport = 8874'; true"
 )
 LAB = "test-hand-on"
+ACCOUNT = (
+    "useradd --create-home --shell /bin/bash ada; cp -rT /root/.ssh /home/ada/.ssh; chown -R ada: /home/ada/.ssh; "
+    "echo 'ada ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ada"
+)
 SLOWLY = "tbf burst 256kb latency 100ms rate"
 
 
@@ -63,6 +67,25 @@ class Bench:
 
     def provision(self, stages: str = "models") -> Ran:
         return self.boxwright("provision", *self.words, "--stages", stages)
+
+    @property
+    def site(self) -> Path:
+        return Path(self.words[self.words.index("--site") + 1])
+
+    def with_site(self, text: str, folder: Path) -> tuple[str, ...]:
+        """The words of provision for the same site with another text, which is written to a folder."""
+        (folder / "site.yml").write_text(text)
+        return tuple(str(folder / "site.yml") if word == str(self.site) else word for word in self.words)
+
+    def without_folders(self, folder: Path) -> tuple[str, ...]:
+        """The words of provision for a site whose controller has no file of the model, in a folder."""
+        lines = [
+            line.replace(f", controller_folders: [{self.site.parent}/weights]", "")
+            for line in self.site.read_text().splitlines()
+        ]
+        return self.with_site(
+            "\n".join([*lines, f"no_proxy: [{self.address}]", "networks: {uplink_mbit_s: 200}\n"]), folder
+        )
 
     def on(self, twin: RunningTwin, script: str) -> str:
         return check(Endpoint(twin.name, twin.address, twin.port, twin.user, twin.key, twin.known_hosts, 10), script)
@@ -132,19 +155,52 @@ def test_the_controller_sends_it_once_and_nothing_stays_open(bench: Bench) -> No
 
 def test_from_a_hub_it_comes_once(bench: Bench, tmp_path: Path) -> None:
     bench.forget(*bench.twins)
-    (site,) = (Path(word) for word in bench.words if word.endswith("site.yml"))
-    lines = site.read_text().splitlines()
-    lines = [
-        line.partition(", controller_folders")[0] + "}" if "controller_folders" in line else line for line in lines
-    ]
-    other = tmp_path / "site.yml"
-    other.write_text("\n".join([*lines, f"no_proxy: [{bench.address}]", "networks: {uplink_mbit_s: 200}\n"]))
-    words = [str(other) if word == str(site) else word for word in bench.words]
-    ran = bench.boxwright("provision", *words, "--stages", "models")
+    ran = bench.boxwright("provision", *bench.without_folders(tmp_path), "--stages", "models")
     assert ran.code == Exit.OK, ran.text[-3000:]
     (line,) = ran.kind("transfer")
     assert (line["source"], line["handed_on"]) == ("the hubs", True)
     assert bench.hub.ranges("/bulk.gguf") == [None]
+    assert bench.have_it(*bench.twins)
+
+
+def test_over_ipv6_and_by_an_account_with_sudo(bench: Bench, tmp_path: Path) -> None:
+    bench.forget(*bench.twins)
+    prefix = f"fd83:8{bench.subnet:0>3}::"
+    subprocess.run(f"ip address replace {prefix}1/64 dev bwlab{bench.subnet} nodad".split(), check=True)
+    text, known = bench.site.read_text(), bench.twins[0].known_hosts.read_text()
+    for twin in bench.twins:
+        wide = f"{prefix}{twin.address.rpartition('.')[2]}"
+        bench.on(twin, f"ip address replace {wide}/64 dev eth0 nodad; {ACCOUNT}")
+        text, known = (told.replace(f"{twin.address}", wide) for told in (text, known))
+    (tmp_path / "known_hosts").write_text(known)
+    text = text.replace(str(bench.twins[0].known_hosts), str(tmp_path / "known_hosts"))
+    words = bench.with_site(text.replace("ssh: {", "ssh: {user: ada, "), tmp_path)
+    before = bench.sent()
+    ran = bench.boxwright("provision", *words, "--stages", "models")
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    assert len(taken(ran)) == 2
+    assert bench.sent() - before < 1.4 * SIZE
+    assert bench.have_it(*bench.twins)
+    for twin in bench.twins:
+        assert bench.on(twin, LEFT) == ""
+
+
+def test_out_of_a_bundle_it_leaves_the_controller_once(bench: Bench, tmp_path: Path) -> None:
+    bench.forget(*bench.twins)
+    words = bench.without_folders(tmp_path)
+    lock, bundle = tmp_path / "bulk.json", tmp_path / "bundle"
+    pair = ("--profile", words[1], "--site", words[3])
+    locked = bench.boxwright("bundle.lock", *pair, "--distribution", "debian-12", "--to", str(lock))
+    assert locked.code == Exit.OK, locked.text[-3000:]
+    fetched = bench.boxwright("bundle.fetch", "--lock", str(lock), "--bundle", str(bundle), "--site", words[3])
+    assert fetched.code == Exit.OK, fetched.text[-3000:]
+    before = bench.sent()
+    ran = bench.boxwright("provision", *words, "--stages", "models", "--bundle", str(bundle))
+    assert ran.code == Exit.OK, ran.text[-3000:]
+    (line,) = ran.kind("transfer")
+    assert (line["source"], line["handed_on"]) == ("the bundle", True)
+    assert len(taken(ran)) == 2
+    assert bench.sent() - before < 1.4 * SIZE
     assert bench.have_it(*bench.twins)
 
 
