@@ -25,7 +25,6 @@ FORM = "${Package}\t${Architecture}\t${Version}\t${db:Status-Status}\n${Conffile
 UNCONFIGURED = ("unpacked", "half-configured")
 CONFIGURED = ("installed", "triggers-awaited", "triggers-pending")
 OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"  # md5, by which dpkg knows conffiles
-UNKNOWN = "newconffile"  # instead of a digest, until the package is configured
 NEW = ".dpkg-new"
 LOCKS = ("lock-frontend", "lock")
 PATIENCE_S = 300  # for another program's work on packages
@@ -77,7 +76,8 @@ def emptied(package: Package, root: Path = ROOT) -> Iterator[Path]:
         fresh = place.with_name(place.name + NEW)
         if package.status in UNCONFIGURED and _empty(fresh):
             yield fresh
-        if digest not in (OF_NOTHING, UNKNOWN) and _empty(place) and place.stat().st_mtime < unpacked_at:
+        # Its digest is unknown, too, where power was cut between its getting its name and the note of that.
+        elif digest != OF_NOTHING and _empty(place) and place.stat().st_mtime < unpacked_at:
             yield place
 
 

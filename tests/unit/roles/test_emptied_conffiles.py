@@ -85,6 +85,14 @@ def test_a_new_one_that_waits_for_its_package_is_lost_too(script: Any, root: Pat
     assert lost(script, root, "installed", DIGEST) == []
 
 
+def test_one_that_has_its_name_already_though_its_package_waits_is_lost_too(script: Any, root: Path) -> None:
+    place = made(root, "etc/p.conf", "")
+    assert lost(script, root, "half-configured", "newconffile") == ["etc/p.conf"]
+    assert lost(script, root, "installed", "newconffile") == ["etc/p.conf"]
+    place.write_text("full")
+    assert lost(script, root, "half-configured", "newconffile") == []
+
+
 def test_one_that_is_missing_or_a_link_is_left_alone(script: Any, root: Path) -> None:
     assert lost(script, root, "installed", DIGEST) == []
     (root / "etc").mkdir()
