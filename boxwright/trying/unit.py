@@ -11,6 +11,7 @@ NAME = "boxwright-try"
 PROGRAM = "/usr/local/lib/boxwright/try-model.d"
 ENVIRONMENT = "/opt/boxwright/try-model"
 PYTHON = "/opt/boxwright/python3.11"
+UV = "/opt/boxwright/uv"
 SOCKET = f"/run/{NAME}/page.sock"
 LOCATION = "/run/boxwright/gateway/try.conf"
 # What a trial alone brings to a box, and what others may have brought before it: that goes only where the trial did.
@@ -22,6 +23,7 @@ BROUGHT = (
 )
 SHARED = (
     PYTHON,
+    UV,
     "/usr/local/lib/boxwright/install-debian-root",
     "/usr/local/lib/boxwright/install-python-environment",
     "/var/lib/boxwright/requests/python3.11.json",

@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,13 +97,14 @@ class Gateway:
         authorization: str | None = None,
         body: Any = None,
         headers: dict[str, str] | None = None,
+        pauses_s: Sequence[float] = _BUSY_PAUSES_S,
     ) -> httpx.Response:
-        """Ask once, without cookies of the past; where the gateway finds us too busy, wait and ask again."""
+        """Ask once, without cookies of the past; where it is too often, wait for these seconds and ask again."""
         self._client.cookies.clear()
         sent = dict(headers or {})
         if authorization:
             sent["Authorization"] = authorization
-        for pause in (*_BUSY_PAUSES_S, None):
+        for pause in (*pauses_s, None):
             response = self._client.request(
                 method, self._https + path, headers=sent, json=body, extensions=self._extensions
             )

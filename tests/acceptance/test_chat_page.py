@@ -14,6 +14,9 @@ pytestmark = pytest.mark.usefixtures("stack")
 
 CHAT = "/api/chat/completions"
 SIGN_IN = "/api/v1/auths/signin"
+# Open WebUI takes 15 attempts for an address within some three minutes, and counts those that it refuses, too: who
+# verifies a box again and again waits until earlier ones are forgotten, and asks seldom.
+SIGN_IN_PAUSES_S = (45.0, 45.0)
 WEBSOCKET = "/ws/socket.io/?EIO=4&transport=websocket"
 
 
@@ -21,7 +24,7 @@ WEBSOCKET = "/ws/socket.io/?EIO=4&transport=websocket"
 def signed_in(gateway: Gateway, target: VerifyHost) -> httpx.Response:
     """The answer to the administrator's sign-in."""
     login = {"email": target.admin_email, "password": target.secrets.webui_admin_password.get_secret_value()}
-    answer = gateway.request("POST", SIGN_IN, body=login)
+    answer = gateway.request("POST", SIGN_IN, body=login, pauses_s=SIGN_IN_PAUSES_S)
     assert answer.status_code == 200, f"sign-in answered {answer.status_code}"
     return answer
 
@@ -82,7 +85,8 @@ def test_cookie(signed_in: httpx.Response, evidence: Evidence) -> None:
     needs="chat_url",
 )
 def test_wrong_password_is_refused(gateway: Gateway, target: VerifyHost, evidence: Evidence) -> None:
-    answer = gateway.request("POST", SIGN_IN, body={"email": target.admin_email, "password": "not the password"})
+    login = {"email": target.admin_email, "password": "not the password"}
+    answer = gateway.request("POST", SIGN_IN, body=login, pauses_s=SIGN_IN_PAUSES_S)
     assert answer.status_code in (400, 401, 403), f"answered {answer.status_code}"
     assert "token" not in answer.cookies, "gave a session"
     evidence(f"{answer.status_code}")

@@ -18,6 +18,7 @@ from boxwright.model.site import Host, Site
 from boxwright.trying import remote_box, unit
 from boxwright.trying.room import Room
 from boxwright.trying.target import chosen_weights, one_host
+from deploys.operations.python import PYTHON, UV
 
 ROOM = Room(cards=(), threads=1, memory_bytes=1_600_000_000)
 GATE = Path(__file__).parents[3] / "templates/try_model/gate.py"
@@ -35,6 +36,10 @@ def test_a_trial_is_closed_limited_and_removes_what_it_brought() -> None:
     (stop,) = (one for one in told if one.startswith("ExecStopPost="))
     assert stop == f"ExecStopPost=+/usr/bin/python3 -I -B {unit.PROGRAM}/gate.py close /opt/boxwright/try-model"
     assert words[-4:] == ("/opt/boxwright/try-model/current/bin/python", "-I", "-B", unit.PROGRAM)
+
+
+def test_what_installs_its_packages_goes_with_it() -> None:
+    assert {PYTHON, UV} <= set(unit.SHARED)
 
 
 def test_a_page_has_a_time_limit_of_its_own_and_cards_are_named() -> None:
