@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from boxwright.factory.extras import card_variables
 from boxwright.model.catalogues import (
-    ROOT,
     load_accelerators,
     load_models,
     load_profile,
@@ -24,6 +23,7 @@ from boxwright.model.fleet import Fleet
 from boxwright.model.profile import Profile
 from boxwright.model.site import Artefacts, AscendArtefact, Host, HygonArtefact, Networks, Operator, ServedBundle, Site
 from boxwright.model.variables import named
+from boxwright.places import ROOT
 from boxwright.planning.sized_stack import size_stack
 from boxwright.planning.stages import stages_of
 from boxwright.planning.variables import role_variables

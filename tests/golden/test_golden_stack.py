@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from stack_projection import SECRETS, given, names
 
-from boxwright.model.catalogues import ROOT, load_profile, profile_names
+from boxwright.model.catalogues import load_profile, profile_names
+from boxwright.places import ROOT
 
 HERE = Path(__file__).parent
 READ = HERE / "stack"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from lab_command import Boxwright
 
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 
 @pytest.fixture(scope="module")

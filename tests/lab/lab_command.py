@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 # What no twin can prove: its clock, its disk and its kernel are the controller's.
 UNPROVEN_ON_A_TWIN = frozenset({"clock.synchronised", "disks.health", "logs.kernel"})

@@ -7,7 +7,7 @@ import json
 from deploy_bench import Boxes
 
 from boxwright.lab import RunningTwin
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 TOOL = ROOT / "boxwright/lab/vendors/simulated_nvidia_smi.py"
 PROGRAM, HELD, NOTHING = (f"/var/lib/simulated-nvidia-smi{end}" for end in (".py", ".json", "-nothing.json"))

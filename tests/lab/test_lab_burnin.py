@@ -16,7 +16,7 @@ import pytest
 from lab_command import Boxwright, Ran
 
 from boxwright.errors import Exit
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 # Programs of 300 MB come and go with each burn-in: on demand.
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(1800)]

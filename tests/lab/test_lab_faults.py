@@ -16,7 +16,8 @@ from lab_command import Boxwright
 
 from boxwright.errors import Exit
 from boxwright.lab import TwinSpec
-from boxwright.model.catalogues import ROOT, load_profile
+from boxwright.model.catalogues import load_profile
+from boxwright.places import ROOT
 from boxwright.transport.ssh import Endpoint, check
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]

@@ -10,7 +10,8 @@ import pytest
 from fresh_lab import fresh_lab
 
 from boxwright.lab import TwinSpec
-from boxwright.model.catalogues import ROOT, load_profile
+from boxwright.model.catalogues import load_profile
+from boxwright.places import ROOT
 from boxwright.transport.ssh import Endpoint, check
 
 pytestmark = pytest.mark.lab

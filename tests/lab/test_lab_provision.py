@@ -18,7 +18,7 @@ from sabotages import TOGETHER
 
 from boxwright.errors import Exit
 from boxwright.factory.evidence.bill_of_materials import require_valid
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 

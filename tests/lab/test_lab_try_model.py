@@ -17,7 +17,7 @@ import pytest
 from lab_command import Boxwright
 
 from boxwright.errors import Exit
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 # Packages of half a gigabyte come in and are compiled: on demand.
 pytestmark = [

@@ -11,7 +11,7 @@ import pytest
 from lab_command import Boxwright, Ran
 
 from boxwright.errors import Exit
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 WELCOMED = "welcome-is-over"
 pytestmark = [

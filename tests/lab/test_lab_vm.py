@@ -17,9 +17,9 @@ from test_lab_twins import ssh, traces
 
 from boxwright.errors import Exit, LabError
 from boxwright.lab import Lab, RunningTwin, TwinSpec
-from boxwright.model.catalogues import ROOT
 from boxwright.model.hardware import Accelerator, Cpu, Hardware
 from boxwright.model.site import Mirrors
+from boxwright.places import ROOT
 from boxwright.transport.ssh import Endpoint, check
 
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(1800)]

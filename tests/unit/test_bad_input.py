@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.errors import Exit
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 HOST = "hosts: [{name: box-1, address: 192.0.2.1}]\n"
 

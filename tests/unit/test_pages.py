@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from boxwright.model.catalogues import ROOT
 from boxwright.model.deploy_variables import DEPLOY_VARIABLES
 from boxwright.model.variables import Variables
+from boxwright.places import ROOT
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -11,7 +11,8 @@ from verb_command import boxwright
 
 from boxwright import places
 from boxwright.errors import Exit
-from boxwright.model.catalogues import ROOT, load_profile, profile_names
+from boxwright.model.catalogues import load_profile, profile_names
+from boxwright.places import ROOT
 from boxwright.vault import SECRET_NAMES
 
 SITE = "name: s\nhosts: [{name: box-1, address: 192.0.2.1}, {name: box-2, address: 192.0.2.2}]\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 # What each step prints last, and its exit code.
 STEPS = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 
 @dataclass(frozen=True)

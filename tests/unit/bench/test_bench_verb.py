@@ -15,7 +15,7 @@ from streaming_server import GAP_S, Server, streaming_server
 from boxwright.bench.verbs import bench
 from boxwright.console import Console
 from boxwright.errors import Exit
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 from boxwright.provisioning.target import Choice
 
 # ssh that leads to the server where it is asked for a way, and does nothing else.

@@ -10,7 +10,7 @@ import packaging
 import pytest
 from packaging.tags import sys_tags
 
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 PROGRAM = runpy.run_path(str(ROOT / "templates/python_environment/install_python_environment.py"))
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from boxwright.engines.environment import engine_environment
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 
 def test_secrets_of_the_shell_stay_there() -> None:

@@ -22,7 +22,8 @@ from boxwright.errors import Exit
 from boxwright.factory.apt_lists import write_lists
 from boxwright.factory.bundle import Bundle, write_whole
 from boxwright.factory.lock import Artefact, Lock
-from boxwright.model.catalogues import ROOT, load_site
+from boxwright.model.catalogues import load_site
+from boxwright.places import ROOT
 from boxwright.signing import SigningKey
 
 FIRMWARE = b"of a board"

@@ -9,9 +9,10 @@ import yaml
 
 from boxwright.errors import BadInputError
 from boxwright.factory.needs import _DEPLOYS, _OF_VENDORS, _ROLES, needs_of, role_packages
-from boxwright.model.catalogues import ROOT, profile_names
+from boxwright.model.catalogues import profile_names
 from boxwright.model.fleet import Fleet
 from boxwright.model.site import Artefacts, HygonArtefact
+from boxwright.places import ROOT
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning.target import Choice, choose
 

@@ -13,9 +13,10 @@ from boxwright.factory.role_words import RoleWords
 from boxwright.factory.vendor_keys import vendor_keys
 from boxwright.factory.vendors import VendorNeeds, vendor_needs, vendor_repository
 from boxwright.lab.vendors.repository import KEY, build
-from boxwright.model.catalogues import ROOT, load_site
+from boxwright.model.catalogues import load_site
 from boxwright.model.site import Distribution, PackageRepository
 from boxwright.model.variables import ContainerRuntimeVariables, NvidiaDriverVariables
+from boxwright.places import ROOT
 
 OWN = PackageRepository(
     uri="https://mirror.example/nvidia", suite="/", key_url="https://mirror.example/key", key_fingerprint="0" * 40

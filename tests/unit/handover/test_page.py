@@ -17,7 +17,7 @@ from boxwright.handover.advice import advice_for, of_the_model
 from boxwright.handover.facts import BoxFacts, Offer
 from boxwright.handover.page import LANGUAGES, pages
 from boxwright.handover.requests import curl_models, curl_request, python_request
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 
 ODD = """it's "a" model <b>&amp; {{ 7 * 7 }} {% raw %} $HOME"""
 CHAT = Offer(api_url="https://192.0.2.7/v1", model="r1", thinks=True, temperature=0.6, top_p=0.95, context_tokens=8192)

@@ -14,10 +14,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from boxwright.errors import BadInputError
-from boxwright.model.catalogues import ROOT, engine_names, load_engine
+from boxwright.model.catalogues import engine_names, load_engine
 from boxwright.model.engine_settings import EngineTable, arguments, environment
 from boxwright.model.loading import load
 from boxwright.model.setting import Setting, Value
+from boxwright.places import ROOT
 from deploys.operations.open_webui import page_environment
 
 VLLM, OLLAMA, LLAMA, KT = (load_engine(name) for name in ("vllm", "ollama", "llama_cpp", "sglang_kt"))

@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from boxwright.errors import BadInputError
-from boxwright.model.catalogues import ROOT, load_profile, load_site, profile_names, site_names
+from boxwright.model.catalogues import load_profile, load_site, profile_names, site_names
 from boxwright.model.examples import TOPICS, example
 from boxwright.model.loading import _schema_in, load
 from boxwright.model.profile import Profile
 from boxwright.model.site import Site
+from boxwright.places import ROOT
 
 SCHEMAS: dict[str, type[BaseModel]] = {"profile": Profile, "site": Site}
 SLICE = ("mig_slice", "mig_slice.card", "mig_slice.profile")

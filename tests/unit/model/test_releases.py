@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from boxwright.errors import BadInputError
-from boxwright.model.catalogues import ROOT, load_accelerators, load_engine, load_models, load_profile
+from boxwright.model.catalogues import load_accelerators, load_engine, load_models, load_profile
 from boxwright.model.compatibility import check_stack
 from boxwright.model.profile import Profile
 from boxwright.model.releases import usual_release
+from boxwright.places import ROOT
 
 VLLM, CARDS = load_engine("vllm"), load_accelerators()
 GROUP = {"count": 1, "memory_gib": 32, "pcie_generation": 3, "pcie_width": 16}

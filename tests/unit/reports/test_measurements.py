@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from boxwright import places
 from boxwright.errors import BoxwrightError
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 from boxwright.reports.measurements import Measurements, Point, Series
 from boxwright.reports.plot import HEIGHT, WIDTH, plot
 from boxwright.reports.runs import newest_measurements, write_measurements

@@ -13,7 +13,7 @@ from made_certificates import BUNDLE, certificate, check, everything, machine
 from verb_command import boxwright
 
 from boxwright.errors import BadInputError, Exit
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 from boxwright.provisioning.acceptance import EXAMINED, PROMISES
 from boxwright.reports import fonts
 from boxwright.reports.certificate import Certificate, EvidenceFile, to_json

@@ -8,8 +8,9 @@ import pytest
 from early_llama_cpp import whole_layers
 
 from boxwright.model.catalogue import GIB, Model
-from boxwright.model.catalogues import ROOT, load_accelerators, load_models, load_profile
+from boxwright.model.catalogues import load_accelerators, load_models, load_profile
 from boxwright.model.stack import Parallelism
+from boxwright.places import ROOT
 from boxwright.sizing.fit import Wish, fits
 from boxwright.sizing.hybrid import KTRANSFORMERS, LLAMA_CPP, HostEngine, hybrid_seconds
 from boxwright.sizing.machine import Card, Host, cards_alone, machine_of

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from boxwright.model.catalogues import ROOT
 from boxwright.model.engine_settings import EngineTable, Release
 from boxwright.model.loading import load
+from boxwright.places import ROOT
 from tools.engine_settings import artefacts, capabilities, files, help_text, spans, variables
 
 HELP = """\

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from boxwright.errors import BoxwrightError
-from boxwright.model.catalogues import ROOT
+from boxwright.places import ROOT
 from boxwright.verification.cards import MAKERS, Card, Said, numbers_of
 from boxwright.verification.check import UnprovenError
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from ruamel.yaml import YAML
 
-from boxwright.model.catalogues import ROOT, load_profile, profile_names
+from boxwright.model.catalogues import load_profile, profile_names
+from boxwright.places import ROOT
 from boxwright.verification.pins import CONTAINER_TOOLKIT, DOCKER, held, preferences
 
 

@@ -14,8 +14,9 @@ from factory.evidence.made_inventories import inventory
 
 from boxwright.factory.evidence.examination import examine, require_signer
 from boxwright.factory.evidence.files import evidence_files
-from boxwright.model.catalogues import ROOT, load_models
+from boxwright.model.catalogues import load_models
 from boxwright.model.checks import VERIFICATION_CHECKS
+from boxwright.places import ROOT
 from boxwright.signing import ForgedError, SigningKey
 
 

@@ -16,7 +16,8 @@ from made_inventories import DIGESTS, RECEIPT, inventory, told
 from boxwright.errors import BoxwrightError
 from boxwright.factory.evidence.bill_of_materials import bill_of_materials, counts, require_valid
 from boxwright.factory.evidence.inventory import Inventory
-from boxwright.model.catalogues import ROOT, load_models
+from boxwright.model.catalogues import load_models
+from boxwright.places import ROOT
 from boxwright.reports.certificate import Receipt
 
 
