@@ -12,6 +12,16 @@ from lab_command import Boxwright
 from boxwright.places import ROOT
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of a file build on each other: where some of it are run on demand, all of it are."""
+    if config.option.markexpr == "on_demand":
+        files = {item.path for item in items if item.get_closest_marker("on_demand")}
+        for item in items:
+            if item.path in files:
+                item.add_marker("on_demand")
+
+
 @pytest.fixture(scope="module")
 def boxwright(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxwright]:
     """The command, with vault password, run logs and working files of the test's own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,23 @@ def test_a_run_of_some_tests_takes_a_step_without_any_for_no_failure(tmp_path: P
 def test_a_whole_run_without_tests_has_failed(tmp_path: Path, code: int) -> None:
     ended, rows, _ = weekly(tmp_path, STEPS | {"vm": ("==== 10 deselected in 1.0s ====", code)})
     assert (ended, rows[3]) == (1, "vm FAILED: ")
+
+
+def test_on_demand_a_file_is_run_whole() -> None:
+    """Its tests build on each other: some of them alone would fail for want of those before them."""
+
+    def collected(expression: str) -> set[str]:
+        argv = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "tests/lab/test_lab_llama_cpp.py",
+            "--collect-only",
+            "-q",
+            "-m",
+            expression,
+        ]
+        told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+        return {line for line in told.stdout.splitlines() if "::" in line}
+
+    assert collected("not on_demand") < collected("on_demand") == collected("on_demand or not on_demand")
