@@ -120,7 +120,7 @@ def test_models_are_tried_and_switched_there_and_the_box_is_burned_in(
     # The bundle of the profile alone lacks what a trial takes, and says how it is locked.
     refused = boxwright("models.try", *words, *offline)
     assert refused.code == Exit.BAD_INPUT
-    assert "wheel transformers" in refused.kind("error")[0]["message"]
+    assert "wheel gradio" in refused.kind("error")[0]["message"]
     assert "--also models.try" in refused.kind("error")[0]["hint"]
 
     assert boxwright("bundle.lock", *words, "--also", "models.try,burnin", "--to", str(lock)).code == Exit.OK
