@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ both = pytest.mark.parametrize(
 with_cards = pytest.mark.parametrize("twin_site", [("test-sabotage-cards", "debian-12")], indirect=True, ids=["cards"])
 
 _LIMIT_S = 300
+SIGN_INS_FORGOTTEN_S = 240  # by Open WebUI, which takes 15 for an address in its window of 180 s, in steps of 60
 
 
 def endpoint_of(boxwright: Boxwright, site: str) -> Endpoint:
@@ -78,6 +80,8 @@ def test_each_sabotage_is_caught_by_name(boxwright: Boxwright, twin_site: str, s
 @both
 @pytest.mark.parametrize("deep", [(), ("--deep",)], ids=["quick", "deep"])
 def test_a_box_that_was_mended_is_right_again(boxwright: Boxwright, twin_site: str, deep: tuple[str, ...]) -> None:
+    if not deep:  # eight verifications in a row are more sign-ins than a check can wait for
+        time.sleep(SIGN_INS_FORGOTTEN_S)
     ran = boxwright("verify", "--profile", "lab", "--site", twin_site, *deep)
     assert ran.odd_checks == {}
     assert ran.code == Exit.OK, ran.text[-3000:]
