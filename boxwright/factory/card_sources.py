@@ -17,6 +17,7 @@ import httpx
 from boxwright import places
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory import nix_tree
+from boxwright.factory.source_tree import Tree, tree_in
 from boxwright.model.card_programs import CardProgram
 
 _MOST_BYTES = 64 << 20  # an archive has less than one MiB
@@ -41,13 +42,13 @@ def source_of(
     kept = kept_source(program)
     for place in (kept, kept.with_suffix(".tar.gz"), *carried):
         if place.is_file():
-            return _keep(program, nix_tree.tree_in(place), kept, str(place))
+            return _keep(program, tree_in(place), kept, str(place))
     progress(f"Fetching the source of {program.name} {program.version} …")
     with tempfile.TemporaryDirectory(prefix="bw-source-") as folder:
         archive = Path(folder) / "source.tar.gz"
         url = f"{mirror.rstrip('/')}/{program.archive}"
         _fetch(program, url, archive)
-        return _keep(program, nix_tree.tree_in(archive), kept, url)
+        return _keep(program, tree_in(archive), kept, url)
 
 
 def kept_source(program: CardProgram) -> Path:
@@ -55,7 +56,7 @@ def kept_source(program: CardProgram) -> Path:
     return places.cache() / "sources" / f"{program.name}-{program.revision}.tar"
 
 
-def _keep(program: CardProgram, tree: nix_tree.Tree, kept: Path, where: str) -> Path:
+def _keep(program: CardProgram, tree: Tree, kept: Path, where: str) -> Path:
     found = nix_tree.digest(tree)
     if found != program.tree:
         raise BadInputError(

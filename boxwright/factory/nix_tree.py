@@ -10,34 +10,8 @@ import base64
 import hashlib
 import io
 import tarfile
-from pathlib import Path
 
-from boxwright.errors import BadInputError
-
-# By name: a folder, or a kind (`file`, `program`, `link`) with its content.
-Tree = dict[str, "Tree | tuple[str, bytes]"]
-
-
-def tree_in(archive: Path) -> Tree:
-    """The files below the one folder at the top of an archive.
-
-    Raises:
-        BadInputError: It is no tar archive, or has nothing there.
-    """
-    root: Tree = {}
-    begin = ""
-    try:
-        with tarfile.open(archive) as source:
-            for member in source:
-                name = member.name.removeprefix("./")
-                begin = begin or name.split("/")[0] + "/"
-                if name.startswith(begin) and (member.isfile() or member.issym()):
-                    _put(root, name.removeprefix(begin).split("/"), _told(source, member))
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadInputError(f"this archive of source code cannot be read: {error}", where=str(archive)) from None
-    if not root:
-        raise BadInputError("this archive has no files below one folder", where=str(archive))
-    return root
+from boxwright.factory.source_tree import Tree
 
 
 def digest(tree: Tree) -> str:
@@ -52,22 +26,6 @@ def packed(tree: Tree, folder: str) -> bytes:
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         _pack(archive, tree, folder)
     return stream.getvalue()
-
-
-def _told(source: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, bytes]:
-    if member.issym():
-        return "link", member.linkname.encode()
-    stream = source.extractfile(member)
-    return "program" if member.mode & 0o100 else "file", stream.read() if stream else b""
-
-
-def _put(root: Tree, parts: list[str], file: tuple[str, bytes]) -> None:
-    for part in parts[:-1]:
-        below = root.setdefault(part, {})
-        if isinstance(below, tuple):
-            return  # a file that is a folder, too: whatever comes out has another digest
-        root = below
-    root[parts[-1]] = file
 
 
 def _string(value: bytes) -> bytes:

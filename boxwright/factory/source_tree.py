@@ -1,14 +1,45 @@
-"""The tree of files in an archive of source code, named as git names it: by a digest of names, modes and contents."""
+"""The tree of files in an archive of source code, and git's name of it: a digest of names, modes and contents."""
 
 from __future__ import annotations
 
 import hashlib
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 from boxwright.errors import BadInputError
 
-_Tree = dict[str, "_Tree | tuple[str, bytes]"]  # by name: a folder, or mode and id of a file
+# By name: a folder, or a kind (`file`, `program`, `link`) with what is kept of its content.
+Tree = dict[str, "Tree | tuple[str, bytes]"]
+_MODES = {"file": "100644", "program": "100755", "link": "120000"}  # as git has them
+
+
+def tree_in(archive: Path, folder: str | None = None, keep: Callable[[bytes], bytes] = bytes) -> Tree:
+    """The files below a folder of an archive.
+
+    Args:
+        archive: A tar archive.
+        folder: Below which they lie there; None: the only one at its top.
+        keep: What of each content is kept; all of it unless something else is said.
+
+    Raises:
+        BadInputError: It is no such archive, or has nothing there.
+    """
+    begin = f"{folder}/" if folder else ""
+    root: Tree = {}
+    try:
+        with tarfile.open(archive) as source:
+            for member in source:
+                name = member.name.removeprefix("./")
+                begin = begin or name.split("/")[0] + "/"
+                if name.startswith(begin) and (member.isfile() or member.issym()):
+                    kind, content = _told(source, member)
+                    _put(root, name.removeprefix(begin).split("/"), (kind, keep(content)))
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise BadInputError(f"this archive of source code cannot be read: {error}", where=str(archive)) from None
+    if not root:
+        raise BadInputError(f"this archive has nothing below {begin}", where=str(archive))
+    return root
 
 
 def tree_of(archive: Path, folder: str | None) -> str:
@@ -24,31 +55,17 @@ def tree_of(archive: Path, folder: str | None) -> str:
     Raises:
         BadInputError: It is no such archive, or has nothing there.
     """
-    begin = f"{folder}/" if folder else ""
-    root: _Tree = {}
-    try:
-        with tarfile.open(archive) as source:
-            for member in source:
-                name = member.name.removeprefix("./")
-                begin = begin or name.split("/")[0] + "/"
-                if name.startswith(begin) and (member.isfile() or member.issym()):
-                    _put(root, name.removeprefix(begin).split("/"), _file(source, member))
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadInputError(f"this archive of source code cannot be read: {error}", where=str(archive)) from None
-    if not root:
-        raise BadInputError(f"this archive has nothing below {begin}", where=str(archive))
-    return _id(root).hex()
+    return _id(tree_in(archive, folder, lambda content: _object("blob", content))).hex()
 
 
-def _file(source: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, bytes]:
+def _told(source: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, bytes]:
     if member.issym():
-        return "120000", _object("blob", member.linkname.encode())
+        return "link", member.linkname.encode()
     stream = source.extractfile(member)
-    content = stream.read() if stream else b""
-    return "100755" if member.mode & 0o100 else "100644", _object("blob", content)
+    return "program" if member.mode & 0o100 else "file", stream.read() if stream else b""
 
 
-def _put(root: _Tree, parts: list[str], file: tuple[str, bytes]) -> None:
+def _put(root: Tree, parts: list[str], file: tuple[str, bytes]) -> None:
     for part in parts[:-1]:
         below = root.setdefault(part, {})
         if isinstance(below, tuple):
@@ -57,11 +74,11 @@ def _put(root: _Tree, parts: list[str], file: tuple[str, bytes]) -> None:
     root[parts[-1]] = file
 
 
-def _id(tree: _Tree) -> bytes:
+def _id(tree: Tree) -> bytes:
     entries = []
     for name, entry in tree.items():
         if isinstance(entry, tuple):
-            entries.append((name.encode(), entry[0], entry[1]))
+            entries.append((name.encode(), _MODES[entry[0]], entry[1]))
         else:
             entries.append((f"{name}/".encode(), "40000", _id(entry)))  # git sorts folders as if they ended so
     content = b"".join(mode.encode() + b" " + name.rstrip(b"/") + b"\0" + one for name, mode, one in sorted(entries))

@@ -14,6 +14,7 @@ import pytest
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory import nix_tree
 from boxwright.factory.card_sources import kept_source, source_of
+from boxwright.factory.source_tree import tree_in
 from boxwright.model.card_programs import CARD_PROGRAMS, CardProgram
 
 
@@ -35,7 +36,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def program(tmp_path: Path) -> CardProgram:
     path = tmp_path / "it.tar.gz"
     path.write_bytes(archive("int main() {}\n"))
-    tree = nix_tree.digest(nix_tree.tree_in(path))
+    tree = nix_tree.digest(tree_in(path))
     return CardProgram(name="it", program="it", version="1", repository="some/it", revision="v1", tree=tree)
 
 

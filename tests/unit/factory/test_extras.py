@@ -13,9 +13,10 @@ from boxwright.factory.extras import Extras, burn_in_needs, chosen_extras, trial
 from boxwright.factory.lock import Lock
 from boxwright.factory.locking import _file, _models
 from boxwright.factory.needs import Needs, needs_of
-from boxwright.factory.nix_tree import Tree, digest, packed
+from boxwright.factory.nix_tree import digest, packed
 from boxwright.factory.offline import lacking
 from boxwright.factory.origins import origins
+from boxwright.factory.source_tree import Tree
 from boxwright.factory.wheels import Index
 from boxwright.mirrors import resolve
 from boxwright.model.card_programs import CARD_PROGRAMS, CardProgram

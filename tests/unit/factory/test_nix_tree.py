@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.errors import BadInputError
-from boxwright.factory.nix_tree import digest, packed, tree_in
+from boxwright.factory.nix_tree import digest, packed
+from boxwright.factory.source_tree import tree_in
 
 # What nix-hash 2.8.0 said of the folder that `source` makes, and of an empty one.
 OF_SOURCE = "sha256-V+tcxDPzuMza1iWNaXbj3lGOVgKsEEYF9ep9gAhg934="
