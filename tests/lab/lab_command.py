@@ -38,6 +38,15 @@ class Ran:
         }
 
     @property
+    def failed_on_hosts(self) -> dict[tuple[str, str], str]:
+        """What did not pass and is no lack of a twin, by host and check, with what was found."""
+        return {
+            (check["host"], check["id"]): str(check["evidence"])
+            for check in self.kind("check")
+            if check["result"] not in ("pass", "unproven")
+        }
+
+    @property
     def failed_checks(self) -> dict[str, str]:
         """The checks that neither hold nor are waived, with what was found."""
         bad = (check for check in self.kind("check") if check["result"] not in ("pass", "waived"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab_command import Boxwright, Ran
+from lab_command import Boxwright
 from model_switching import Visitor, add_models
 from test_lab_provision import SNAPSHOT, changed, on_twin
 
@@ -27,20 +27,11 @@ def patient(boxwright: Boxwright) -> Boxwright:
     return replace(boxwright, patience_s=1700)
 
 
-def failed_checks(ran: Ran) -> dict[tuple[str, str], str]:
-    """What did not pass, by host and check, with its reason."""
-    return {
-        (line["host"], line["id"]): str(line["evidence"])
-        for line in ran.kind("check")
-        if line["result"] not in ("pass", "unproven")
-    }
-
-
 @BOX
 def test_a_box_with_vllm_is_verified_and_then_left_alone(patient: Boxwright, twin_site: str) -> None:
     words = ("provision", "--profile", "lab-vllm", "--site", twin_site, "--yes")
     first = patient(*words)
-    assert failed_checks(first) == {}
+    assert first.failed_on_hosts == {}
     assert first.code == Exit.OK, first.text[-4000:]
     results = {line["id"]: line["result"] for line in first.kind("check")}
     for name in ("engine.model", "engine.stream", "engine.chat_by_key", "chat_page.chat", "monitoring.targets"):
@@ -66,7 +57,7 @@ def test_another_model_takes_over_and_nobody_meets_an_error_of_the_engine(
     with Visitor(twin["address"], authority, secret["value"], "smollm2-135m-instruct", most_tokens=1500) as visitor:
         switched = patient("models.switch", *words, "--model", "again", "--yes")
     assert switched.code == Exit.OK, switched.text[-3000:]
-    assert failed_checks(switched) == {}
+    assert switched.failed_on_hosts == {}
     served = [reply.json()["data"][0]["id"] for reply in visitor.replies if reply.is_success]
     assert (served[0], served[-1]) == ("smollm2-135m-instruct", "again")
     away = [reply for reply in visitor.replies if not reply.is_success]
@@ -83,7 +74,7 @@ def test_another_model_takes_over_and_nobody_meets_an_error_of_the_engine(
 def test_a_pair_is_one_box_and_a_lost_node_is_told_by_name(patient: Boxwright, twin_site: str) -> None:
     words = ("--profile", "lab-vllm-pair", "--site", twin_site)
     first = patient("provision", *words, "--yes")
-    assert failed_checks(first) == {}
+    assert first.failed_on_hosts == {}
     assert first.code == Exit.OK, first.text[-4000:]
     assert {line["host"] for line in first.kind("check")} == {"test-vllm-pair-1", "test-vllm-pair-2"}
     before = [on_twin(patient, twin_site, STATE, number) for number in (HEAD, OTHER)]
@@ -96,7 +87,7 @@ def test_a_pair_is_one_box_and_a_lost_node_is_told_by_name(patient: Boxwright, t
     on_twin(patient, twin_site, "systemctl stop vllm; sleep 30", OTHER)
     ran = patient("verify", *words)
     assert ran.code == Exit.VERIFY_FAILED, ran.text[-4000:]
-    failed = failed_checks(ran)
+    failed = ran.failed_on_hosts
     assert ("test-vllm-pair-2", "services.active") in failed, failed
     assert {check for host, check in failed if host == "test-vllm-pair-1"} & {"engine.model", "engine.stream"}, failed
     assert_that_a_provision_mends(patient, words)
@@ -106,12 +97,12 @@ def test_a_pair_is_one_box_and_a_lost_node_is_told_by_name(patient: Boxwright, t
     ran = patient("verify", *words)
     assert ran.code not in (Exit.OK, Exit.BAD_INPUT), ran.text[-4000:]
     assert "test-vllm-pair-2" in ran.text
-    assert "test-vllm-pair-1" in {host for host, _ in failed_checks(ran)}, ran.text[-4000:]
+    assert "test-vllm-pair-1" in {host for host, _ in ran.failed_on_hosts}, ran.text[-4000:]
     assert_that_a_provision_mends(patient, words)
 
 
 def assert_that_a_provision_mends(patient: Boxwright, words: tuple[str, ...]) -> None:
     ran = patient("provision", *words, "--yes")
-    assert failed_checks(ran) == {}
+    assert ran.failed_on_hosts == {}
     assert ran.code == Exit.OK, ran.text[-4000:]
     assert {line["host"] for line in ran.kind("check")} == {"test-vllm-pair-1", "test-vllm-pair-2"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_command import Boxwright, Ran
+from lab_command import Boxwright
 from model_switching import Visitor, add_models
 from ruamel.yaml import YAML
 from test_lab_provision import SNAPSHOT, changed, on_twin
@@ -80,14 +80,6 @@ def on_both(boxwright: Boxwright, site: str, script: str) -> list[str]:
     return [on_twin(boxwright, site, script, number) for number in (HEAD, OTHER)]
 
 
-def failed_checks(ran: Ran) -> dict[tuple[str, str], str]:
-    return {
-        (line["host"], line["id"]): str(line["evidence"])
-        for line in ran.kind("check")
-        if line["result"] not in ("pass", "unproven")
-    }
-
-
 @PAIR
 def test_another_model_takes_over_on_both_and_a_second_switch_changes_nothing(
     patient: Boxwright, twin_site: str, words: tuple[str, ...]
@@ -101,7 +93,7 @@ def test_another_model_takes_over_on_both_and_a_second_switch_changes_nothing(
     with Visitor(head["address"], authority, secret["value"], "smollm2-135m-instruct", most_tokens=1500) as visitor:
         switched = patient(*wanted)
     assert switched.code == Exit.OK, switched.text[-4000:]
-    assert failed_checks(switched) == {}
+    assert switched.failed_on_hosts == {}
     assert {line["host"] for line in switched.kind("check")} == BOTH
     served = [reply.json()["data"][0]["id"] for reply in visitor.replies if reply.is_success]
     assert (served[0], served[-1]) == ("smollm2-135m-instruct", "again")
@@ -132,7 +124,7 @@ def test_what_does_not_load_is_taken_back_on_both(patient: Boxwright, twin_site:
     assert warning.endswith(" again, with the files that it had.")
     assert on_both(patient, twin_site, TOLD) == before
     ran = patient("verify", *words)
-    assert failed_checks(ran) == {}
+    assert ran.failed_on_hosts == {}
     assert ran.code == Exit.OK, ran.text[-4000:]
 
 
