@@ -13,8 +13,8 @@ from pyinfra.operations import files, server
 from deploys.facts.files import FileState
 from deploys.facts.ollama import HandInstall
 from deploys.operations.engines import SERVE_UNIT, EngineUnit, unit_server
-from deploys.operations.files import REQUESTS, program_text, rendered, request_text, written_file
-from deploys.operations.install import folders, program
+from deploys.operations.files import REQUESTS, rendered, request_text, written_file
+from deploys.operations.install import folders, program, program_of_modules
 from deploys.operations.models import PROGRAM as FETCHER
 from deploys.operations.models import fetcher
 from deploys.operations.ollama import RUNNER, serving_ollama, unpacked_ollama
@@ -28,7 +28,6 @@ ARCHIVE = data.ollama_archive
 RELEASE = ARCHIVE["version"]
 VERSION = f"{RELEASE}-{ARCHIVE['sha256'][:12]}"
 PART = f"/var/lib/boxwright/incoming/ollama-{VERSION}.{ARCHIVE['kind']}.part"
-MODULES = ("__main__", "doors", "instance", "store")
 
 
 def supplied(archive: dict[str, object]) -> str | None:
@@ -58,13 +57,7 @@ folders()
 fetcher()
 program("install-ollama", "ollama/install_ollama.py")
 unit_server()
-files.directory(name="Make the folder of what runs Ollama", path=RUNNER, user="root", group="root", mode="755")
-for module in MODULES:
-    written_file(
-        name=f"Write the program run-ollama.d/{module}.py",
-        content=program_text(f"ollama/run_ollama/{module}.py"),
-        dest=f"{RUNNER}/{module}.py",
-    )
+program_of_modules("run-ollama", "ollama/run_ollama")
 server.user(  # noqa: S604 - `shell` is the account's
     name="Make the user ollama",
     user=USER,

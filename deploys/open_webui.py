@@ -9,8 +9,8 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.operations import files, server
 
 from deploys.operations.files import PROGRAMS, REQUESTS, program_text, rendered, request_text, written_file
-from deploys.operations.install import folders
-from deploys.operations.open_webui import MODULES, SWITCH, page_environment, switched_release
+from deploys.operations.install import folders, program_of_modules
+from deploys.operations.open_webui import page_environment, switched_release
 from deploys.operations.python import python_3_11, python_packages
 from deploys.operations.services import administrator, serving
 
@@ -73,13 +73,7 @@ launcher = written_file(
     dest=LAUNCHER,
     mode="755",
 )
-files.directory(name="Make the folder of switch-open-webui", path=SWITCH, user="root", group="root", mode="755")
-for module in MODULES:
-    written_file(
-        name=f"Write the program switch-open-webui.d/{module}.py",
-        content=program_text(f"open_webui/switch_release/{module}.py"),
-        dest=f"{SWITCH}/{module}.py",
-    )
+program_of_modules("switch-open-webui", "open_webui/switch_release")
 settings = [
     written_file(
         name="Write the settings of Open WebUI",

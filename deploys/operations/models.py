@@ -10,17 +10,15 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.operations import files as file_operations
 
 from deploys.facts.models import BuildFile, BuildFiles
 from deploys.operations.files import PROGRAMS
 from deploys.operations.handing_on import Fetch, HaveHanded
-from deploys.operations.install import program
+from deploys.operations.install import program_of_modules
 from deploys.operations.peers import Registry
 from deploys.operations.sending import SendPieces, source_of
 
 PROGRAM = f"{PROGRAMS}/fetch-model.d"
-_MODULES = ("__main__", "files", "packages", "progress", "transfer")
 _RIGHT = "644 root root"
 
 # The program gives up by itself on a source that falls silent; this bounds one that trickles.
@@ -30,11 +28,7 @@ _SLOWEST_START_S = 900
 
 def fetcher() -> None:
     """Put the program that fetches verified files on the box."""
-    file_operations.directory(
-        name="Make the folder of the fetcher", path=PROGRAM, user="root", group="root", mode="755"
-    )
-    for module in _MODULES:
-        program(f"fetch-model.d/{module}.py", f"models/fetch_model/{module}.py")
+    program_of_modules("fetch-model", "models/fetch_model")
 
 
 @operation()

@@ -13,7 +13,6 @@ from deploys.facts.chat_page import ReleaseOnBox
 from deploys.operations.files import PROGRAMS
 
 SWITCH = f"{PROGRAMS}/switch-open-webui.d"
-MODULES = ("__main__", "saved", "service")
 _BESIDES_STARTING_S = 900  # saving the database and bringing it back
 
 # What holds for every page, unless `settings` say otherwise.
