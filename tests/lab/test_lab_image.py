@@ -5,7 +5,6 @@ Two builds and an emulated boot, from which a box is provisioned: the better par
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -13,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from as_machines import site_of_machines
 from fresh_lab import fresh_lab
+from image_build import built_image, bundle_of_an_image, key_of_a_person
 from image_machine import SERIAL, Machine, booted
 from lab_command import Boxwright
 
 from boxwright.errors import Exit
-from boxwright.factory.image import disk
 from boxwright.factory.image.finishing import SEALED, TREE
 from boxwright.lab import Lab, TwinSpec
 from boxwright.lab.prerequisites import ensure
@@ -59,18 +57,10 @@ def patient(boxwright: Boxwright) -> Boxwright:
 @pytest.fixture(scope="module")
 def built(patient: Boxwright, tmp_path_factory: pytest.TempPathFactory) -> Built:
     place = tmp_path_factory.mktemp("image")
-    lock, bundle, key = place / "lock.json", place / "bundle", place / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "tester", "-f", str(key)], check=True)
-    words = ("--profile", "lab", "--distribution", "debian-12", "--to", str(lock))
-    assert patient("bundle.lock", *words, "--image").code == Exit.OK
-    near = os.environ.get("BOXWRIGHT_TEST_NEAR", "")
-    fetched = patient("bundle.fetch", "--lock", str(lock), "--bundle", str(bundle), *(["--near", near] * bool(near)))
-    assert fetched.code == Exit.OK, fetched.text[-2000:]
+    bundle, key = bundle_of_an_image(patient, "lab", "debian-12", place), key_of_a_person(place)
     folders = (place / "one", place / "two")
     for folder in folders:
-        words = ("--profile", "lab", "--bundle", str(bundle), "--key", f"{key}.pub", "--to", str(folder))
-        ran = patient("image.build", *words)
-        assert ran.code == Exit.OK, ran.text[-3000:]
+        built_image(patient, bundle, key, folder)
     return Built(bundle, key, folders)
 
 
@@ -181,35 +171,6 @@ def test_the_box_is_provisioned_out_of_the_bundle_and_verifies(site: str, built:
     ran = patient(*provision)
     assert ran.failed_checks == {}
     assert ran.code == Exit.OK, ran.text[-4000:]
-
-
-@pytest.fixture
-def root(built: Built, tmp_path: Path) -> Iterator[Path]:
-    """The root filesystem of an image, as it lies on the disk."""
-    place = tmp_path / "root"
-    place.mkdir()
-    at = disk.Layout(root_mib=1).root_at << 20
-    subprocess.run(["mount", "-o", f"ro,loop,offset={at}", str(built.images[0]), str(place)], check=True)
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_container_that_stands_on_the_image_becomes_a_box_out_of_the_bundle(
-    root: Path, built: Built, patient: Boxwright, tmp_path: Path
-) -> None:
-    """The same without emulation: what was sealed lacks nothing that a box needs."""
-    with fresh_lab("test-image-root") as lab:
-        (twin,) = lab.up([TwinSpec("box-1", "debian-12", load_profile("lab").hardware, root=root)])
-        site = tmp_path / "site.yml"
-        # A container cannot mount its root anew, as the image's fstab says.
-        site.write_text(site_of_machines("image-root", lab, [twin], waived=("services.failed", "logs.errors")))
-        words = ("--profile", "lab", "--site", str(site), "--bundle", str(built.bundle), "--yes")
-        first = patient("provision", *words)
-        assert first.failed_checks == {}
-        assert first.code == Exit.OK, first.text[-4000:]
-        second = patient("provision", *words)
-        assert second.code == Exit.OK, second.text[-4000:]
-        assert [one["resource"] for one in second.kind("event") if one["outcome"] == "changed"] == []
 
 
 def explained(built: Built) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
+from image_build import bundle_of_an_image, key_of_a_person
 from lab_command import Boxwright
 
 from boxwright.errors import Exit
@@ -33,15 +32,9 @@ stack:
 
 def test_a_machine_alone_comes_on_an_image(boxwright: Boxwright, tmp_path: Path) -> None:
     patient = Boxwright(boxwright.environment, patience_s=2400)
-    profile, lock, bundle = tmp_path / "lab-bare.yml", tmp_path / "lock.json", tmp_path / "bundle"
-    folder, key = tmp_path / "image", tmp_path / "key"
+    profile, folder = tmp_path / "lab-bare.yml", tmp_path / "image"
     profile.write_text(PROFILE)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    words = ("--profile", str(profile), "--distribution", "debian-13", "--to", str(lock))
-    assert patient("bundle.lock", *words, "--image").code == Exit.OK
-    near = os.environ.get("BOXWRIGHT_TEST_NEAR", "")
-    fetched = patient("bundle.fetch", "--lock", str(lock), "--bundle", str(bundle), *(["--near", near] * bool(near)))
-    assert fetched.code == Exit.OK, fetched.text[-2000:]
+    bundle, key = bundle_of_an_image(patient, str(profile), "debian-13", tmp_path), key_of_a_person(tmp_path)
 
     build = ("image.build", "--profile", str(profile), "--bundle", str(bundle), "--key", f"{key}.pub")
     refused = patient(*build, "--to", str(folder))
