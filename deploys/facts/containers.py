@@ -6,6 +6,8 @@ import shlex
 
 from pyinfra.api import FactBase
 
+PULLS = "/var/lib/boxwright/pulls"  # where `pull-image` notes what may not be on the disk as yet, by digest
+
 
 class EngineContainers(FactBase):
     """Names of the containers that Boxwright's engines have, running or not."""
@@ -19,13 +21,15 @@ class EngineContainers(FactBase):
 
 
 class ContainerImage(FactBase):
-    """Whether Docker has an image, by a name with a digest or by its id."""
+    """Whether Docker has an image, whole, by a name with a digest or by its id."""
 
     default = bool
 
     def command(self, image: str) -> str:
         """Ask Docker, where there is one."""
-        return f"docker image inspect --format={{{{.Id}}}} {shlex.quote(image)} 2>/dev/null || true"
+        name, _, digest = image.rpartition("@sha256:")
+        whole = f"! test -e {shlex.quote(f'{PULLS}/{digest}')} && " if name else ""
+        return f"{whole}docker image inspect --format={{{{.Id}}}} {shlex.quote(image)} 2>/dev/null || true"
 
     def process(self, output: list[str]) -> bool:
         """An id was told."""

@@ -9,18 +9,20 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations import files
 
-from deploys.facts.containers import ContainerImage, EngineContainers
+from deploys.facts.containers import PULLS, ContainerImage, EngineContainers
 from deploys.operations.files import PROGRAMS
 from deploys.operations.install import program
 
 RUNNER = f"{PROGRAMS}/run-container"
+_PULLER = f"{PROGRAMS}/pull-image"
 CONTAINERS = "/var/lib/boxwright/containers"  # what containers may write to, by the names of their units
 
 _PULL_S = 4 * 3600  # an image of 40 GB over a slow line
 
 
 def container_runner() -> None:
-    """Put the program that runs engines' containers on the box, and make the folder of what they write."""
+    """Put the programs that pull and run engines' containers on the box, and make the folder of what those write."""
+    program("pull-image", "container/pull_image.py")
     program("run-container", "container/run_container.py")
     files.directory(
         name="Make the folder of what containers write", path=CONTAINERS, user="root", group="root", mode="755"
@@ -52,7 +54,7 @@ def container_image(image: str) -> Iterator[PyinfraCommand]:
         host.noop(f"{image} is there")
         return
     if "@" in image:
-        yield StringCommand("docker pull --quiet", QuoteString(image), _timeout=_PULL_S)
+        yield StringCommand("python3 -I -B", _PULLER, QuoteString(image), PULLS, _timeout=_PULL_S)
         return
     yield StringCommand(
         "echo",

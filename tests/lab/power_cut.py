@@ -31,11 +31,12 @@ _WITHOUT_LOG = 2  # EXT4_GOING_FLAGS_NOLOGFLUSH: not even the journal is written
 
 @dataclass(frozen=True)
 class PoweredTwin:
-    """A twin on a disk of its own."""
+    """A twin on a disk of its own, on which the data of its containers are, too."""
 
     lab: Lab
     twin: RunningTwin
     disk: Path  # where its file system is mounted on the controller
+    containers: Path  # where what belongs to its containers is mounted
     image: Path
 
     def commands(self) -> list[str]:
@@ -70,7 +71,7 @@ class PoweredTwin:
             time.sleep(0.01)
         # Their group forgets them before they have let go of their files and locks.
         assert wait_for(lambda: not any(map(_runs, killed)), 30), "something of the twin does not end"
-        _unmount(self.disk)
+        _unmount(self.containers, self.disk)
         # The dead file system lives on while it is mounted in any namespace: the box gets a copy of its disk.
         copy = self.image.with_name(f"{self.image.name}.copy")
         subprocess.run(["cp", "--sparse=always", self.image, copy], check=True)
@@ -79,6 +80,9 @@ class PoweredTwin:
     def start(self, spec: TwinSpec) -> None:
         """Give it power again: its file system is mounted as its journal left it, and it boots."""
         subprocess.run(["mount", "-o", "loop", self.image, self.disk], check=True)
+        data = self.disk / "containers"
+        data.mkdir(exist_ok=True)
+        subprocess.run(["mount", "--bind", data, self.containers], check=True)
         try:
             self.lab.up([spec])
         except LabError as error:
@@ -98,22 +102,22 @@ def powered_twin(lab_name: str, spec: TwinSpec, image: Path, mebibytes: int) -> 
         image: The file of its disk, which is made.
         mebibytes: Of the disk.
     """
-    disk = LabPlaces.of(lab_name).twin(spec.name).disk
+    places = LabPlaces.of(lab_name).twin(spec.name)
     for_lab(lab_name).stop(f"twin-{spec.name}")  # what a killed run of the tests left
-    _unmount(disk)
+    _unmount(places.containers, places.disk)
     with image.open("wb") as file:
         file.truncate(mebibytes << 20)
     subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
     with fresh_lab(lab_name) as lab:
         (twin,) = lab.up([spec])
-        made = PoweredTwin(lab, twin, disk, image)
+        made = PoweredTwin(lab, twin, places.disk, places.containers, image)
         for_lab(lab_name).stop(f"twin-{spec.name}")
         try:
             made.start(spec)
             yield made
         finally:
             for_lab(lab_name).stop(f"twin-{spec.name}")
-            _unmount(disk)
+            _unmount(places.containers, places.disk)
 
 
 def _runs(pid: int) -> bool:
@@ -123,8 +127,10 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _unmount(disk: Path) -> None:
-    def done() -> bool:
-        return subprocess.run(["umount", disk], capture_output=True, check=False).returncode == 0
+def _unmount(*places: Path) -> None:
+    for place in places:
 
-    assert not disk.is_mount() or wait_for(done, 10), f"{disk} is still in use"
+        def done(place: Path = place) -> bool:
+            return subprocess.run(["umount", place], capture_output=True, check=False).returncode == 0
+
+        assert not place.is_mount() or wait_for(done, 10), f"{place} is still in use"
