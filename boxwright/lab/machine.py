@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import boxwright
 from boxwright.lab import hardware_view, rootfs
@@ -66,6 +67,8 @@ Simulated, where the profile has cards:
   vendors' packages      /srv/simulated-vendors (empty shells under the vendors' names; they drive nothing)
 """
 
+# The lab gives a twin its address from outside; networkd, which an image of a machine runs, would take it away.
+_NETWORK = "[Match]\nName=eth0\n\n[Link]\nUnmanaged=yes\n"
 
 BOOT_S = 60.0  # for the first twin of a command
 
@@ -91,7 +94,8 @@ def make(
     for folder in (places.root, places.seed, places.disk, places.containers, places.mount, places.views):
         folder.mkdir(parents=True)
     places.root.chmod(0o700)
-    write_seed(places.seed, spec.name, public_key, _NOTICE)
+    further = {"etc/systemd/network/10-twin.network": _NETWORK}
+    write_seed(places.seed, spec.name, public_key, _NOTICE, further)
     _write_views(places, spec.hardware)
     order = Order(
         machine=_machine_name(network, octet),
@@ -161,9 +165,12 @@ def supervisor_environment() -> dict[str, str]:
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(package)}
 
 
-def write_seed(seed: Path, name: str, public_key: str, notice: str) -> None:
-    """Write the files that make a twin itself: names, keys, and what it says of itself."""
+def write_seed(
+    seed: Path, name: str, public_key: str, notice: str, further: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Write the files that make a twin itself: names, keys, what it says of itself, and further ones by their paths."""
     files = {
+        **further,
         "etc/hostname": f"{name}\n",
         "etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
         "etc/machine-id": f"{uuid.uuid4().hex}\n",  # never empty: systemd would take it for a first boot
@@ -175,7 +182,7 @@ def write_seed(seed: Path, name: str, public_key: str, notice: str) -> None:
     (seed / "etc/ssh").mkdir()
     key = seed / "etc/ssh/ssh_host_ed25519_key"
     make_key(key, name)
-    for folder in (seed, seed / "etc", seed / "etc/ssh"):
+    for folder in (seed, *(path for path in seed.rglob("*") if path.is_dir())):
         folder.chmod(0o755)
     for private in (seed / "root", seed / "root/.ssh"):
         private.chmod(0o700)

@@ -69,10 +69,11 @@ def make(
     places.root.chmod(0o700)
     frozen = template.Template(base)
     views = views_of(spec.hardware, _topology(spec.hardware), frozen.hello)
-    write_seed(places.seed, spec.name, public_key, _notice(views))
+    further = {"etc/systemd/network/10-twin.network": _network_file(network, octet)}
+    write_seed(places.seed, spec.name, public_key, _notice(views), further)
     archive = places.root / "seed.tar"
     archive.touch(mode=0o600)
-    archive.write_bytes(_archive(places.seed, views, _network_file(network, octet), vendors if spec.vendors else None))
+    archive.write_bytes(_archive(places.seed, views, vendors if spec.vendors else None))
     disk = places.root / "disk.qcow2"
     port = Port(f"tap,ifname={network.port(octet)},script=no,downscript=no", network.hardware_address(octet))
     order = Order(
@@ -158,14 +159,13 @@ def _network_file(network: LabNetwork, octet: int) -> str:
     )
 
 
-def _archive(seed: Path, views: Files, network_file: str, vendors: Path | None) -> bytes:
+def _archive(seed: Path, views: Files, vendors: Path | None) -> bytes:
     held = io.BytesIO()
     with tarfile.open(fileobj=held, mode="w") as tar:
         for path in sorted(seed.rglob("*")):
             tar.add(path, str(path.relative_to(seed)), recursive=False, filter=_of_root)
-        texts = {"etc/systemd/network/10-twin.network": network_file.encode()}
-        for name, content in (texts | {f"{_GUEST_VIEWS}/{path}": content for path, content in views.items()}).items():
-            entry = tarfile.TarInfo(name)
+        for name, content in views.items():
+            entry = tarfile.TarInfo(f"{_GUEST_VIEWS}/{name}")
             entry.size, entry.mode = len(content), 0o644
             tar.addfile(entry, io.BytesIO(content))
         if vendors is not None:
