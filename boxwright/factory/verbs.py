@@ -196,9 +196,9 @@ def serve(console: Console, *, bundle: str, listen: str, signer: str) -> Exit:
             further = "".join(f"  {name}: [{', '.join(values)}]\n" for name, values in lists.items() if values)
             further += f"  key_fingerprint: {told.key_fingerprint}\n"
             for file in one.of("firmware"):
-                address = f"{told.file(file.sha256)}/{file.file}"
-                console.line(f"# {file.title}: {address}")
-                console.data("firmware", {"name": file.name, "version": file.version, "url": address})
+                place = f"{told.file(file.sha256)}/{file.file}"
+                console.line(f"# {file.title}: {place}")
+                console.data("firmware", {"name": file.name, "version": file.version, "url": place})
             console.line(f"bundle:\n  url: {told.url}\n  suite: {told.suite}\n{further}  key: |\n{key}")
         console.info("Serving until Ctrl-C.")
         with suppress(KeyboardInterrupt):

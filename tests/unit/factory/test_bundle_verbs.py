@@ -219,6 +219,19 @@ def test_a_site_takes_what_serve_prints_and_finds_everything_there(
             ask(f"{told.url}/bundle.json")
 
 
+def test_serve_tells_each_lock_its_own_address(with_vendors: Bundle, state: dict[str, str], tmp_path: Path) -> None:
+    bios = with_vendors.locks["lab-debian-12"].of("firmware")[0]
+    put(with_vendors, lock_of("debian-13", bios, own=NEW), FIRMWARE, NEW)
+    with_vendors.sign(SigningKey.kept_in(tmp_path / "fetcher"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving(with_vendors, f"127.0.0.1:{port}", state) as lines:
+        urls = [line.split()[-1] for line in lines if line.startswith("  url: ")]
+        carried = [line.split()[-1] for line in lines if line.startswith("# supplied firmware ")]
+        assert urls == [f"http://127.0.0.1:{port}/lab-debian-{number}" for number in (12, 13)]
+        assert [ask(url) for url in carried] == [FIRMWARE, FIRMWARE]
+
+
 def ask(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  of a server of ours
         data: bytes = answer.read()
