@@ -95,12 +95,21 @@ class Bundle:
             found[lock.name] = lock
         return found
 
-    def sign(self, key: SigningKey) -> None:
-        """Write and sign the list of everything that is no artefact."""
+    def sign(self, key: SigningKey, own: str = "") -> None:
+        """Write and sign the list of everything that is no artefact.
+
+        Args:
+            key: Signs it.
+            own: The lock that was just written, as it and its lists lie here. Of the others what was signed before is
+                signed on: whoever has changed them has nobody's signature for it. Empty: all, as it lies here.
+        """
         files = {
             place: ListedFile(size=(self.folder / place).stat().st_size, sha256=digest_of(self.folder / place))
             for place in self._listable()
+            if not own or _belongs(place, own)
         }
+        if own:
+            files |= {place: listed for place, listed in self._signed_before().items() if not _belongs(place, own)}
         data = f"{Manifest(signed_at=now(), files=files).model_dump_json(indent=1)}\n".encode()
         write_whole(self._manifest, data)
         write_whole(self._signature, key.sign(data, BUNDLE_NAMESPACE).encode())
@@ -160,6 +169,12 @@ class Bundle:
         files = (path for path in (self.folder / "sha256").rglob("*") if path.is_file())
         return sorted(path for path in files if path.name not in wanted)
 
+    def _signed_before(self) -> dict[Place, ListedFile]:
+        try:
+            return self.signed()[0].files
+        except (BadInputError, ForgedError):  # the first lock of all; or somebody changed the list itself
+            return {}
+
     @property
     def _manifest(self) -> Path:
         return self.folder / "bundle.json"
@@ -205,6 +220,11 @@ class Bundle:
     def wrong(self, one: Artefact) -> str:
         """What is wrong with the file of an artefact; empty where it is right."""
         return _wrong(self.artefact(one.sha256), one.size, one.sha256)
+
+
+def _belongs(place: Place, lock: str) -> bool:
+    """Whether a place of the list is of a lock, by its name."""
+    return place == f"locks/{lock}.json" or place.startswith(f"apt/{lock}/")
 
 
 def digest_of(path: Path) -> str:

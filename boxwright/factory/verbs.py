@@ -233,7 +233,7 @@ def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
         target.lock_file(name).unlink()
         shutil.rmtree(target.lists(name), ignore_errors=True)
     if dropped:
-        _sign_again(console, target)
+        _sign(console, target)
     for path in going:
         path.unlink()
     console.data("cleaned", {"files": len(going), "bytes": size, "locks": dropped})
@@ -241,15 +241,18 @@ def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
     return Exit.OK
 
 
-def _sign_again(console: Console, target: Bundle) -> None:
-    """Sign what stays of a bundle; a word where it was signed by somebody else's key, which others may go by."""
-    before, key = target.signed()[1], _key()
-    target.sign(key)
-    if key.public != before:
-        console.warning(
-            f"the bundle is signed by {key.public.fingerprint}, and no longer by {before.fingerprint}: whoever says "
-            "--signer has to know"
-        )
+def _sign(console: Console, target: Bundle, own: str = "") -> SigningKey:
+    """Sign a bundle, as `Bundle.sign` has it; a word where it was signed by another key, which others may go by."""
+    key = _key()
+    with suppress(BadInputError, ForgedError):  # nobody has signed it yet, or not what it is now
+        before = target.signed()[1]
+        if key.public != before:
+            console.warning(
+                f"the bundle is signed by {key.public.fingerprint}, and no longer by {before.fingerprint}: whoever "
+                "says --signer has to know"
+            )
+    target.sign(key, own)
+    return key
 
 
 def megabytes(count: int) -> str:
@@ -279,8 +282,9 @@ def _finish(console: Console, target: Bundle, wanted: Lock) -> None:
     console.info("Writing and signing the lists of Debian packages …")
     write_lists(target, wanted)
     write_whole(path, wanted.text.encode())
-    key = _key()
-    target.sign(key)
+    key = _sign(console, target, wanted.name)
+    if strange := target.damaged_lists(target.signed()[0]):
+        console.warning(f"of other locks of this bundle is not what was signed: {_told(strange)}")
     console.data("bundle", {"folder": str(target.folder), "name": wanted.name, "signing_key": key.public.fingerprint})
     console.success(f"{target.folder} has {wanted.name} whole. Signed by {key.public.fingerprint}.")
 

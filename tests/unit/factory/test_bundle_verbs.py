@@ -121,6 +121,42 @@ def test_clean_touches_nothing_of_a_bundle_that_is_not_what_was_signed(bundle: B
     assert everything(bundle) == before
 
 
+def fetched(bundle: Bundle, lock: Lock, state: dict[str, str]) -> Ran:
+    """A bundle.fetch of a lock whose artefacts are all there."""
+    file = bundle.folder.parent / f"{lock.name}.lock.json"
+    file.write_text(lock.text)
+    return boxwright("bundle.fetch", "--lock", str(file), "--bundle", str(bundle.folder), "--site", "lab", **state)
+
+
+def test_fetch_signs_for_its_own_lock_and_for_no_change_of_another(bundle: Bundle, state: dict[str, str]) -> None:
+    older, newer = bundle.locks.values()
+    fetcher = bundle.signed()[1].fingerprint
+    lists = bundle.lists(newer.name) / "dists/platform/InRelease"
+    write_whole(lists, lists.read_bytes() + b"\n")  # such as by whoever had the disk in his hands
+    write_whole(
+        bundle.lock_file(newer.name), lock_of("debian-13", shared=SHARED, own=b"of the devil 6.66").text.encode()
+    )
+    write_whole(bundle.lock_file("evil-debian-12"), newer.text.encode())
+    ran = fetched(bundle, older, state)
+    assert ran.code == Exit.OK, ran.told
+    assert f"and no longer by {fetcher}" in ran.told
+    verified = boxwright("bundle.verify", "--bundle", str(bundle.folder), **state)
+    assert verified.code == Exit.ERROR, verified.told
+    damaged = {
+        one["where"]
+        for one in boxwright("bundle.verify", "--bundle", str(bundle.folder), "--json", **state).kind("damage")
+    }
+    assert damaged == {
+        f"locks/{newer.name}.json",
+        f"apt/{newer.name}/dists/platform/InRelease",
+        "locks/evil-debian-12.json",
+    }
+    bundle.lock_file("evil-debian-12").unlink()
+    assert fetched(bundle, newer, state).code == Exit.OK
+    valid = boxwright("bundle.verify", "--bundle", str(bundle.folder), **state)
+    assert (valid.code, "VALID: lab-debian-12, lab-debian-13" in valid.told) == (Exit.OK, True), valid.told
+
+
 def test_diff_reads_like_a_changelog(tmp_path: Path, state: dict[str, str]) -> None:
     before, after, strange = tmp_path / "before.json", tmp_path / "after.json", tmp_path / "strange.json"
     before.write_text(lock_of("debian-12", page=b"page 1.0", gone=b"gone 2.0").text)
