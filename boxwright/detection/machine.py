@@ -212,3 +212,9 @@ class Machine(Frozen):
     package_problems: str | Unknown  # what dpkg --audit says; empty when all is well
     clock: Clock | Unknown
     twin: bool = False  # a throw-away host that stands in for a machine
+
+    @property
+    def release(self) -> str:
+        """What it runs, as locks name it: `debian-12`."""
+        system = self.operating_system
+        return f"{system.id}-{system.version}" if isinstance(system, OperatingSystem) else "an unknown release"

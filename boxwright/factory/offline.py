@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import get_args
 
 from boxwright.detection.collect import detect
-from boxwright.detection.machine import Machine, OperatingSystem
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory import kept_locks
 from boxwright.factory.bundle import Bundle, Damage, Manifest
@@ -70,7 +69,7 @@ class Door:
 
         Raises:
             BadInputError: It has no lock of what the boxes run, or cannot be served to them.
-            UnreachableError: A box does not tell what it runs.
+            BoxwrightError: No box tells what it runs.
         """
         hosts = [host for host in site.hosts if host.name not in self._fleet.left_out]
         found = _distribution(site, hosts)
@@ -293,18 +292,27 @@ def _locks_for(bundle: Bundle, fleet: Fleet) -> dict[str, Lock]:
 
 
 def _distribution(site: Site, hosts: Sequence[Host]) -> str:
-    """What the boxes of a site run. Real ones are asked.
+    """What the boxes of a site run. Real ones are asked; one that does not tell keeps the others from nothing.
 
     Raises:
         BadInputError: They do not all run the same.
-        UnreachableError: One does not answer.
+        BoxwrightError: None of them tells.
     """
     if site.twin:
         return site.twin.distribution
     catalogue = load_accelerators()
+
+    def release(host: Host) -> str | BoxwrightError:
+        try:
+            return detect(Endpoint.of(site, host), catalogue).release
+        except BoxwrightError as error:  # its run says the same of it
+            return error
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        machines = list(pool.map(lambda host: detect(Endpoint.of(site, host), catalogue), hosts))
-    found = {host.name: _name(machine) for host, machine in zip(hosts, machines, strict=True)}
+        answers = dict(zip((host.name for host in hosts), pool.map(release, hosts), strict=True))
+    found = {host: one for host, one in answers.items() if isinstance(one, str)}
+    if not found:
+        raise next(one for one in answers.values() if isinstance(one, BoxwrightError))
     if len(set(found.values())) > 1:
         told = ", ".join(f"{host} {one}" for host, one in found.items())
         raise BadInputError(f"one run takes one lock, and the boxes run several releases: {told}", hint="Name --host.")
@@ -317,11 +325,6 @@ def _lock_for(distribution: str, profile: str) -> str:
     if distribution in known:
         return f"Lock for it: ./invoke bundle.lock --profile {profile} --distribution {distribution}"
     return f"Locks are of {' and '.join(known)} alone: these boxes cannot be made out of a bundle."
-
-
-def _name(machine: Machine) -> str:
-    system = machine.operating_system
-    return f"{system.id}-{system.version}" if isinstance(system, OperatingSystem) else "an unknown release"
 
 
 def _address(hosts: Sequence[Host]) -> str:

@@ -94,14 +94,30 @@ def split(target: Target, examination: Examination) -> tuple[Target, list[HostOu
     failures = dict(examination.failures)
     if target.fleet.profile.nodes > 1:
         failures |= examination.unreachable
+    failures |= _of_other_releases(target, examination)
     outcomes = [HostOutcome(name, error=error) for name, error in failures.items()]
     for name, results in examination.contracts.items():
         error = refusal(target.fleet.profile.name, name, results)
-        if error:
+        if error and name not in failures:
             outcomes.append(HostOutcome(name, error=error))
     outcomes += _rest_of_boxes(target, {outcome.host for outcome in outcomes})
     refused = {outcome.host for outcome in outcomes}
     return target.only(lambda host: host.name not in refused), outcomes
+
+
+def _of_other_releases(target: Target, examination: Examination) -> dict[str, BoxwrightError]:
+    """Hosts that run something else than the bundle is for: when all were asked what they run, they were silent."""
+    if target.used is None:
+        return {}
+    return {
+        name: BoxwrightError(
+            f"it runs {machine.release}, and this run takes everything from a bundle for {target.used.distribution}",
+            where=name,
+            hint="Provision it by a run of its own: --host.",
+        )
+        for name, machine in examination.machines.items()
+        if machine.release != target.used.distribution
+    }
 
 
 def _rest_of_boxes(target: Target, refused: Set[str]) -> list[HostOutcome]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from factory.bundles import made_bundle
 
-from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.errors import BadInputError, BoxwrightError, UnreachableError
 from boxwright.factory import kept_locks
 from boxwright.factory import offline as offline_module
 from boxwright.factory.bundle import Bundle, write_whole
@@ -22,9 +23,11 @@ from boxwright.factory.serving import serving
 from boxwright.lab.vendors.repository import KEY
 from boxwright.lab.vendors.repository import build as build_repository
 from boxwright.model.debian_packages import BUNDLE_KEY
-from boxwright.model.site import Host
+from boxwright.model.site import Host, Site
 from boxwright.provisioning.target import Choice, choose
 from boxwright.signing import SigningKey
+
+StandIn = Callable[[str, str], None]
 
 
 def whole_lock() -> Lock:
@@ -129,6 +132,23 @@ def test_boxes_that_run_what_no_lock_is_of_are_refused_by_its_name(
         with pytest.raises(BadInputError, match=f"has lab-debian-12, and the boxes run {found}") as raised:
             door(fleet.site)
     assert hint in raised.value.hint
+
+
+SSH = """
+[[ "${@: -2:1}" = here ]] && eval "exec ${!#}"
+echo 'ssh: connect to host gone port 22: No route to host' >&2; exit 255
+"""
+
+
+def test_a_box_that_does_not_answer_keeps_the_others_from_no_bundle(stand_in: StandIn, own_places: Path) -> None:
+    stand_in("ssh", SSH)  # `here` is the machine that runs the tests
+    here, gone = (Host(name=name, address=name) for name in ("here", "gone"))
+    site = Site(name="s", hosts=(gone, here))
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    runs = f"{release['ID']}-{release['VERSION_ID']}".replace('"', "")
+    assert offline_module._distribution(site, (gone, here)) == runs
+    with pytest.raises(UnreachableError, match="gone: ssh did not get in"):
+        offline_module._distribution(site, (gone,))
 
 
 def test_a_signer_of_nothing_is_refused() -> None:

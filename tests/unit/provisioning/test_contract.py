@@ -7,6 +7,7 @@ answers with something else. A third does not answer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from targets import target
@@ -14,6 +15,7 @@ from targets import target
 from boxwright.detection.contract import Result
 from boxwright.errors import BoxwrightError, UnreachableError
 from boxwright.provisioning.contract import Examination, examine, refusal, split
+from boxwright.reports.certificate import UsedBundle
 
 SSH = """
 case "${@: -2:1}" in
@@ -38,6 +40,22 @@ def test_each_host_is_looked_at_and_one_that_cannot_be_keeps_nobody(
     assert set(found.failures) == {"odd"}
     assert set(found.unreachable) == {"gone"}  # why it is gone is told by its run
     assert "This account is not available." in found.failures["odd"].output
+
+
+def test_a_host_of_another_release_than_the_bundle_is_taken_no_further(
+    stand_in: Callable[[str, str], None], own_places: Path
+) -> None:
+    stand_in("ssh", SSH)
+    whose = target("gone", "here")
+    examination = examine(whose)
+    own = examination.machines["here"].release
+    assert split(whose, examination)[1] == []
+    for release, refused in ((own, []), ("debian-99", ["here"])):
+        used = UsedBundle.model_construct(distribution=release)
+        rest, outcomes = split(replace(whose, used=used), examination)
+        assert [one.host for one in outcomes] == refused
+        assert [host.name for host in rest.fleet.hosts] == ["gone", *([] if refused else ["here"])]
+    assert f"it runs {own}, and this run takes everything from a bundle for debian-99" in str(outcomes[0].error)
 
 
 def test_only_what_the_stack_would_fail_on_refuses() -> None:
