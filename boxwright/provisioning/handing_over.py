@@ -88,6 +88,17 @@ def authority_of(target: Target, host: Host) -> str:
     """The certificate of the box's own authority, over ssh; empty where the box was given one of another.
 
     Raises:
-        BoxwrightError: The box does not tell it.
+        BoxwrightError: The box does not tell it, or tells something else.
     """
-    return "" if target.chain else check(target.endpoint(host), f"cat {_AUTHORITY}")
+    if target.chain:
+        return ""
+    told = check(target.endpoint(host), f"cat {_AUTHORITY}")
+    try:
+        fingerprint(told)
+    except ValueError as error:
+        raise BoxwrightError(
+            f"{_AUTHORITY} is no certificate: {error}",
+            where=host.name,
+            hint=f"Look at it there: openssl x509 -noout -text -in {_AUTHORITY}",
+        ) from None
+    return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import shlex
 import socket
 import time
@@ -137,8 +138,8 @@ def _sizes(target: Target, host: Host, builds: Sequence[WantedBuild]) -> dict[st
         done = run(target.endpoint(host), f"find {folders} -type f -printf '%s %p\\n' 2>/dev/null; true", timeout_s=60)
     except BoxwrightError:
         return None
-    pairs = (line.split(" ", 1) for line in done.stdout.splitlines())
-    return {pair[1]: int(pair[0]) for pair in pairs if len(pair) == 2 and pair[0].isdigit()}
+    # Whatever else stands there, such as the rest of a name with a line's end in it, is no size.
+    return {path: int(size) for size, path in re.findall(r"^([0-9]{1,18}) (.+)$", done.stdout, re.MULTILINE)}
 
 
 def _measured(target: Target) -> float | None:

@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -14,6 +15,8 @@ from boxwright.errors import BoxwrightError
 from boxwright.factory.evidence import remote_files, remote_fingerprint, remote_inventory
 from boxwright.factory.evidence.inventory import Found, Inventory
 from boxwright.transport.ssh import Endpoint, check
+
+Told = TypeVar("Told", bound=Found)
 
 FOLDER = "/etc/boxwright"
 _TIMEOUT_S = 300  # a slow disk with a hundred thousand small files
@@ -27,14 +30,7 @@ def inventory_of(endpoint: Endpoint, models_directory: str, redact: Callable[[st
         BoxwrightError: It could not tell.
     """
     answer = check(endpoint, _script(remote_inventory, models_directory), timeout_s=_TIMEOUT_S)
-    try:
-        return Inventory.model_validate_json(redact(answer))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise BoxwrightError(
-            f"what the box told of itself cannot be read: {place}: {first['msg']}", where=endpoint.name
-        ) from None
+    return _read(endpoint, Inventory, redact(answer))
 
 
 class Fingerprint(Found):
@@ -56,7 +52,7 @@ def fingerprint_of(endpoint: Endpoint, models_directory: str) -> Fingerprint:
         UnreachableError: The box cannot be entered.
         BoxwrightError: It could not tell.
     """
-    return Fingerprint.model_validate_json(check(endpoint, _script(remote_fingerprint, models_directory)))
+    return _read(endpoint, Fingerprint, check(endpoint, _script(remote_fingerprint, models_directory)))
 
 
 def leave(endpoint: Endpoint, files: Mapping[str, bytes]) -> None:
@@ -68,6 +64,17 @@ def leave(endpoint: Endpoint, files: Mapping[str, bytes]) -> None:
     """
     texts = json.dumps({name: data.decode() for name, data in files.items()})
     check(endpoint, _script(remote_files, FOLDER), stdin=texts)
+
+
+def _read(endpoint: Endpoint, kind: type[Told], answer: str) -> Told:
+    try:
+        return kind.model_validate_json(answer)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its answer"
+        raise BoxwrightError(
+            f"what the box told of itself cannot be read: {place}: {first['msg']}", where=endpoint.name
+        ) from None
 
 
 def _script(program: ModuleType, argument: str) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from boxwright.model.base import Frozen
+
+# Of these names purls are made, which need one: a box that tells none is not understood.
+Named = Annotated[str, Field(pattern=r"[^/\s]")]
+Repository = Annotated[str, Field(pattern=r"[^/\s]$")]
+BuildName = Annotated[str, Field(pattern=r"^[^/\s]+/")]  # MODEL/BUILD
 
 
 class Found(Frozen):
@@ -35,7 +40,7 @@ class DebianPackage(Found):
         simulated: It is an empty shell under a vendor's name, on a twin.
     """
 
-    name: str
+    name: Named
     version: str
     architecture: str
     source: str
@@ -48,7 +53,7 @@ class DebianPackage(Found):
 class UnpackedPackage(Found):
     """A Debian package that was unpacked into a folder of its own, with the digest of its archive."""
 
-    name: str
+    name: Named
     version: str
     sha256: str
 
@@ -64,7 +69,7 @@ class Wheel(Found):
         sha256: Digest of its archive, noted when it was installed; empty where it was not, and no lock knows it.
     """
 
-    name: str
+    name: Named
     version: str
     expression: str
     licenses: tuple[str, ...]
@@ -83,7 +88,7 @@ class Program(Found):
         build: How it was built from source, by its BUILD.json.
     """
 
-    name: str
+    name: Named
     version: str
     links: tuple[str, ...]
     simulated: bool
@@ -108,7 +113,7 @@ class WeightFile(Found):
 class ModelBuild(Found):
     """The weights of a model as MODEL/BUILD; `converted` ones were made on the box."""
 
-    name: str
+    name: BuildName
     converted: bool
     files: tuple[WeightFile, ...]
 
@@ -116,7 +121,7 @@ class ModelBuild(Found):
 class ContainerImage(Found):
     """An image of Docker. The digest is that of its registry, and `<none>` for one that was never there."""
 
-    repository: str
+    repository: Repository
     tag: str
     digest: str
     id: str
@@ -125,7 +130,7 @@ class ContainerImage(Found):
 class KernelModule(Found):
     """A module that did not come with the kernel's own package, such as a driver."""
 
-    name: str
+    name: Named
     path: str
     version: str
     license: str

@@ -17,6 +17,7 @@ from factory.evidence.made_inventories import told
 from targets import target
 
 from boxwright.console import Console
+from boxwright.errors import BoxwrightError
 from boxwright.factory import kept_locks
 from boxwright.factory.evidence.envelope import open_envelope
 from boxwright.factory.evidence.names import BILL, PROVENANCE, RECEIPT
@@ -105,6 +106,15 @@ def test_a_box_that_changed_gets_new_evidence(box: Box, key: SigningKey) -> None
     assert box.leave(key) == "made"
     assert (box.folder / "etc" / PROVENANCE).read_bytes() != before
     assert box.leave(key) == "kept"
+
+
+@pytest.mark.parametrize("answer", ["This account is not available.", "{}", '{"state": 1, "files": []}'])
+def test_a_box_that_answers_with_something_else_fails_alone(
+    box: Box, key: SigningKey, stand_in: Callable[[str, str], None], answer: str
+) -> None:
+    stand_in("ssh", f"echo '{answer}'")
+    with pytest.raises(BoxwrightError, match="box-1: what the box told of itself cannot be read"):
+        box.leave(key)
 
 
 def _meddle(box: Box, key: SigningKey) -> SigningKey:

@@ -60,6 +60,11 @@ def test_machines_that_have_theirs_or_cannot_be_asked_wait_for_nothing(stand_in:
     assert told("a", "b") == []
 
 
+def test_a_machine_that_answers_with_nonsense_keeps_nobody(stand_in: Any) -> None:
+    stand_in("ssh", f"printf '² x\\n{'9' * 5000} y\\nno size\\n'; true")
+    assert [line["machines"] for line in told("a", "b")] == [2]
+
+
 def test_the_controllers_own_files_go_over_a_line_that_was_measured(stand_in: Any, tmp_path: Path) -> None:
     (build,) = wanted_builds(target("a").fleet)
     for file in build.files:

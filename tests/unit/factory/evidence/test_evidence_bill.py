@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from made_inventories import DIGESTS, RECEIPT, inventory, told
+from pydantic import ValidationError
 
 from boxwright.errors import BoxwrightError
 from boxwright.factory.evidence.bill_of_materials import bill_of_materials, counts, require_valid
@@ -52,6 +53,17 @@ def test_what_does_not_keep_to_the_schema_is_refused() -> None:
     wrong["components"][0]["type"] = "gadget"
     with pytest.raises(BoxwrightError, match=r"schema of CycloneDX 1\.6.*gadget"):
         require_valid(json.dumps(wrong))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("packages", "name"), ("models", "name"), ("images", "repository"), ("modules", "name"), ("programs", "name")],
+)
+@pytest.mark.parametrize("value", ["", " ", "/"])
+def test_what_has_no_name_is_refused_before_a_bill_is_made(kind: str, name: str, value: str) -> None:
+    first, *others = told()[kind]
+    with pytest.raises(ValidationError, match=f"{kind}.0.{name}"):
+        inventory(**{kind: [{**first, name: value}, *others]})
 
 
 def test_each_thing_has_the_name_by_which_others_know_it() -> None:
