@@ -30,6 +30,7 @@ class Misbehaviour:
     resumes: bool = True
     busy: list[tuple[int, str]] = field(default_factory=list)  # status and Retry-After of the next answers of the hub
     forged: set[str] = field(default_factory=set)  # files whose last byte is wrong
+    content_range: dict[str, str] = field(default_factory=dict)  # what is said of parts, by file; empty: nothing
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,8 @@ def _handler(hub: Hub, origin: str) -> type[http.server.BaseHTTPRequestHandler]:
                     self.end_headers()
                     return
                 self.send_response(206)
-                self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
+                if told := hub.wrong.content_range.get(name, f"bytes {start}-{last}/{len(content)}"):
+                    self.send_header("Content-Range", told)
             else:
                 self.send_response(200)
             for key, value in ({"Content-Type": kind, "Accept-Ranges": "bytes"} | (headers or {})).items():

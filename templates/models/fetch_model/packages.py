@@ -6,16 +6,19 @@ import contextlib
 import html.parser
 import json
 import os
+import re
 import urllib.parse
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from files import BLOCK, FetchError, Part, Wanted, part_of, put_in_place
 from progress import Meter
 from transfer import TRANSIENT, Net, Work, receive
+
+_WHEEL = re.compile(r"[A-Za-z0-9._+!-]+\.whl")  # a name of which a file is made here
 
 
 class _Anchors(html.parser.HTMLParser):
@@ -57,9 +60,10 @@ class Index:
         except TRANSIENT as error:
             raise FetchError(f"the package index does not answer at {page}: {error}") from error
         if kind.endswith("json"):
-            for offer in json.loads(body)["files"]:
-                url = urllib.parse.urljoin(page, offer["url"])
-                yield Wheel(offer["filename"], url, offer.get("size"), offer.get("hashes", {}).get("sha256"))
+            try:
+                yield from [_offered(page, one) for one in json.loads(body)["files"]]
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise FetchError(f"{page} answers with no list of files: {error!r}") from error
             return
         anchors = _Anchors()
         anchors.feed(body.decode("utf-8", "replace"))
@@ -72,7 +76,7 @@ class Index:
         """The wheel with this digest; one whose digest the index does not tell is judged by its bytes."""
         stem = f"{package['package'].replace('-', '_')}-{package['version']}-".lower()
         offered = self.wheels(package["package"])
-        wheels = [wheel for wheel in offered if wheel.name.lower().startswith(stem) and wheel.name.endswith(".whl")]
+        wheels = [wheel for wheel in offered if wheel.name.lower().startswith(stem) and _WHEEL.fullmatch(wheel.name)]
         known = [wheel for wheel in wheels if wheel.sha256 == package["wheel_sha256"]]
         for wheel in known + [wheel for wheel in wheels if wheel.sha256 is None]:
             return wheel
@@ -81,6 +85,13 @@ class Index:
             f"{self.url} offers no wheel of {package['package']} {package['version']} with sha256 "
             f"{package['wheel_sha256']}; wheels of that version there: {seen}"
         )
+
+
+def _offered(page: str, one: dict[str, Any]) -> Wheel:
+    """A file of an index, as its JSON tells it."""
+    name, url = one["filename"].strip(), urllib.parse.urljoin(page, one["url"])
+    size = one.get("size")
+    return Wheel(name, url, size if isinstance(size, int) else None, one.get("hashes", {}).get("sha256"))
 
 
 def from_packages(group: list[Wanted], directory: Path, index: Index, work: Work) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import os
+import re
 import threading
 import time
 import urllib.error
@@ -76,7 +77,7 @@ class Net:
 
     def open(self, url: str, **headers: str) -> Any:
         """Ask for an address."""
-        request = urllib.request.Request(  # noqa: S310 - http and https alone come here
+        request = urllib.request.Request(  # noqa: S310 - an index is asked as it is named; of files see _open_url
             url, headers={"User-Agent": "boxwright-fetch-model", "Accept-Encoding": "identity"} | headers
         )
         self._sign(request)
@@ -210,22 +211,31 @@ def _open_file(part: Part, place: str) -> tuple[IO[bytes], int]:
 
 
 def _open_url(part: Part, place: str, net: Net) -> tuple[Any, int | None]:
+    if urllib.parse.urlsplit(place).scheme not in ("http", "https"):  # an index may say anything
+        raise RefusedError(f"{shown(place)} is no address of a web server")
     try:
         response = net.open(place, **({"Range": f"bytes={part.done}-"} if part.done else {}))
     except urllib.error.HTTPError as error:
         if error.code == 416 and part.done:  # more bytes are here than there: not this file
             part.reset()
         raise
+    length = response.headers["Content-Length"] or ""
+    known = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
     if response.status == 206:
-        start, _, whole = response.headers["Content-Range"].removeprefix("bytes ").partition("-")
-        if int(start) != part.done:
+        told = response.headers["Content-Range"] or ""
+        match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", told)
+        if match is None:
             response.close()
-            raise ConnectionError(f"asked for bytes from {part.done} on, and got them from {start} on")
-        return response, int(whole.rpartition("/")[2])
+            raise RefusedError(
+                f"{shown(place)} answers with a part of the file, and does not say which: Content-Range {told}"
+            )
+        if int(match[1]) != part.done:
+            response.close()
+            raise ConnectionError(f"asked for bytes from {part.done} on, and got them from {match[1]} on")
+        return response, int(match[2]) if match[2] != "*" else known and part.done + known
     if part.done:  # the server does not resume: from the start
         part.reset()
-    length = response.headers["Content-Length"]
-    return response, int(length) if length else None
+    return response, known
 
 
 def _may_pass(status: int) -> bool:
@@ -246,11 +256,11 @@ def retry_after(told: str | None) -> float | None:
     """Seconds to wait, from a number or a date; None where nothing sensible is told."""
     if not told:
         return None
-    if told.strip().isdigit():
+    if re.fullmatch("[0-9]+", told.strip()):
         return float(told)
     try:
         return email.utils.parsedate_to_datetime(told).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -298,6 +298,14 @@ def test_hubs_behind_one_mirror_get_their_own_credentials_each(hub: Hub, box: Bo
     assert told == {"/hf/f": ("Bearer one", None), "/ms/f": (None, "m_session_id=two"), "/hf-storage/f": (None, None)}
 
 
+@pytest.mark.parametrize("told", ["²", "soon", "Mon, 01 Jan 0001 00:00:00 -0000"])
+def test_a_hub_that_asks_for_nonsense_is_left_alone_for_a_while(told: str, hub: Hub, box: Box) -> None:
+    hub.wrong.busy = [(429, told)]
+    done = box.fetch(wanted(hub.offer("/m", CONTENT)))
+    assert done.returncode == 0, done.stderr
+    assert box.has()
+
+
 @pytest.mark.parametrize("told", ["1", "date"])
 def test_a_busy_hub_is_left_alone_for_as_long_as_it_asks(told: str, hub: Hub, box: Box) -> None:
     (entry, *_), contents = shards(hub, 1)
@@ -331,6 +339,32 @@ def test_a_part_of_one_hub_is_continued_at_another(hub: Hub, box: Box) -> None:
         assert other.ranges() == ["bytes=1000000-"]
     finally:
         other.close()
+
+
+@pytest.mark.parametrize("told", ["", "bytes", "bytes x-2999999/3000000", "bytes 1000000-2999999/x"])
+def test_a_hub_that_sends_a_part_of_it_does_not_know_what_is_asked_no_more(told: str, hub: Hub, box: Box) -> None:
+    hub.wrong.cut_paths = {"/broken": [1_000_000]}
+    hub.wrong.content_range = {"/broken": told}
+    done = box.fetch(wanted(hub.offer("/broken", CONTENT)))
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert f"/broken answers with a part of the file, and does not say which: Content-Range {told}" in done.stderr
+    assert (box.build / "m.gguf.part").stat().st_size == 1_000_000
+    done = box.fetch(wanted(f"{hub.url}/broken", hub.offer("/sound", CONTENT)))
+    assert done.returncode == 0, done.stderr
+    assert box.has()
+    assert hub.ranges("sound") == ["bytes=1000000-"]
+
+
+def test_a_part_of_a_file_whose_size_is_not_told_is_continued(hub: Hub, box: Box) -> None:
+    hub.wrong.cut_after = [1_000_000, 500_000]
+    hub.wrong.content_range = {"/m": "bytes 1000000-2999999/*"}
+    done = box.fetch(wanted(hub.offer("/m", CONTENT)))
+    assert done.returncode == 1  # the next part begins elsewhere, and says the same
+    assert "asked for bytes from 1500000 on, and got them from 1000000 on" in done.stderr
+    assert (box.build / "m.gguf.part").stat().st_size == 1_500_000
+    hub.wrong.content_range = {"/m": "bytes 1500000-2999999/*"}
+    assert box.fetch(wanted(hub.offer("/m", CONTENT))).returncode == 0
+    assert box.has()
 
 
 def test_a_hub_that_never_gets_on_is_given_up_and_the_part_is_kept(hub: Hub, box: Box) -> None:
@@ -468,6 +502,38 @@ def test_a_hub_is_asked_where_the_package_index_fails(hub: Hub, box: Box) -> Non
     assert done.returncode == 0, done.stderr
     assert "goes on at the hub" in done.stdout
     assert box.has()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"no JSON", b"[]", b'{"files": 1}', b'{"files": [{"filename": 1, "url": 2}]}', b'{"files": [{}]}'],
+)
+def test_so_it_is_where_the_index_answers_with_something_else(page: bytes, hub: Hub, box: Box) -> None:
+    hub.offer("/simple/some-pack/", page, "application/vnd.pypi.simple.v1+json")
+    done = box.fetch(wanted(hub.offer("/m", CONTENT), python_packages=[package(b"wheel", "pack/weights")]))
+    assert done.returncode == 0, done.stderr
+    assert "answers with no list of files" in done.stdout
+    assert box.has()
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("some_pack-1.0-/../../escaped.whl", "/wheel"), ("some_pack-1.0-x.whl", "file:///etc/hostname")],
+)
+def test_an_index_leads_to_no_place_outside_the_folder_nor_to_files_here(
+    name: str, place: str, hub: Hub, box: Box
+) -> None:
+    content = wheel(weights=CONTENT)
+    (box.build / ".some_pack-1.0-").mkdir(parents=True)  # which the name would lead through
+    hub.offer("/wheel", content)
+    files = [{"filename": name, "url": place, "hashes": {"sha256": hashlib.sha256(content).hexdigest()}}]
+    hub.offer("/simple/some-pack/", json.dumps({"files": files}).encode(), "application/vnd.pypi.simple.v1+json")
+    done = box.fetch(wanted(python_packages=[package(content, "pack/weights")]))
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    told = "offers no wheel of some-pack 1.0" if "/" in name else "file:///etc/hostname is no address of a web server"
+    assert told in done.stderr
+    assert hub.ranges("wheel") == []
+    assert box.left_over() == [".some_pack-1.0-"]
 
 
 def test_progress_tells_bytes_speed_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
