@@ -11,7 +11,7 @@ import hashlib
 import io
 import tarfile
 
-from boxwright.factory.source_tree import Tree
+from boxwright.factory.source_tree import Tree, as_bytes
 
 
 def digest(tree: Tree) -> str:
@@ -23,7 +23,7 @@ def digest(tree: Tree) -> str:
 def packed(tree: Tree, folder: str) -> bytes:
     """The tree as a tar archive below one folder, the same bytes each time: no time, no owner, names in order."""
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT, encoding="utf-8") as archive:
         _pack(archive, tree, folder)
     return stream.getvalue()
 
@@ -38,8 +38,8 @@ def _strings(*values: bytes) -> bytes:
 
 def _folder(tree: Tree) -> bytes:
     entries = (
-        _strings(b"entry", b"(", b"name", name.encode(), b"node") + _node(one) + _string(b")")
-        for name, one in sorted(tree.items(), key=lambda pair: pair[0].encode())
+        _strings(b"entry", b"(", b"name", as_bytes(name), b"node") + _node(one) + _string(b")")
+        for name, one in sorted(tree.items(), key=lambda pair: as_bytes(pair[0]))
     )
     return _strings(b"(", b"type", b"directory") + b"".join(entries) + _string(b")")
 
@@ -62,7 +62,7 @@ def _pack(archive: tarfile.TarFile, tree: Tree, folder: str) -> None:
         kind, content = one
         member = tarfile.TarInfo(f"{folder}/{name}")
         if kind == "link":
-            member.type, member.linkname = tarfile.SYMTYPE, content.decode()
+            member.type, member.linkname = tarfile.SYMTYPE, content.decode("utf-8", "surrogateescape")
             archive.addfile(member)
             continue
         member.size, member.mode = len(content), 0o755 if kind == "program" else 0o644

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.errors import BadInputError
-from boxwright.factory.source_tree import tree_of
+from boxwright.factory import nix_tree
+from boxwright.factory.source_tree import tree_in, tree_of
 
 
 @pytest.fixture
@@ -50,6 +51,50 @@ def test_it_is_the_tree_that_git_makes_of_the_same_files(source: Path) -> None:
     git("init", "--quiet")
     git("add", "--all")
     assert found == git("write-tree")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git tells what is right here")
+def test_a_name_that_is_no_text_is_the_bytes_that_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "top"
+    folder.mkdir()
+    Path(os.fsdecode(bytes(folder) + b"/caf\xe9")).write_text("x")
+    (folder / "link").symlink_to(os.fsdecode(b"caf\xe9"))
+    (folder / "ä").write_text("y")
+    with tarfile.open(tmp_path / "top.tar", "w") as tar:
+        tar.add(folder, "top")
+    for words in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", "-C", folder, *words], check=True)
+    wanted = subprocess.run(["git", "-C", folder, "write-tree"], capture_output=True, text=True, check=True).stdout
+    assert tree_of(tmp_path / "top.tar", None) == wanted.strip()
+    tree = tree_in(tmp_path / "top.tar")
+    again = tmp_path / "again.tar"
+    again.write_bytes(nix_tree.packed(tree, "top"))
+    assert nix_tree.digest(tree_in(again)) == nix_tree.digest(tree)
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz", "bz2"])
+def test_a_damaged_archive_is_refused_or_another_tree(source: Path, tmp_path: Path, kind: str) -> None:
+    (source / "large").write_text("".join(f"{number} is a line\n" for number in range(9000)))
+    archive = tmp_path / "packed.tar"
+    with tarfile.open(archive, f"w:{kind}") as tar:
+        tar.add(source, "top")
+    whole, right, refused = archive.read_bytes(), tree_of(archive, "top"), 0
+    for at in range(20, len(whole), len(whole) // 40):
+        archive.write_bytes(whole[:at] + bytes(16) + whole[at + 16 :])
+        try:
+            if tree_of(archive, "top") == right:
+                assert at > len(whole) - 100  # behind the end of the archive proper
+        except BadInputError:
+            refused += 1
+    assert refused
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused_before_it_does(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("top/zeros")
+    member.size = 3 << 30
+    (tmp_path / "bomb.tar").write_bytes(member.tobuf())
+    with pytest.raises(BadInputError, match="more than 1024 MiB"):
+        tree_in(tmp_path / "bomb.tar")
 
 
 def test_the_order_of_the_archive_does_not_count_and_one_byte_does(source: Path) -> None:
