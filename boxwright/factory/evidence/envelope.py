@@ -44,14 +44,17 @@ def open_envelope(data: bytes) -> Opened:
         payload, signature = (base64.b64decode(part, validate=True) for part in (told["payload"], signed["sig"]))
         key = read_public_key(signed["keyid"])
         type_ = str(told["payloadType"])
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError):
         raise ForgedError("this is no envelope of DSSE with one signature, and a key of ed25519 as its keyid") from None
     if type_ != PAYLOAD_TYPE:
         raise ForgedError(f"the envelope holds {type_}, and not {PAYLOAD_TYPE}")
     key.hold_to(encoded(type_, payload), signature)
     if _envelope(payload, key.line, signature) != data:  # blanks and spare bits of base64 would be free to change
         raise ForgedError("the envelope is not written as it was made")
-    statement = json.loads(payload)
+    try:
+        statement = json.loads(payload)
+    except (ValueError, RecursionError):
+        statement = None
     if not isinstance(statement, dict):
         raise ForgedError("what is signed is no statement")
     return Opened(statement, key)

@@ -83,7 +83,7 @@ def subjects_of(statement: Mapping[str, Any]) -> dict[str, str]:
         found = {str(one["name"]): str(one["digest"]["sha256"]) for one in statement["subject"]}
     except (KeyError, TypeError):
         raise ForgedError("what is signed names no files with their digests") from None
-    strange = [name for name in found if Path(name).name != name]
+    strange = [name for name in found if name in ("", "..") or Path(name).name != name or "\0" in name]
     if strange or not found:
         raise ForgedError(f"what is signed is about no file beside it: {strange}")
     return found

@@ -47,21 +47,29 @@ def check(console: Console, file: str, signer: str = "") -> Exit:
 
 
 def _told(statement: dict[str, Any]) -> dict[str, str]:
-    """What a reader wants to know of a build; what another builder did not state is empty."""
-    predicate = statement.get("predicate", {})
-    definition, details = predicate.get("buildDefinition", {}), predicate.get("runDetails", {})
-    parameters, metadata = definition.get("externalParameters", {}), details.get("metadata", {})
-    materials = definition.get("resolvedDependencies", [])
+    """What a reader wants to know of a build; what another builder did not state, or in another form, is empty."""
+    definition, details = (_part(statement, "predicate", name) for name in ("buildDefinition", "runDetails"))
+    parameters, metadata = _part(definition, "externalParameters"), _part(details, "metadata")
+    listed = definition.get("resolvedDependencies")
+    materials = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     source: dict[str, Any] = next((one for one in materials if one.get("name") == "boxwright"), {})
     return {
         "host": str(parameters.get("host") or _image(parameters)),
         "profile": str(parameters.get("profile", "")),
         "twin": str(parameters.get("twin", "no")),
-        "built_by": str(details.get("builder", {}).get("id", "")),
+        "built_by": str(_part(details, "builder").get("id", "")),
         "built_at": str(metadata.get("finishedOn", "")),
-        "boxwright": str(source.get("digest", {}).get("gitCommit", "")),
+        "boxwright": str(_part(source, "digest").get("gitCommit", "")),
         "made_of": str(len(materials)),
     }
+
+
+def _part(told: dict[str, Any], *names: str) -> dict[str, Any]:
+    """An object within others; nothing where there is none, or something else."""
+    for name in names:
+        found = told.get(name)
+        told = found if isinstance(found, dict) else {}
+    return told
 
 
 def _image(parameters: dict[str, Any]) -> str:
