@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from boxwright.console.live_table import Shown, watch_table
 from boxwright.errors import BoxwrightError, Exit
 from boxwright.model.base import bracketed
 from boxwright.model.catalogues import load_site
+from boxwright.whole_files import write_whole
 
 _COLUMNS = ["Machine", "Serial", "Stage", "At", "Received", "Left", "Time", "Verdict"]
 _STYLES = {
@@ -102,8 +102,6 @@ def _once(console: Console, site: str, found: Picture | None, html: str) -> Exit
         console.data("board", {"run": picture.run, "state": picture.state, **asdict(row)})
     if html:
         path = Path(html).expanduser()
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(page(site, picture, live=False), encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, page(site, picture, live=False).encode())
         console.success(f"{picture.census}. Written: {path}")
     return Exit.OK

@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.needs import PLATFORM
 from boxwright.model.debian_packages import BUNDLE_KEY, SYSTEM, UNPACKED
 from boxwright.model.site import VENDORS
+from boxwright.whole_files import write_whole
 
 _DATED = ("20240101T000000!", "Mon, 01 Jan 2024 00:00:00 UTC")
 _READ_AT_ONCE = 4

@@ -9,7 +9,6 @@ bundle.json, bundle.json.sig  digests of locks and lists, signed by the controll
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from boxwright.factory.lock import Artefact, Lock, parse_lock
 from boxwright.model.base import Frozen, Sha256
 from boxwright.reporting.run_log import now
 from boxwright.signing import BUNDLE_NAMESPACE, ForgedError, PublicKey, SigningKey, verify, wanted_fingerprint
+from boxwright.whole_files import write_whole
 
 _HASHED_AT_ONCE = 4
 # Below the bundle: no empty, hidden or parent segments.
@@ -231,14 +231,6 @@ def digest_of(path: Path) -> str:
     """The sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
 
 
 def _wrong(path: Path, size: int, sha256: str) -> str:

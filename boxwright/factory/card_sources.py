@@ -6,7 +6,6 @@ digest, however GitHub or a person packed what came.
 
 from __future__ import annotations
 
-import os
 import ssl
 import tempfile
 from collections.abc import Callable, Iterable
@@ -19,6 +18,7 @@ from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory import nix_tree
 from boxwright.factory.source_tree import Tree, tree_in
 from boxwright.model.card_programs import CardProgram
+from boxwright.whole_files import write_whole
 
 _MOST_BYTES = 64 << 20  # an archive has less than one MiB
 _TIMEOUT_S = 60.0
@@ -67,10 +67,7 @@ def _keep(program: CardProgram, tree: Tree, kept: Path, where: str) -> Path:
         )
     content = nix_tree.packed(tree, f"{program.name}-{program.revision}")
     if not kept.is_file() or kept.read_bytes() != content:
-        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = kept.with_suffix(f".{os.getpid()}.new")
-        draft.write_bytes(content)
-        draft.replace(kept)
+        write_whole(kept, content)
     return kept
 
 

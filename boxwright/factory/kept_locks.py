@@ -6,8 +6,8 @@ from pathlib import Path
 
 from boxwright import places
 from boxwright.errors import BadInputError
-from boxwright.factory.bundle import write_whole
 from boxwright.factory.lock import Lock, read_lock
+from boxwright.whole_files import write_whole
 
 
 def keep(lock: Lock) -> None:

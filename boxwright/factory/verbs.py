@@ -15,7 +15,7 @@ from boxwright import mirrors, places
 from boxwright.console import Console
 from boxwright.errors import BadInputError, BoxwrightError, Exit, did_you_mean
 from boxwright.factory.apt_lists import write_lists
-from boxwright.factory.bundle import Bundle, Damage, write_whole
+from boxwright.factory.bundle import Bundle, Damage
 from boxwright.factory.changes import bytes_to_fetch, changes
 from boxwright.factory.credentials import headers
 from boxwright.factory.extras import chosen_extras
@@ -31,6 +31,7 @@ from boxwright.model.catalogues import load_models, load_site
 from boxwright.model.site import Distribution, Site
 from boxwright.provisioning.target import Choice, choose
 from boxwright.signing import ForgedError, SigningKey
+from boxwright.whole_files import write_whole
 
 _TELL_EVERY_S = 5.0
 

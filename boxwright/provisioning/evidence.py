@@ -19,9 +19,9 @@ from boxwright.provisioning.run import AT_ONCE, redactor
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.reporting.run_log import now, operator
 from boxwright.reports.certificate import Receipt
-from boxwright.reports.files import write_whole
 from boxwright.signing import SigningKey
 from boxwright.transport.lock import DeployLock, Holder
+from boxwright.whole_files import write_whole
 
 
 def signing_key(console: Console) -> SigningKey:
@@ -135,7 +135,6 @@ def _write(console: Console, host: Host, files: dict[str, bytes], folder: Path, 
     from boxwright.factory.evidence.bill_of_materials import counts  # noqa: PLC0415  as above
     from boxwright.factory.evidence.names import BILL  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {name: str(write_whole(folder / name, data)) for name, data in files.items()}
     found, fingerprint = counts(files[BILL]), key.public.fingerprint
     console.data("evidence", {"host": host.name, "files": paths, "counts": found, "signing_key": fingerprint})

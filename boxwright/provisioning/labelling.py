@@ -9,10 +9,10 @@ from pathlib import Path
 from boxwright.model.site import Host
 from boxwright.provisioning.target import Target
 from boxwright.reports.certificate import Certificate
-from boxwright.reports.files import write_whole
 from boxwright.reports.label import Label, folder_name, label_page
 from boxwright.transport.host_keys import pinned
 from boxwright.transport.pins import Pins
+from boxwright.whole_files import write_whole
 
 BY_SERIAL = "by-serial"
 

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from boxwright import __version__, places
 from boxwright.console import Console
-from boxwright.factory.bundle import write_whole
 from boxwright.model.base import Frozen, Sha256
 from boxwright.model.site import Host
 from boxwright.places import ROOT
 from boxwright.provisioning.evidence import evidence_of, leave
 from boxwright.provisioning.target import Target
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 Left = Literal["made", "kept"]
 _TOLD: dict[Left, str] = {

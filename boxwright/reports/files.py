@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +12,7 @@ from boxwright.reports.page import page
 from boxwright.reports.pdf import pdf
 from boxwright.signing import SigningKey
 from boxwright.translation import LANGUAGES
+from boxwright.whole_files import write_whole
 
 
 def write_files(
@@ -42,13 +42,4 @@ def write_files(
         contents[f"html ({language})"] = (f"certificate.{language}.html", drawn)
         contents[f"pdf ({language})"] = (f"certificate.{language}.pdf", pdf(signed, language))
     contents |= {f"evidence ({name.partition('.')[0]})": (name, data) for name, data in evidence.items()}
-    folder.mkdir(parents=True, exist_ok=True)
     return {kind: write_whole(folder / name, data) for kind, (name, data) in contents.items()}
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write a file whole or not at all, and give its path back."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
-    return path

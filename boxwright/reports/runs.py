@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +10,13 @@ from pydantic import ValidationError
 from boxwright import places
 from boxwright.errors import BoxwrightError
 from boxwright.reports.measurements import Kind, Measurements
+from boxwright.whole_files import write_whole
 
 
 def write_measurements(folder: Path, measured: Measurements) -> Path:
     """Write what was measured on one host into the folder of its run, whole or not at all; returns the file."""
-    path = folder / f"{measured.kind}-{measured.host}.json"
-    draft = folder / f".{path.name}.{os.getpid()}"
-    draft.write_text(measured.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    draft.chmod(0o600)
-    draft.replace(path)
-    return path
+    text = measured.model_dump_json(indent=2) + "\n"
+    return write_whole(folder / f"{measured.kind}-{measured.host}.json", text.encode(), 0o600)
 
 
 def newest_measurements(site: str, profile: str, host: str) -> dict[Kind, Measurements]:

@@ -14,10 +14,10 @@ from markupsafe import Markup
 from boxwright import __version__
 from boxwright.errors import BadInputError
 from boxwright.page_templates import page_templates
-from boxwright.reports.files import write_whole
 from boxwright.reports.junit import junit_of_checks
 from boxwright.reports.view import TEMPLATES, WORST_FIRST
 from boxwright.verification.check import Check, CheckOutcome, Severity
+from boxwright.whole_files import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class Outputs:
         if self.html is not None:
             drawn["html"] = (self.html, page(found))
         try:
-            return {kind: write_whole(path, text.encode()) for kind, (path, text) in drawn.items()}
+            return {kind: write_whole(path, text.encode(), folders=False) for kind, (path, text) in drawn.items()}
         except OSError as error:
             raise BadInputError(f"cannot write: {error.strerror}", where=str(error.filename)) from None
 

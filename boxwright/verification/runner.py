@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path
 from boxwright.verification.check import Check
 from boxwright.verification.host_run import HostRun
 from boxwright.verification.job import VerifyJob
+from boxwright.whole_files import write_whole
 
 ACCEPTANCE_SUITE = Path(__file__).resolve().parents[2] / "tests" / "acceptance"
 
@@ -52,8 +52,5 @@ def run(job: VerifyJob, on_check: Callable[[Check], None], *, suite: Path = ACCE
 
 def _write_report(path: Path, checks: Sequence[Check]) -> None:
     """Write the checks as JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps({"checks": [check.model_dump(mode="json") for check in checks]}, indent=2)
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, f"{text}\n".encode())

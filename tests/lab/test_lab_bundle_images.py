@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from role_bench import Bench, role_bench
 
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.fetching import fetch
 from boxwright.factory.lock import Lock
 from boxwright.factory.origins import Origin
@@ -24,6 +24,7 @@ from boxwright.model.catalogues import load_profile
 from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.site import Host, ServedBundle, Site
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 

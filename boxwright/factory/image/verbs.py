@@ -12,7 +12,7 @@ from typing import get_args
 from boxwright import __version__, places
 from boxwright.console import Console
 from boxwright.errors import BadInputError, Exit, did_you_mean
-from boxwright.factory.bundle import Bundle, digest_of, write_whole
+from boxwright.factory.bundle import Bundle, digest_of
 from boxwright.factory.evidence.inventory import Inventory
 from boxwright.factory.evidence.names import BILL, PROVENANCE
 from boxwright.factory.image.wanted import Wanted
@@ -32,6 +32,7 @@ from boxwright.provisioning.target import Choice, choose
 from boxwright.reporting.run_log import now, operator
 from boxwright.reports.certificate import Receipt
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 _PUBLIC_KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-\S+|sk-\S+) ([A-Za-z0-9+/=]+)( [^\n\"]*)?")
 _KEY_HINT = "The .pub file of the key that the site of the boxes has as ssh.key: --key ~/.ssh/id_ed25519.pub"

@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 CONTENTS = {"alpha": b"alpha's bytes", "beta": b"beta's bytes" * 1000, "gamma": b"g"}
 

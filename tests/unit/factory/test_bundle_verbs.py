@@ -20,11 +20,12 @@ from verb_command import Ran, boxwright
 
 from boxwright.errors import Exit
 from boxwright.factory.apt_lists import write_lists
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.model.catalogues import load_site
 from boxwright.places import ROOT
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 FIRMWARE = b"of a board"
 SHARED, OLD, NEW = b"in both locks", b"in the older alone", b"in the newer alone"

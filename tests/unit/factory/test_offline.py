@@ -14,7 +14,7 @@ from factory.bundles import made_bundle
 from boxwright.errors import BadInputError, BoxwrightError, UnreachableError
 from boxwright.factory import kept_locks
 from boxwright.factory import offline as offline_module
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.locking import merged
 from boxwright.factory.needs import needs_of
@@ -26,6 +26,7 @@ from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.site import Host, Site
 from boxwright.provisioning.target import Choice, choose
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 StandIn = Callable[[str, str], None]
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from boxwright.errors import BadInputError, BoxwrightError
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.fetching import fetch
 from boxwright.factory.lock import Lock
 from boxwright.factory.origins import Origin
@@ -24,6 +24,7 @@ from boxwright.model.catalogues import load_site
 from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.model.site import ServedBundle, Site
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 LAYER, SETTINGS = b"a layer" * 100, b'{"os": "linux"}'
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"

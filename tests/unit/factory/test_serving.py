@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxwright.errors import BadInputError
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Lock
 from boxwright.factory.serving import byte_range, serving, table
 from boxwright.model.debian_packages import BUNDLE_KEY
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 BETA = next(one for one in lock_of().artefacts if one.name == "beta")
 FILE = f"/lab-debian-12/files/{BETA.sha256}"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from factory.bundles import artefact
 
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Lock
 from boxwright.factory.supplied import supplied
 from boxwright.model.site import Artefacts, HygonArtefact, LlamaCppArtefact
+from boxwright.whole_files import write_whole
 
 
 def test_a_file_that_is_elsewhere_by_now_is_taken_out_of_the_bundle(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from factory.bundles import artefact, made_bundle
 
 from boxwright.console import Console
 from boxwright.errors import BadInputError
-from boxwright.factory.bundle import Bundle, write_whole
+from boxwright.factory.bundle import Bundle
 from boxwright.factory.image.verbs import (
     Asked,
     build,
@@ -22,6 +22,7 @@ from boxwright.factory.image.verbs import (
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.model.debian_packages import SYSTEM, system_packages
 from boxwright.signing import SigningKey
+from boxwright.whole_files import write_whole
 
 LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGGZ4mbkTnD7cX9cVd8nQWbU0cZkqJbYcHPVq0rK0V2f"
 
