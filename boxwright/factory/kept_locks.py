@@ -11,10 +11,9 @@ from boxwright.whole_files import write_whole
 
 
 def keep(lock: Lock) -> None:
-    """Keep a lock that boxes are made from."""
-    path = _place(lock.sha256)
-    if not path.exists():
-        write_whole(path, lock.text.encode())
+    """Keep a lock that boxes are made from; one that is no longer what it was is written anew."""
+    if find(lock.sha256) is None:
+        write_whole(_place(lock.sha256), lock.text.encode())
 
 
 def find(sha256: str) -> Lock | None:

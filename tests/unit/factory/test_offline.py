@@ -116,6 +116,8 @@ def test_a_bundle_that_is_opened_names_itself_and_its_lock_is_kept(
     (kept,) = (own_places / "locks").iterdir()
     kept.write_text(lock.text.replace("alpha", "alpho"))  # it is no longer the one that receipts name
     assert kept_locks.find(digest) is None
+    kept_locks.keep(lock)  # the next run out of the bundle has the true one again
+    assert kept_locks.find(digest) == lock
 
 
 @pytest.mark.parametrize(
