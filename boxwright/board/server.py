@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
-from socket import AF_INET6
 
 from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.web_server import WebServer
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -32,7 +32,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     return address, number
 
 
-def make_server(address: str, port: int, draw: Callable[[], str]) -> ThreadingHTTPServer:
+def make_server(address: str, port: int, draw: Callable[[], str]) -> WebServer:
     """A server that draws the page anew for each request.
 
     Raises:
@@ -56,13 +56,8 @@ def make_server(address: str, port: int, draw: Callable[[], str]) -> ThreadingHT
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing: the page is asked for every few seconds."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        if ":" in address:
-            address_family = AF_INET6
-
     try:
-        return Server((address, port), Handler)
+        return WebServer(address, port, Handler)
     except OSError as error:
         raise BoxwrightError(
             f"cannot listen on {address} port {port}: {error.strerror or error}",

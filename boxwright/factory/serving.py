@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote
@@ -25,6 +25,7 @@ from boxwright.errors import BadInputError
 from boxwright.factory.bundle import Bundle, Manifest
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.model.debian_packages import BUNDLE_KEY
+from boxwright.web_server import WebServer
 
 PORT = 8873
 _SILENCE_S = 60
@@ -109,16 +110,15 @@ def address_towards(host: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(addresses: dict[str, Served], listen: str, port: int = PORT) -> Iterator[ThreadingHTTPServer]:
+def serving(addresses: dict[str, Served], listen: str, port: int = PORT) -> Iterator[WebServer]:
     """Serve these addresses for as long as the block takes.
 
     Raises:
         BadInputError: The port is taken, or the address is not this machine's.
     """
     handler = type("_BundleHandler", (_Handler,), {"addresses": addresses})
-    server_class = type("_Server", (ThreadingHTTPServer,), {"address_family": _family(listen), "daemon_threads": True})
     try:
-        server = server_class((listen, port), handler)
+        server = WebServer(listen, port, handler)
     except OSError as error:
         raise BadInputError(
             f"the bundle cannot be served at {listen}, port {port}: {error.strerror or error}",
@@ -131,10 +131,6 @@ def serving(addresses: dict[str, Served], listen: str, port: int = PORT) -> Iter
     finally:
         server.shutdown()
         server.server_close()
-
-
-def _family(listen: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in listen else socket.AF_INET
 
 
 class _Handler(BaseHTTPRequestHandler):
