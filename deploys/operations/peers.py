@@ -25,6 +25,7 @@ PORT = 8874
 UNIT = "boxwright-hand-on"
 _OPENS_S = 20.0  # a login, and the start of a unit
 _CLOSES_S = 10.0
+_MOST_SAID = 64 << 10  # bytes before a door is open: a greeting, or why it is not
 
 _MAY_NOT = (
     *CLOSED,
@@ -165,7 +166,9 @@ class Door:
 
     def _await(self, output: int) -> None:
         said, until = b"", time.monotonic() + _OPENS_S
-        while b"open\n" not in said:
+        while b"open" not in said.split(b"\n")[:-1]:
+            if len(said) > _MOST_SAID:
+                raise ClosedError(f"{self.peer['name']} says something else, and no end of it")
             ready, _, _ = select.select([output], [], [], max(0.0, until - time.monotonic()))
             if not ready:
                 raise ClosedError(f"{self.peer['name']} did not serve it within {_OPENS_S:.0f} s")

@@ -161,6 +161,7 @@ def test_a_door_that_nobody_comes_to_closes_by_itself(weights: Path, own_port: i
         (("false",), "ssh ended"),
         (("sh", "-c", "echo Permission denied; exit 255"), "Permission denied"),
         (("sh", "-c", "sleep 30"), "within"),
+        (("sh", "-c", "echo the door cannot be open; sleep 30"), "within"),
     ],
 )
 def test_a_machine_that_does_not_open_is_told(
@@ -170,6 +171,16 @@ def test_a_machine_that_does_not_open_is_told(
     monkeypatch.setattr(peers, "_CLOSES_S", 0.2)
     with pytest.raises(ClosedError, match=why), a_door(weights, *enter).open():
         pass
+
+
+def test_a_machine_that_talks_without_end_is_listened_to_no_longer(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_CLOSES_S", 0.2)
+    began = time.monotonic()
+    with pytest.raises(ClosedError, match="says something else"), a_door(weights, "sh", "-c", "yes").open():
+        pass
+    assert time.monotonic() - began < 5
 
 
 def test_a_file_that_is_not_there_is_told(weights: Path) -> None:
