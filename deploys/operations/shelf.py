@@ -108,10 +108,19 @@ class Shelf:
                     told = now
                     waiting(f"waits for another host, which builds the same: {now - began:.0f} s")
                 time.sleep(_LOOK_EVERY_S)
+            else:
+                self._clear()
             try:
                 yield
             finally:
                 self.draft.unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        """Remove drafts of this build whose makers were killed."""
+        for left in self.folder.glob(f"{self._lock.stem}.*.*.new"):
+            pid = left.name.split(".")[-3]
+            if not Path("/proc", pid).exists():
+                left.unlink(missing_ok=True)
 
 
 def locked(descriptor: int) -> bool:

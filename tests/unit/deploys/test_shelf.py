@@ -103,7 +103,17 @@ def test_the_lock_of_a_killed_builder_is_free(tmp_path: Path) -> None:
     assert [first.stdout.readline(), first.stdout.readline()] == ["in\n", "out\n"]
     first.kill()
     first.wait()
+    assert list(tmp_path.glob("*.new"))
     assert builder(tmp_path, "60", "0").communicate(timeout=10)[0] == "in\nout\n"
+    assert not list(tmp_path.glob(".*.new"))  # what the killed one left would take its room for ever
+
+
+def test_the_draft_of_another_build_or_of_one_who_lives_is_left_alone(tmp_path: Path) -> None:
+    drafts = {Shelf(tmp_path, key).draft for key in ("k", "other")}
+    for draft in drafts:
+        draft.write_text("being made")
+    assert builder(tmp_path, "60", "0").wait(timeout=10) == 0
+    assert set(tmp_path.glob(".*.new")) == drafts
 
 
 def test_waiting_has_an_end_and_then_one_builds_its_own(tmp_path: Path) -> None:
