@@ -220,9 +220,16 @@ class _Apt:
         raise BoxwrightError(f"apt wants to fetch {uri}, which is in no archive of the site")
 
     def _run(self, *command: str) -> str:
-        done = subprocess.run(
-            command, env=self._environment, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
-        )
+        try:
+            done = subprocess.run(
+                command, env=self._environment, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired:
+            raise BoxwrightError(
+                f"{command[0]} had not read the archives after {_TIMEOUT_S / 60:.0f} min",
+                where=", ".join(sorted({one.uri for one in self._sources})),
+                hint="Is a mirror that slow? Name another one under mirrors of the site.",
+            ) from None
         if done.returncode:
             why = re.findall(r"^E: (.*)$", done.stderr, re.MULTILINE)
             raise BoxwrightError(
