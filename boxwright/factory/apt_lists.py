@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError
@@ -89,17 +90,18 @@ def _write_suite(folder: Path, suite: str, index: str) -> None:
 
 
 def _sign(folder: Path) -> None:
-    home = Path(tempfile.mkdtemp(prefix="bw-gpg-"))
-    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--no-tty", "--faked-system-time", _DATED[0]]
-    try:
-        _run([*gpg, "--passphrase", "", "--quick-generate-key", "Boxwright bundle", "ed25519", "sign", "0"])
-        _run([*gpg, "--armor", "--output", str(folder / BUNDLE_KEY), "--export"])
-        for release in sorted(folder.glob("dists/*/Release")):
-            _run([*gpg, "--clearsign", "--output", str(release.with_name("InRelease")), str(release)])
-            release.unlink()
-    finally:
-        _run(["gpgconf", "--homedir", str(home), "--kill", "all"])
-        shutil.rmtree(home, ignore_errors=True)
+    # Its agent takes its sockets away while the folder goes.
+    with tempfile.TemporaryDirectory(prefix="bw-gpg-", ignore_cleanup_errors=True) as home:
+        gpg = ["gpg", "--homedir", home, "--batch", "--quiet", "--no-tty", "--faked-system-time", _DATED[0]]
+        try:
+            _run([*gpg, "--passphrase", "", "--quick-generate-key", "Boxwright bundle", "ed25519", "sign", "0"])
+            _run([*gpg, "--armor", "--output", str(folder / BUNDLE_KEY), "--export"])
+            for release in sorted(folder.glob("dists/*/Release")):
+                _run([*gpg, "--clearsign", "--output", str(release.with_name("InRelease")), str(release)])
+                release.unlink()
+        finally:
+            with suppress(BoxwrightError):  # the agent ends with its folder, too, if somewhat later
+                _run(["gpgconf", "--homedir", home, "--kill", "all"])
 
 
 def _run(command: list[str]) -> str:
