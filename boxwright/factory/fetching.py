@@ -21,8 +21,13 @@ from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.origins import Origin
 from boxwright.places import ROOT
 
+Headers = Mapping[str, Mapping[str, str]]  # by address of a hub or registry; they go by standard input
 _PROGRAM = ROOT / "templates/models/fetch_model"
 _OUTPUT_LINES = 20
+
+
+class _UnauthorizedError(BoxwrightError):
+    """Who has it wants a token, or another one than it was shown."""
 
 
 def begin(folder: Path) -> Bundle:
@@ -88,7 +93,7 @@ def fetch(
     *,
     folders: Sequence[str],
     python_index: str,
-    headers: Mapping[str, Mapping[str, str]],
+    headers: Callable[[], Headers],
     progress: Callable[[str], None],
 ) -> None:
     """Fetch artefacts: several at once, resumed after a cut, verified as they arrive, moved into place whole.
@@ -98,27 +103,39 @@ def fetch(
         wanted: What, and where it is.
         folders: Of this machine, looked in first.
         python_index: For files that lie in wheels.
-        headers: Credentials by address of a hub or registry; they go by standard input.
+        headers: Gives the credentials; asked for them again where a registry's token has run out on the way.
         progress: Told how far it is, every few seconds.
 
     Raises:
         BoxwrightError: Something cannot be had; it says which. What has arrived is kept.
     """
-    if not wanted:
-        return
     ways = urllib.request.getproxies()
-    request = {
-        "builds": [{"directory": str(bundle.folder), "files": [_entry(bundle, one) for one in wanted]}],
+    request: dict[str, Any] = {
         "folders": list(folders),
         "python_index": python_index,
         "proxy": ways.get("https") or ways.get("http"),
         "no_proxy": [one for one in ways.get("no", "").split(",") if one],
     }
+    arrived = _arrived(bundle, wanted)
     try:
-        _run_fetcher(bundle, request, wanted, headers, progress)
+        while left := [one for one in wanted if not bundle.artefact(one.artefact.sha256).exists()]:
+            request["builds"] = [{"directory": str(bundle.folder), "files": [_entry(bundle, one) for one in left]}]
+            try:
+                _run_fetcher(bundle, request, left, headers(), progress)
+            except _UnauthorizedError:
+                before, arrived = arrived, _arrived(bundle, wanted)
+                if arrived == before:  # so it is not for its age that the token is not taken
+                    raise
     finally:
         for note in (bundle.folder / "sha256").rglob(".*.verified"):
             note.unlink(missing_ok=True)  # kept on boxes; a bundle is read whole before it is trusted
+
+
+def _arrived(bundle: Bundle, wanted: Sequence[Origin]) -> int:
+    """Bytes that are there, whole files and parts."""
+    wholes = [bundle.artefact(one.artefact.sha256) for one in wanted]
+    parts = [path.with_name(f"{path.name}.part") for path in wholes]
+    return sum(path.stat().st_size for path in (*wholes, *parts) if path.exists())
 
 
 def _entry(bundle: Bundle, one: Origin) -> dict[str, Any]:
@@ -137,7 +154,7 @@ def _run_fetcher(
     bundle: Bundle,
     request: dict[str, Any],
     wanted: Sequence[Origin],
-    headers: Mapping[str, Mapping[str, str]],
+    headers: Headers,
     progress: Callable[[str], None],
 ) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -176,6 +193,12 @@ def _failure(said: list[str], wanted: Sequence[Origin]) -> BoxwrightError:
     named = [one.artefact for one in wanted if any(url in told for url in one.urls)]
     gone = bool(re.search(r"answers (404|410) |No such file or directory", told))
     titles = ", ".join(one.title for one in named)
+    if re.search(r"answers 401 ", told):
+        return _UnauthorizedError(
+            f"not given to everybody: {titles or 'an artefact'}",
+            hint="Name a mirror that gives it in the site, or a token of the hub in its secrets.",
+            output=told,
+        )
     if gone and named:
         return BoxwrightError(
             f"withdrawn: {titles}",

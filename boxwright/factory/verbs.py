@@ -132,7 +132,7 @@ def fill(console: Console, *, lock_file: str, bundle: str, site: str, near: str)
         found,
         folders=[str(Path(one).expanduser()) for one in whose.models.controller_folders],
         python_index=resolved.python_index or "",
-        headers=headers(whose, lacking),
+        headers=lambda: headers(whose, lacking),
         progress=console.info,
     )
     _finish(console, target, wanted)

@@ -84,7 +84,7 @@ def test_an_image_is_pulled_out_of_a_bundle(bench: Bench, image: str, tmp_path: 
             lock = Lock(profile="p", distribution="debian-12", artefacts=tuple(registries.artefacts(image, "images")))
             wanted = [Origin(one, (registries.address(one),)) for one in lock.artefacts]
             headers = registries.headers(lock.artefacts)
-        fetch(bundle, wanted, folders=(), python_index="", headers=headers, progress=print)
+        fetch(bundle, wanted, folders=(), python_index="", headers=lambda: headers, progress=print)
     finally:
         through.terminate()
         through.wait()

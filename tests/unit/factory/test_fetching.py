@@ -60,7 +60,7 @@ def source() -> Iterator[Any]:
 def filled(bundle: Bundle, source: Any, *artefacts: Artefact) -> list[str]:
     told: list[str] = []
     wanted = [Origin(one, (f"{source.url}/{one.name}",)) for one in artefacts]
-    fetch(bundle, wanted, folders=[], python_index="", headers={}, progress=told.append)
+    fetch(bundle, wanted, folders=[], python_index="", headers=dict, progress=told.append)
     return told
 
 

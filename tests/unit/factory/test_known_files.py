@@ -115,7 +115,7 @@ def test_firmware_of_a_customer_is_locked_carried_and_missed(tmp_path: Path) -> 
     assert str(tmp_path) not in lock.text
     bundle = begin(tmp_path / "bundle")
     found = origins([made], lock, site, MIRRORS, catalogue=load_models(), progress=print)
-    fetch(bundle, found, folders=[], python_index="", headers={}, progress=print)
+    fetch(bundle, found, folders=[], python_index="", headers=dict, progress=print)
     assert bundle.artefact(SHA256).read_bytes() == DATA
     path.unlink()  # the bundle is carried into the room, and the site's file is not
     needs = replace(needs_of(fleet, "debian-12"), packages=(), unpacked=(), environments=(), builds=(), files=(known,))

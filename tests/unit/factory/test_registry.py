@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,6 +55,8 @@ IMAGE = f"vendor.example/team/engine@{digest(INDEX)}"
 class Registry(BaseHTTPRequestHandler):
     """Gives one image to whoever has asked for a token."""
 
+    lasts: ClassVar[float] = float("inf")  # for how many answers a token does
+    tokens: ClassVar[list[int]] = []  # how many answers each has got
     parts: ClassVar[dict[str, tuple[str, bytes]]] = {
         f"/v2/copy/team/engine/{kind}/{digest(data)}": (media, data)
         for kind, media, data in (
@@ -68,14 +71,23 @@ class Registry(BaseHTTPRequestHandler):
         place = self.path.partition("?")[0]
         if place == "/token":
             given = self.path.count("repository%3Acopy%2Fteam%2Fengine%3Apull")
-            self._answer(200 if given else 403, "application/json", b'{"token": "T"}')
-        elif self.headers.get("Authorization") != "Bearer T":
+            self.tokens.append(0)
+            self._answer(200 if given else 403, "application/json", b'{"token": "T%d"}' % len(self.tokens))
+        elif not self._may():
             realm = f'Bearer realm="http://{self.headers["Host"]}/token",service="s",scope="other"'
             self._answer(401, "application/json", b"{}", realm)
         elif place in self.parts and ("blobs" in place or self.parts[place][0] in self.headers["Accept"]):
             self._answer(200, *self.parts[place])
         else:
             self._answer(404, "application/json", b"{}")
+
+    def _may(self) -> bool:
+        """Whether a token was shown that has not run out."""
+        shown = self.headers.get("Authorization", "").removeprefix("Bearer T")
+        if not shown.isdigit() or self.tokens[int(shown) - 1] >= self.lasts:
+            return False
+        self.tokens[int(shown) - 1] += 1
+        return True
 
     def _answer(self, code: int, media: str, data: bytes, realm: str = "") -> None:
         self.send_response(code)
@@ -92,6 +104,7 @@ class Registry(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site() -> Iterator[Site]:
+    Registry.tokens.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     place = f"127.0.0.1:{server.server_address[1]}/copy"
@@ -114,13 +127,46 @@ def test_an_image_is_locked_under_its_vendors_name_wherever_it_came_from(site: S
     assert "127.0.0.1" not in lock.text
 
 
+def fetched(site: Site, bundle: Bundle) -> None:
+    lock = locked(site)
+    bundle.folder.mkdir()
+    with Registries(site) as registries:
+        wanted = [Origin(one, (registries.address(one),)) for one in lock.artefacts]
+        told = partial(registries.headers, lock.artefacts)
+        fetch(bundle, wanted, folders=(), python_index="", headers=told, progress=lambda _: None)
+    assert [bundle.wrong(one) for one in lock.artefacts] == ["", "", "", ""]
+
+
+def test_a_token_that_runs_out_on_the_way_is_asked_for_again(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Registry, "lasts", 2)
+    fetched(site, Bundle(tmp_path / "b"))
+    assert len(Registry.tokens) >= 3
+
+
+def test_a_registry_that_takes_none_of_its_tokens_is_asked_no_more(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, bundle = locked(site), Bundle(tmp_path / "b")
+    bundle.folder.mkdir()
+    monkeypatch.setattr(Registry, "lasts", 0)
+    with Registries(site) as registries:
+        wanted = [Origin(one, (registries.address(one),)) for one in lock.artefacts]
+        told = partial(registries.headers, lock.artefacts)
+        with pytest.raises(
+            BoxwrightError, match=r"not given to everybody: part of an image vendor\.example/team/engine"
+        ):
+            fetch(bundle, wanted, folders=(), python_index="", headers=told, progress=lambda _: None)
+
+
 def test_it_is_fetched_and_served_as_a_registry_would(site: Site, tmp_path: Path) -> None:
     lock, bundle = locked(site), Bundle(tmp_path / "b")
     bundle.folder.mkdir()
     with Registries(site) as registries:
         wanted = [Origin(one, (registries.address(one),)) for one in lock.artefacts]
         headers = registries.headers(lock.artefacts)
-    fetch(bundle, wanted, folders=(), python_index="", headers=headers, progress=lambda _: None)
+    fetch(bundle, wanted, folders=(), python_index="", headers=lambda: headers, progress=lambda _: None)
     assert [bundle.wrong(one) for one in lock.artefacts] == ["", "", "", ""]
     write_whole(bundle.lock_file(lock.name), lock.text.encode())
     write_whole(bundle.lists(lock.name) / BUNDLE_KEY, b"a key")
