@@ -137,8 +137,11 @@ class Registries:
         given = self._ask(url, {})
         if given.is_error:
             raise BoxwrightError(f"{', '.join(paths)}: not given to everybody", where=told["realm"], hint=_SUPPLY)
-        found = given.json()
-        return str(found.get("token") or found.get("access_token") or "")
+        try:
+            found = given.json()
+            return str(found.get("token") or found.get("access_token") or "")
+        except (ValueError, AttributeError):
+            raise BoxwrightError("it gives no token, but something else", where=told["realm"], hint=_SUPPLY) from None
 
 
 def named(image: str) -> tuple[str, str]:

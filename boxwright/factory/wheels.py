@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urljoin
 
 import httpx
@@ -226,15 +227,10 @@ class Index:
         except httpx.HTTPError as error:
             raise BoxwrightError(f"the Python index does not answer: {error}") from None
         if "json" in answer.headers.get("content-type", ""):
-            return [
-                Offer(
-                    one["filename"],
-                    urljoin(str(answer.url), one["url"]),
-                    one.get("hashes", {}).get("sha256"),
-                    one.get("size"),
-                )
-                for one in answer.json()["files"]
-            ]
+            try:
+                return [_offered(str(answer.url), one) for one in answer.json()["files"]]
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise BoxwrightError(f"the Python index answers with no list of files: {error!r}", where=page) from None
         return list(_anchors(str(answer.url), answer.text))
 
     def _size(self, offer: Offer) -> int:
@@ -244,6 +240,11 @@ class Index:
             return int(answer.headers["content-length"])
         except (httpx.HTTPError, KeyError, ValueError) as error:
             raise BoxwrightError(f"the Python index does not tell the size of {offer.file}: {error}") from None
+
+
+def _offered(page: str, one: dict[str, Any]) -> Offer:
+    """A file of an index, as its JSON tells it."""
+    return Offer(one["filename"], urljoin(page, one["url"]), one.get("hashes", {}).get("sha256"), one.get("size"))
 
 
 class _Anchors(html.parser.HTMLParser):

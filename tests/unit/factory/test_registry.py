@@ -57,6 +57,7 @@ class Registry(BaseHTTPRequestHandler):
 
     lasts: ClassVar[float] = float("inf")  # for how many answers a token does
     tokens: ClassVar[list[int]] = []  # how many answers each has got
+    page: ClassVar[bytes] = b'{"token": "T%d"}'
     parts: ClassVar[dict[str, tuple[str, bytes]]] = {
         f"/v2/copy/team/engine/{kind}/{digest(data)}": (media, data)
         for kind, media, data in (
@@ -72,7 +73,7 @@ class Registry(BaseHTTPRequestHandler):
         if place == "/token":
             given = self.path.count("repository%3Acopy%2Fteam%2Fengine%3Apull")
             self.tokens.append(0)
-            self._answer(200 if given else 403, "application/json", b'{"token": "T%d"}' % len(self.tokens))
+            self._answer(200 if given else 403, "application/json", self.page.replace(b"%d", b"%d" % len(self.tokens)))
         elif not self._may():
             realm = f'Bearer realm="http://{self.headers["Host"]}/token",service="s",scope="other"'
             self._answer(401, "application/json", b"{}", realm)
@@ -158,6 +159,13 @@ def test_a_registry_that_takes_none_of_its_tokens_is_asked_no_more(
             BoxwrightError, match=r"not given to everybody: part of an image vendor\.example/team/engine"
         ):
             fetch(bundle, wanted, folders=(), python_index="", headers=told, progress=lambda _: None)
+
+
+@pytest.mark.parametrize("page", [b"<html>Log in to this network</html>", b"[]"])
+def test_what_stands_before_a_registry_is_told(site: Site, monkeypatch: pytest.MonkeyPatch, page: bytes) -> None:
+    monkeypatch.setattr(Registry, "page", page)
+    with pytest.raises(BoxwrightError, match=r"127\.0\.0\.1:[0-9]+/token: it gives no token"):
+        locked(site)
 
 
 def test_it_is_fetched_and_served_as_a_registry_would(site: Site, tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_sizes_and_digests_come_from_either_kind_of_index(index: Index) -> None:
     assert [(one.name, one.size, one.sha256) for one in found] == [("alpha", 123, A), ("beta", 7, B)]
 
 
+@pytest.mark.parametrize("page", [[], {"files": [1]}, {"files": [{"filename": "x"}]}])
+def test_what_answers_in_the_place_of_an_index_is_told(
+    index: Index, monkeypatch: pytest.MonkeyPatch, page: object
+) -> None:
+    monkeypatch.setitem(PAGES, "/simple/odd/", page)
+    with pytest.raises(BoxwrightError, match=r"/simple/odd/: the Python index answers with no list of files"):
+        index.offers("odd")
+
+
 def test_what_was_withdrawn_is_named_and_all_of_it(index: Index) -> None:
     lines = [Pinned(name, "9.9", frozenset({C})) for name in ("alpha", "gone")]
     with pytest.raises(BoxwrightError, match=r"for debian-12: alpha 9\.9, gone 9\.9") as caught:
