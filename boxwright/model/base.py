@@ -7,12 +7,23 @@ import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 class Frozen(BaseModel):
     """A value: never altered after it was validated, and closed to keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+def wrong_at(keys: tuple[int | str, ...], text: str) -> PydanticCustomError:
+    """What a validator of a whole document raises of one place in it, so that its reader is sent there.
+
+    Args:
+        keys: From the document to the place, such as `("hosts", 3, "address")`.
+        text: What is wrong.
+    """
+    return PydanticCustomError("wrong_at", "{text}", {"text": text, "keys": keys})
 
 
 def _network(text: str) -> str:
@@ -33,6 +44,8 @@ def _address(text: str) -> str:
         label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
         if not re.fullmatch(rf"{label}(\.{label})*", text):
             raise ValueError("neither an IP address nor a DNS name") from None
+        if text.rpartition(".")[2].isdigit():  # no DNS name ends in a number: 192.0.2.256 is a mistyped address
+            raise ValueError("not an IP address, which has four numbers from 0 to 255") from None
         return text
 
 

@@ -40,6 +40,10 @@ def with_hosts(layer: Layer) -> tuple[dict[str, Any], tuple[Layer, ...]]:
     if not isinstance(named, str) or not named.endswith((".csv", ".yml", ".yaml")):
         raise BadInputError(f"hosts_file: '{named}' is no .csv and no .yml file", where=where)
     path = layer.path.parent / named
+    if not path.is_file():
+        raise BadInputError(
+            f"hosts_file: there is no file {path}", where=where, hint="Its name is relative to this one."
+        )
     hosts = _from_table(path) if named.endswith(".csv") else _from_yaml(path)
     # A mistake that is nobody's in particular is told of the site's own file, which therefore comes last.
     return {**layer.document, "hosts": hosts.document["hosts"]}, (hosts, layer)

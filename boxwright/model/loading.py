@@ -114,13 +114,22 @@ def _yaml_hint(text: str, error: MarkedYAMLError) -> str:
 
 def _explain(layers: Sequence[Layer], schema: type[BaseModel], error: ValidationError) -> BadInputError:
     """All mistakes as one error: the first as the message, the others below it."""
+    details = error.errors(include_url=False)
     lines = []
-    for detail in error.errors(include_url=False):
+    for detail in details:
+        if detail["type"] == "too_short" and _follows(detail, details):
+            continue
         keys = tuple(detail["loc"])
-        lines.append((position(layers, keys), _sentence(schema, keys, detail)))
+        lines.append((position(layers, detail.get("ctx", {}).get("keys", keys)), _sentence(schema, keys, detail)))
     (where, first), rest = lines[0], lines[1:]
     more = "\n".join(f"{place}: {text}" for place, text in rest)
     return BadInputError(first, where=where, hint=f"Also wrong:\n{more}" if more else "")
+
+
+def _follows(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is too short only because of what is wrong in it, and told already."""
+    loc = detail["loc"]
+    return any(one is not detail and one["loc"][: len(loc)] == loc for one in others)
 
 
 def position(layers: Sequence[Layer], keys: Sequence[int | str]) -> str:

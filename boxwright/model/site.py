@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from boxwright.model.base import AbsolutePath, Address, Frozen, HostName, HttpUrl, Identifier, Network, Port, Sha256
+from boxwright.model.base import (
+    AbsolutePath,
+    Address,
+    Frozen,
+    HostName,
+    HttpUrl,
+    Identifier,
+    Network,
+    Port,
+    Sha256,
+    wrong_at,
+)
 from boxwright.model.catalogue import HubName
 from boxwright.model.contract import Waiver
 from boxwright.model.debian_packages import BUNDLE_KEY, BUNDLE_KEYRING, DEBIAN_KEYRING
@@ -20,15 +32,31 @@ TwinKind = Literal["container", "vm"]
 RepositoryName = Literal["nvidia", "nvidia_container_toolkit", "docker", "amdgpu", "rocm"]  # of apt repositories
 VENDORS: tuple[RepositoryName, ...] = get_args(RepositoryName)
 CODENAMES: dict[Distribution, str] = {"debian-12": "bookworm", "debian-13": "trixie"}
+
+
+def _disk_path(text: str) -> str:
+    if not re.fullmatch(r"/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+", text):
+        raise ValueError("a disk is named by a path that is stable across boots, such as /dev/disk/by-id/…")
+    return text
+
+
+def _serial_number(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9 ._/:+-]{0,62}[A-Za-z0-9])?", text):
+        raise ValueError(
+            "a serial number is 1 to 64 letters, digits, spaces and . _ / : + -, and begins and ends with a letter or "
+            "a digit"
+        )
+    return text
+
+
 # Stable across boots: the kernel hands out sda and nvme0n1 anew at each.
-DiskPath = Annotated[str, Field(pattern=r"^/dev/(disk/by-(id|path|uuid|partuuid)|mapper|md)/[A-Za-z0-9._:+-]+$")]
+DiskPath = Annotated[str, AfterValidator(_disk_path)]
 TokenReference = Annotated[str, Field(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]  # no vault makes one
 Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]  # of a key, as `ssh-keygen -l` writes it
 SecretReference = Annotated[str, Field(pattern=r"^(vault|env:[A-Z][A-Z0-9_]*|file:[^\s]+)$")]
 
-
 # As a label has it: nothing that a page, a path or a shell could read as more than a number.
-SerialNumber = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._/:+-]{0,62}[A-Za-z0-9])?$")]
+SerialNumber = Annotated[str, AfterValidator(_serial_number)]
 
 
 class Ssh(Frozen):
@@ -340,12 +368,15 @@ class Site(Frozen):
     @model_validator(mode="after")
     def _hosts_are_distinct(self) -> Site:
         for field in ("name", "address", "serial"):
-            seen = [getattr(host, field) for host in self.hosts if getattr(host, field)]
-            twice = sorted({value for value in seen if seen.count(value) > 1})
-            if twice and field == "address":
-                twice = [a for a in twice if len({h.port for h in self.hosts if h.address == a}) == 1]
-            if twice:
-                raise ValueError(f"two hosts share the {field} {', '.join(twice)}")
+            seen: dict[tuple[str, int], Host] = {}
+            for number, host in enumerate(self.hosts):
+                if not (value := getattr(host, field)):
+                    continue
+                port = (host.port or self.ssh.port) if field == "address" else 0  # of sshd: each is a host of its own
+                if (other := seen.setdefault((value, port), host)) is not host:
+                    who = "two hosts" if field == "name" else f"{other.name} and {host.name}"
+                    which = f"{value}, port {port}" if port else value
+                    raise wrong_at(("hosts", number, field), f"{who} share the {field} {which}")
         return self
 
     @model_validator(mode="after")
@@ -374,7 +405,8 @@ class Site(Frozen):
     @model_validator(mode="after")
     def _hosts_can_be_reached(self) -> Site:
         if self.twin is None:
-            missing = [host.name for host in self.hosts if host.address is None]
+            missing = {number: host.name for number, host in enumerate(self.hosts) if host.address is None}
             if missing:
-                raise ValueError(f"no address for {', '.join(missing)}, and the site has no twin section")
+                text = f"no address for {', '.join(missing.values())}, and the site has no twin section"
+                raise wrong_at(("hosts", next(iter(missing))), text)
         return self

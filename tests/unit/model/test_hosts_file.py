@@ -68,8 +68,12 @@ def test_as_spreadsheets_save_it(tmp_path: Path, table: str) -> None:
         ("name,address\nbox-1,a b\n", "2:7", "neither an IP address nor a DNS name"),
         ("name,address\nbox-1,192.0.2.11\nBOX-1,192.0.2.12\n", "3:1", "'BOX-1' stands in line 2 already"),
         ("name,address,serial\na,192.0.2.1,S1\nb,192.0.2.2,s1\n", "3:13", "serial: 's1' stands in line 2"),
-        ("name,address,serial\na,192.0.2.1,<b>\n", "2:13", "serial"),
-        ("name,address,disks.data\na,192.0.2.1,/dev/sda\n", "2:13", "disks"),
+        ("name,address,serial\na,192.0.2.1,<b>\n", "2:13", "a serial number is 1 to 64 letters"),
+        ("name,address,disks.data\na,192.0.2.1,/dev/sda\n", "2:13", "stable across boots, such as /dev/disk/by-id/"),
+        ("name,address\na,192.0.2.1\nb,192.0.2.256\n", "3:3", "four numbers from 0 to 255"),
+        ("name,address\na,192.0.2.1\nb,192.0.2.1\n", "3:3", "a and b share the address 192.0.2.1, port 22"),
+        ("name,port,address\na,,192.0.2.1\nb,23,192.0.2.1\nc,22,192.0.2.1\n", "4:6", "a and c share the address"),
+        ("name,address,serial\na,192.0.2.1,S1\nb,,S2\n", "3:1", "no address for b"),
         ("", "1", "the file is empty"),
         (b"name,address\nbox-1,\xff\n", "2", "not UTF-8"),
         (b"name,address\0\nbox-1,x\n", "1:6", "unknown column"),
@@ -86,6 +90,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(BadInputError) as refused:
         site_with(tmp_path, "name,address,port\nbox-1,192.0.2.11,0\nbox-2,a b,22\n")
     assert f"{tmp_path / 'boxes.csv'}:3:7" in str(refused.value)
+    assert "at least 1 item" not in str(refused.value)  # a list without what is wrong in it is no further mistake
 
 
 def test_what_is_wrong_with_the_site_is_told_of_the_site(tmp_path: Path) -> None:
@@ -106,9 +111,9 @@ def test_what_is_no_hosts_file(tmp_path: Path, named: str) -> None:
 
 def test_a_missing_file_and_a_yaml_with_more_than_hosts(tmp_path: Path) -> None:
     (tmp_path / "line.yml").write_text("name: line\nhosts_file: gone.csv\n")
-    with pytest.raises(BadInputError, match="cannot read it") as refused:
+    with pytest.raises(BadInputError, match=r"hosts_file: there is no file .*gone\.csv") as refused:
         load_site(str(tmp_path / "line.yml"))
-    assert refused.value.where == str(tmp_path / "gone.csv")
+    assert refused.value.where == f"{tmp_path / 'line.yml'}:2:1"  # the line that names it
     with pytest.raises(BadInputError, match=r"unknown key 'host'\. Did you mean 'hosts'"):
         site_with(tmp_path, "host: []\n", "boxes.yml")
 
