@@ -26,8 +26,9 @@ REQUESTS = "/var/lib/boxwright/requests"
 class AtomicUpload(FileUploadCommand):
     """Uploads beside the destination into a file that is private from the start, then renames."""
 
-    def __init__(self, content: bytes, dest: str, *, user: str, group: str, mode: str) -> None:
+    def __init__(self, content: bytes, dest: str, *, user: str, group: str, mode: str, secret: bool = False) -> None:
         super().__init__(io.BytesIO(content), dest)
+        self.secret = secret
         self.owner = f"{user}:{group}"
         self.mode = mode
 
@@ -53,7 +54,13 @@ class AtomicUpload(FileUploadCommand):
 
 @operation()
 def written_file(
-    content: str | Callable[[], str], dest: str, *, mode: str = "644", user: str = "root", group: str = "root"
+    content: str | Callable[[], str],
+    dest: str,
+    *,
+    mode: str = "644",
+    user: str = "root",
+    group: str = "root",
+    secret: bool = False,
 ) -> Iterator[PyinfraCommand]:
     """Make `dest` hold exactly `content`, with this mode and owner; its folder must be there.
 
@@ -63,11 +70,12 @@ def written_file(
         mode: Octal digits.
         user: Owner.
         group: Owning group.
+        secret: It was made of a secret, so that nobody would find one in it: a plan shows nothing of it.
     """
     data = (content() if callable(content) else content).encode()
     there = host.get_fact(FileState, path=dest)
     if there is None or there.sha256 != hashlib.sha256(data).hexdigest():
-        yield AtomicUpload(data, dest, user=user, group=group, mode=mode)
+        yield AtomicUpload(data, dest, user=user, group=group, mode=mode, secret=secret)
         return
     if (there.user, there.group) != (user, group):
         yield StringCommand("chown", f"{user}:{group}", QuoteString(dest))

@@ -42,6 +42,7 @@ def ray_node(
         content=hashlib.sha256(f"ray {secret}".encode()).hexdigest() + "\n",
         dest=f"{SETTINGS}/token",
         mode="600",
+        secret=True,
     )
     environment = written_file(
         name="Write the environment of Ray's processes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from boxwright.engines.pyinfra.prepare import Operation, Prepared
 from boxwright.engines.pyinfra.report import Reporter, Verdict
 from boxwright.errors import UnreachableError
 
+_NOT_SHOWN = "[not shown: this file holds secrets]"
 _LARGEST_DIFF = 256 * 1024  # bytes of a new file that is still shown line by line
 
 
@@ -30,10 +32,10 @@ def preview(prepared: Prepared, report: Reporter) -> None:
     for operation in prepared.operations():
         prepared.host.facts.advance(operation.op_hash)
         report.started(operation.name)
-        report.finished(operation.name, _foresee(prepared, operation))
+        report.finished(operation.name, _foresee(prepared, operation, report))
 
 
-def _foresee(prepared: Prepared, operation: Operation) -> Verdict:
+def _foresee(prepared: Prepared, operation: Operation, report: Reporter) -> Verdict:
     """Foresee one operation, and mark it as done so that conditions like `_if=other.did_change` can be
     told."""
     try:
@@ -50,7 +52,7 @@ def _foresee(prepared: Prepared, operation: Operation) -> Verdict:
     commands, complete = _commands(operation)
     _mark_done(operation, commands)
     message = "" if complete else "its later steps depend on its first ones and are not listed"
-    return Verdict(Outcome.CHANGED, diff=_diff(prepared, operation, commands), message=message)
+    return Verdict(Outcome.CHANGED, diff=_diff(prepared, operation, commands, report), message=message)
 
 
 def _mark_done(operation: Operation, commands: list[PyinfraCommand]) -> None:
@@ -69,11 +71,11 @@ def _commands(operation: Operation) -> tuple[list[PyinfraCommand], bool]:
     return commands, True
 
 
-def _diff(prepared: Prepared, operation: Operation, commands: list[PyinfraCommand]) -> str:
+def _diff(prepared: Prepared, operation: Operation, commands: list[PyinfraCommand], report: Reporter) -> str:
     parts = []
     for command in commands:
         if isinstance(command, FileUploadCommand):
-            parts.append(_file_diff(prepared, operation, command))
+            parts.append(_file_diff(prepared, operation, command, report))
         elif isinstance(command, FunctionCommand):
             parts.append(f"+ python: {command.function.__name__}\n")
         else:
@@ -87,13 +89,37 @@ class _Text:
     lines: list[str]
 
 
-def _file_diff(prepared: Prepared, operation: Operation, command: FileUploadCommand) -> str:
+def _file_diff(prepared: Prepared, operation: Operation, command: FileUploadCommand, report: Reporter) -> str:
+    if getattr(command, "secret", False):
+        return f"+ write {command.dest} {_NOT_SHOWN}\n"
     wanted = _wanted_text(command)
     if wanted is None:
         return f"+ upload {command.dest} (binary or large)\n"
     current = _current_text(prepared, operation, command.dest)
+    current = _without_secrets(current, wanted, report)
     lines = difflib.unified_diff(current.lines, wanted.lines, current.label, wanted.label, lineterm="")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _without_secrets(current: _Text, wanted: _Text, report: Reporter) -> _Text:
+    """What stands in a file now, without what may be secret; all of it where no secret belongs into the file.
+
+    The secrets there may be of another controller, or from before they were changed, and nobody here knows them. So a
+    line is shown that is to stay, or that only gives a name another value, whose value is no secret.
+    """
+    secret = [report.holds_secret(line) for line in wanted.lines]
+    if not any(secret):
+        return current
+    plain = {line for line, hidden in zip(wanted.lines, secret, strict=True) if not hidden}
+    names = {_name_in(line) for line in plain} - {""}
+    shown = [line if line in plain or _name_in(line) in names else _NOT_SHOWN for line in current.lines]
+    return _Text(current.label, shown)
+
+
+def _name_in(line: str) -> str:
+    """The name that a line of settings gives a value; empty where it does not look like one."""
+    found = re.match(r"\s*[\w.\"'-]+\s*[=:]", line)
+    return "".join(found[0].split()) if found else ""
 
 
 def _wanted_text(command: FileUploadCommand) -> _Text | None:

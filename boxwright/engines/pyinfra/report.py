@@ -38,6 +38,10 @@ class Reporter:
         self._emit = emit
         self._redact = redact
 
+    def holds_secret(self, text: str) -> bool:
+        """Whether a secret that is known here stands in a text."""
+        return self._redact(text) != text
+
     def started(self, resource: str) -> None:
         """Work on a resource begins."""
         self._emit(Event(host=self._host, stage=self._stage, resource=self._redact(resource), phase=Phase.STARTED))

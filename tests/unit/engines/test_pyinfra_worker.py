@@ -94,6 +94,22 @@ def test_dry_run_tells_the_diff_and_writes_nothing(box: Box) -> None:
     assert Outcome.CHANGED not in box.run(site, dry_run=True).outcomes().values()
 
 
+def test_a_secret_that_only_the_box_knows_is_not_shown(box: Box) -> None:
+    """Of another controller, or from before it was changed in the vault."""
+    site = box.deploy(SITE)
+    box.run(site)
+    conf = box.folder / "target/etc/app/conf"
+    conf.write_text("key=of another vault\nport=80\nolder-key=theirs\nbare words\n")
+    foreseen = box.run(site, dry_run=True)
+    (config,) = foreseen.finished("Config")
+    assert "-port=80\n" in config.diff
+    assert config.diff.count("-[not shown: this file holds secrets]") == 3
+    for text in (config.diff, foreseen.stderr):
+        assert "another vault" not in text
+        assert "theirs" not in text
+        assert "bare words" not in text
+
+
 def test_secrets_stay_out_of_events_and_logs(box: Box) -> None:
     box.data["nested"] = {"users": [{"admin_password": "correct horse\nbattery staple"}]}
     site = box.deploy(
