@@ -283,10 +283,11 @@ def _locks_for(bundle: Bundle, fleet: Fleet) -> dict[str, Lock]:
     fitting = {one: lock for one, lock in found.items() if twin is None or one == twin.distribution}
     if not fitting:
         wanted = f"{fleet.profile.name}-{twin.distribution}" if twin else fleet.profile.name
+        release = f" --distribution {twin.distribution}" if twin else ""
         raise BadInputError(
             f"the bundle has no lock of {wanted}; it has {', '.join(bundle.locks) or 'none'}",
             where=str(bundle.folder),
-            hint=f"./invoke bundle.lock --profile {fleet.profile.name}, then ./invoke bundle.fetch into it.",
+            hint=f"./invoke bundle.lock --profile {fleet.profile.name}{release}, then ./invoke bundle.fetch into it.",
         )
     return fitting
 
@@ -312,11 +313,19 @@ def _distribution(site: Site, hosts: Sequence[Host]) -> str:
         answers = dict(zip((host.name for host in hosts), pool.map(release, hosts), strict=True))
     found = {host: one for host, one in answers.items() if isinstance(one, str)}
     if not found:
-        raise next(one for one in answers.values() if isinstance(one, BoxwrightError))
+        raise _none_told([one for one in answers.values() if isinstance(one, BoxwrightError)])
     if len(set(found.values())) > 1:
         told = ", ".join(f"{host} {one}" for host, one in found.items())
         raise BadInputError(f"one run takes one lock, and the boxes run several releases: {told}", hint="Name --host.")
     return next(iter(found.values()))
+
+
+def _none_told(errors: Sequence[BoxwrightError]) -> BoxwrightError:
+    """Why nobody knows what the boxes run, of one host in full."""
+    first = errors[0]
+    if len(errors) > 1:
+        first.message = f"none of {len(errors)} boxes can be asked what it runs; of the first: {first.message}"
+    return first
 
 
 def _lock_for(distribution: str, profile: str) -> str:

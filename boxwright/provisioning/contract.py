@@ -89,10 +89,11 @@ def split(target: Target, examination: Examination) -> tuple[Target, list[HostOu
     """The target without the hosts that are refused or could not be looked at, and the outcome of each of those.
 
     A box of several nodes is taken further as a whole or not at all: so one that does not answer is refused there,
-    before anything is changed on the others.
+    before anything is changed on the others. So is one that is to take everything from a bundle: nobody knows whether
+    that is of its release.
     """
     failures = dict(examination.failures)
-    if target.fleet.profile.nodes > 1:
+    if target.fleet.profile.nodes > 1 or target.used:
         failures |= examination.unreachable
     failures |= _of_other_releases(target, examination)
     outcomes = [HostOutcome(name, error=error) for name, error in failures.items()]

@@ -28,7 +28,7 @@ from boxwright.provisioning.link import plan_link
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.receipt import PATH
 from boxwright.provisioning.target import Choice, Target, choose, in_whole_boxes, prepare
-from boxwright.provisioning.verbs import hold_to_contract, run_stages, show_plan, verify_hosts
+from boxwright.provisioning.verbs import hold_to_contract, run_stages, show_plan, verify_hosts, without_failed
 from boxwright.reporting.run_log import now, operator
 from boxwright.transport.ssh import check
 
@@ -94,8 +94,9 @@ def _switch(console: Console, choice: Choice, wanted: Served, before: Fleet, tar
     only = (*(("base",) if missing else ()), "models", new.engine)
     if not yes:
         planned = show_plan(console, target, only)
-        if (code := outcome.exit_code(planned)) is not Exit.OK:
-            return code
+        target, refused = without_failed(target, planned, refused)
+        if not target.fleet.hosts:
+            return outcome.exit_code(refused)
         if not console.confirm("Switch?"):
             console.info("Nothing was changed.")
             return Exit.OK

@@ -87,8 +87,9 @@ def _provision(console: Console, target: Target, *, yes: bool, only: tuple[str, 
         target = plan_link(console, target)
     if not yes:
         planned = show_plan(console, target, only)
-        if (code := outcome.exit_code(planned)) is not Exit.OK:
-            return code
+        target, refused = without_failed(target, planned, refused)
+        if not target.fleet.hosts:
+            return outcome.exit_code(refused)
         if any(one.changes for one in planned) and not console.confirm("Apply this?"):
             console.info("Nothing was changed.")
             return Exit.OK
@@ -193,6 +194,15 @@ def show_plan(console: Console, target: Target, only: tuple[str, ...]) -> list[H
     changes = [change for one in outcomes for change in one.changes]
     render_plan(console, changes, already_right=sum(one.already_right for one in outcomes))
     return outcomes
+
+
+def without_failed(
+    target: Target, planned: Sequence[HostOutcome], refused: Sequence[HostOutcome]
+) -> tuple[Target, list[HostOutcome]]:
+    """The target without the hosts that could not be planned for, which the others do not wait for, and all refused."""
+    failed = [one for one in planned if not one.finished]
+    names = {one.host for one in failed}
+    return target.only(lambda host: host.name not in names), [*refused, *failed]
 
 
 def run_stages(

@@ -18,7 +18,14 @@ from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.locking import merged
 from boxwright.factory.needs import needs_of
-from boxwright.factory.offline import Door, address_towards, checked, from_bundle, offline, refuse_lacking
+from boxwright.factory.offline import (
+    Door,
+    address_towards,
+    checked,
+    from_bundle,
+    offline,
+    refuse_lacking,
+)
 from boxwright.factory.serving import serving
 from boxwright.lab.vendors.repository import KEY
 from boxwright.lab.vendors.repository import build as build_repository
@@ -145,13 +152,13 @@ echo 'ssh: connect to host gone port 22: No route to host' >&2; exit 255
 
 def test_a_box_that_does_not_answer_keeps_the_others_from_no_bundle(stand_in: StandIn, own_places: Path) -> None:
     stand_in("ssh", SSH)  # `here` is the machine that runs the tests
-    here, gone = (Host(name=name, address=name) for name in ("here", "gone"))
-    site = Site(name="s", hosts=(gone, here))
+    hosts = tuple(Host(name=name, address=name) for name in ("gone", "here", "lost"))
+    site = Site(name="s", hosts=hosts)
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     runs = f"{release['ID']}-{release['VERSION_ID']}".replace('"', "")
-    assert offline_module._distribution(site, (gone, here)) == runs
-    with pytest.raises(UnreachableError, match="gone: ssh did not get in"):
-        offline_module._distribution(site, (gone,))
+    assert offline_module._distribution(site, hosts) == runs
+    with pytest.raises(UnreachableError, match=r"none of 2 boxes can be asked .* of the first: ssh did not get in"):
+        offline_module._distribution(site, (hosts[0], hosts[2]))
 
 
 def test_a_signer_of_nothing_is_refused() -> None:

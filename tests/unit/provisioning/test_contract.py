@@ -13,8 +13,10 @@ from pathlib import Path
 from targets import target
 
 from boxwright.detection.contract import Result
-from boxwright.errors import BoxwrightError, UnreachableError
+from boxwright.errors import BoxwrightError, LockedError, UnreachableError
 from boxwright.provisioning.contract import Examination, examine, refusal, split
+from boxwright.provisioning.outcome import HostOutcome
+from boxwright.provisioning.verbs import without_failed
 from boxwright.reports.certificate import UsedBundle
 
 SSH = """
@@ -42,20 +44,31 @@ def test_each_host_is_looked_at_and_one_that_cannot_be_keeps_nobody(
     assert "This account is not available." in found.failures["odd"].output
 
 
-def test_a_host_of_another_release_than_the_bundle_is_taken_no_further(
+def test_out_of_a_bundle_only_boxes_of_its_release_are_made(
     stand_in: Callable[[str, str], None], own_places: Path
 ) -> None:
     stand_in("ssh", SSH)
-    whose = target("gone", "here")
-    examination = examine(whose)
-    own = examination.machines["here"].release
-    assert split(whose, examination)[1] == []
-    for release, refused in ((own, []), ("debian-99", ["here"])):
-        used = UsedBundle.model_construct(distribution=release)
-        rest, outcomes = split(replace(whose, used=used), examination)
-        assert [one.host for one in outcomes] == refused
-        assert [host.name for host in rest.fleet.hosts] == ["gone", *([] if refused else ["here"])]
-    assert f"it runs {own}, and this run takes everything from a bundle for debian-99" in str(outcomes[0].error)
+    wanted = target("gone", "here")
+    found = examine(wanted)
+    own = found.machines["here"].release
+
+    def of(release: str) -> tuple[list[str], dict[str, BoxwrightError | None]]:
+        used = UsedBundle.model_construct(profile="lab", distribution=release)
+        rest, outcomes = split(replace(wanted, used=used), found)
+        return [host.name for host in rest.fleet.hosts], {one.host: one.error for one in outcomes}
+
+    assert of(own) == (["here"], {"gone": found.unreachable["gone"]})
+    left, errors = of("debian-11")
+    assert left == []
+    assert f"it runs {own}, and this run takes everything from a bundle for debian-11" in str(errors["here"])
+
+
+def test_those_that_could_not_be_planned_for_keep_nobody() -> None:
+    locked = HostOutcome("b", error=LockedError("ada has been at work on this box"))
+    before = HostOutcome("c", error=BoxwrightError("narrow"))
+    rest, refused = without_failed(target("a", "b"), [HostOutcome("a"), locked], [before])
+    assert [host.name for host in rest.fleet.hosts] == ["a"]
+    assert refused == [before, locked]
 
 
 def test_only_what_the_stack_would_fail_on_refuses() -> None:
