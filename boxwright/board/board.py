@@ -1,11 +1,15 @@
-"""How far every machine of a batch is, put together from the logs of its run and of the verification behind it."""
+"""How far every machine of a batch is, put together from the logs of its runs and of the verifications behind them.
+
+A batch is seldom one run: a box that was refused is run again by itself, and another operator has others at the same
+time. So each machine is shown as the run has it that had the last word about it.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -21,11 +25,13 @@ from boxwright.errors import BoxwrightError
 
 Verdict = Literal["waiting", "at work", "provisioned", "verified", "FAILED", "refused", "stopped"]
 State = Literal["running", "ended", "killed"]
+_STATES: tuple[State, ...] = ("running", "killed", "ended")  # of several runs, what counts for all
 
 _BYTES = re.compile(r"[0-9.]+ of [0-9.]+ GB \([0-9]+ %\)")
 _SPEED = re.compile(r"[0-9.]+ MB/s")
 _LEFT = re.compile(r"([^,]+) left$")
 _PROVISIONING = ("provision", "switch")
+_MOST_RUNS = 30  # that are looked into
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Row:
     seconds: str
     verdict: Verdict
     why: str = ""  # it failed, or was refused
+    run: str = ""  # that had the last word about it
+    state: State = "ended"  # of that run
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,17 @@ class Picture:
 
     site: str
     profile: str
-    run: str
+    run: str  # the newest of them
     by: str
     state: State
     at: str
     rows: tuple[Row, ...]
+
+    @property
+    def told_by(self) -> str:
+        """Which runs it is of."""
+        more = len({row.run for row in self.rows} - {self.run})
+        return f"run {self.run}{f' and {more} before it' if more else ''}"
 
     @property
     def census(self) -> str:
@@ -64,28 +78,64 @@ class Picture:
 
 
 class Board:
-    """Follows the newest run that provisions machines of a site.
+    """Follows the runs that provision machines of a site.
 
     Args:
         root: The folder of runs.
         site: Whose.
+        serials: The site's machines as it names them now, with their serial numbers. What runs before the newest say
+            of others is not shown: they belong to a batch of the past. None: nobody knows.
     """
 
-    def __init__(self, root: Path, site: str) -> None:
+    def __init__(self, root: Path, site: str, serials: Mapping[str, str] | None = None) -> None:
         self._runs = Runs(root, site)
         self._site = site
-        self._batch: _Batch | None = None
+        self._serials = serials
+        self._batches: dict[str, _Batch] = {}
+        self._verifications: dict[str, _Verification] = {}
 
     def look(self) -> Picture | None:
         """How far it is now; None while there is no such run."""
         runs = self._runs.newest_first()
-        newest = next((run for run in runs if run.verb in _PROVISIONING), None)
-        if newest is None:
+        own = [run for run in runs if run.verb in _PROVISIONING][:_MOST_RUNS]
+        if not own:
             return None
-        if self._batch is None or self._batch.run.id != newest.id:
-            self._batch = _Batch(newest)
-        later = [run for run in runs if run.verb == "verify" and run.began >= newest.began]
-        return self._batch.picture(self._site, later[0] if later else None)
+        checked = [run for run in runs if run.verb == "verify" and run.began >= own[-1].began]
+        verifications = [self._verifications.setdefault(run.id, _Verification(run)) for run in checked]
+        for one in verifications:
+            one.look()
+        words = [word for run in own for word in self._words(run, verifications, newest=run is own[0])]
+        rows: dict[str, _Word] = {}
+        for word in words:  # of the newest run first, which wins within a second
+            if word.row.host not in rows or word.at > rows[word.row.host].at:
+                rows[word.row.host] = word
+        # As the newest run has them, and the others behind.
+        return self._picture(own, [rows[host] for host in dict.fromkeys(word.row.host for word in words)])
+
+    def _words(self, run: Run, verifications: Sequence[_Verification], *, newest: bool) -> list[_Word]:
+        batch = self._batches.setdefault(run.id, _Batch(run))
+        return [
+            word
+            for word in batch.words([one for one in verifications if one.run.began >= run.began])
+            if newest or self._serials is None or self._serials.get(word.row.host) == word.row.serial
+        ]
+
+    def _picture(self, runs: Sequence[Run], words: Sequence[_Word]) -> Picture:
+        rows = tuple(word.row for word in words)
+        states = {row.state for row in rows if row.verdict == "stopped" or row.state != "killed"}
+        state: State = next((one for one in _STATES if one in states), "ended")
+        profiles = dict.fromkeys(word.profile for word in words)
+        at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return Picture(self._site, ", ".join(profiles), runs[0].id, runs[0].by, state, at, rows)
+
+
+@dataclass(frozen=True)
+class _Word:
+    """What a run says of a machine, and when it said so last."""
+
+    row: Row
+    at: float
+    profile: str
 
 
 class _Batch:
@@ -95,44 +145,56 @@ class _Batch:
         self.run = run
         self._log = Follower(run.path)
         self._progress = RunProgress([host["name"] for host in run.hosts], run.stages)
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, tuple[dict[str, str], float]] = {}
         self._received: dict[str, str] = {}
         self._entered: dict[str, float] = {}  # when each machine came to the stage that it is in
+        self._spoke: dict[str, float] = {}
         self._ended = ""
-        self._now = 0.0
-        self._verification: _Verification | None = None
+        self._began = self._now = 0.0
 
-    def picture(self, site: str, verification: Run | None) -> Picture:
+    def words(self, verifications: Sequence[_Verification]) -> list[_Word]:
+        """What it says of each of its machines.
+
+        Args:
+            verifications: Those behind it, the newest first.
+        """
         alive = is_written(self.run.path)  # asked first: its last lines are then in what is read below
         for line in self._log.more():
             self._take(line)
-        if verification and (self._verification is None or self._verification.run.id != verification.id):
-            self._verification = _Verification(verification)
-        if self._verification:
-            self._verification.look()
-        state: State = "ended" if self._ended else "running" if alive else "killed"
-        if self._verification and self._verification.alive:
-            state = "running"
-        now = datetime.now(UTC).timestamp() if state == "running" and not self._ended else self._now
-        rows = [self._row(host, state, now) for host in self.run.hosts]
-        rows += [self._refused_row(name, why) for name, why in self._refused.items()]
-        at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        return Picture(site, self.run.profile, self.run.id, self.run.by, state, at, tuple(rows))
+        ended: State = "ended" if self._ended else "running" if alive else "killed"
+        now = datetime.now(UTC).timestamp() if ended == "running" else self._now
+        words = []
+        for about in self.run.hosts:
+            name = about["name"]
+            behind = next((one for one in verifications if one.knows(name)), None)
+            state: State = "running" if behind and behind.alive else ended
+            row = replace(self._row(about, ended, now, behind), run=self.run.id, state=state)
+            waits = self._began if ended == "running" else 0.0
+            words.append(_Word(row, self._spoke.get(name, waits), self.run.profile))
+        for about, at in self._refused.values():
+            words.append(_Word(self._refused_row(about, ended), at, self.run.profile))
+        return words
 
     def _take(self, line: Mapping[str, Any]) -> None:
         try:
             self._now = datetime.fromisoformat(str(line["at"])).timestamp()
+            self._began = self._began or self._now
             match line["kind"]:
                 case "event":
+                    self._spoke[line["host"]] = self._now
                     fields = {name: line[name] for name in Event.model_fields if name in line}
                     self._event(Event.model_validate(fields))
                 case "stage":
+                    self._spoke[line["host"]] = self._now
                     self._entered[line["host"]] = self._now
                     self._progress.stage(line["host"], line["stage"], line["state"], line["seconds"], self._now)
                 case "failure":
+                    self._spoke[line["host"]] = self._now
                     self._progress.fail(line["host"], line["stage"], BoxwrightError(line["message"]), self._now)
                 case "refused":
-                    self._refused[line["host"]] = line["message"]
+                    about = {key: str(line.get(key) or "") for key in ("serial", "address")}
+                    about |= {"name": line["host"], "why": line["message"]}
+                    self._refused[line["host"]] = about, self._now
                 case "end":
                     self._ended = line["ended"]
                     self._progress.close(self._now, interrupted=self._ended == "interrupted")
@@ -146,9 +208,9 @@ class _Batch:
         if found := _BYTES.search(event.message):
             self._received[event.host] = found[0]
 
-    def _row(self, about: Mapping[str, str], state: State, now: float) -> Row:
+    def _row(self, about: Mapping[str, str], state: State, now: float, behind: _Verification | None) -> Row:
         host = self._progress.hosts[about["name"]]
-        verdict, why = self._verdict(host, state)
+        verdict, why = self._verdict(host, state, behind)
         at_work = verdict == "at work" and bool(host.stage)
         number = f"{min(host.stages_ended + 1, len(host.stages))}/{len(host.stages)} " if at_work else ""
         speed = _SPEED.search(host.detail)
@@ -165,16 +227,29 @@ class _Batch:
             why=why,
         )
 
-    @staticmethod
-    def _refused_row(name: str, why: str) -> Row:
-        return Row(name, "", "", "", "", "", "", "", "refused", why)
+    def _refused_row(self, about: Mapping[str, str], state: State) -> Row:
+        return Row(
+            host=about["name"],
+            serial=about["serial"],
+            address=about["address"],
+            stage="",
+            activity="",
+            bytes="",
+            eta="",
+            seconds="",
+            verdict="refused",
+            why=about["why"],
+            run=self.run.id,
+            state=state,
+        )
 
-    def _verdict(self, host: HostProgress, state: State) -> tuple[Verdict, str]:
+    @staticmethod
+    def _verdict(host: HostProgress, state: State, behind: _Verification | None) -> tuple[Verdict, str]:
         if host.state is HostState.FAILED:
             last = host.failures[-1]
             return "FAILED", ": ".join(filter(None, [last.resource, last.message]))
         if host.state is HostState.DONE:
-            return self._verification.verdict(host.name) if self._verification else ("provisioned", "")
+            return behind.verdict(host.name) if behind else ("provisioned", "")
         if host.state is HostState.STOPPED or state == "killed":
             return "stopped", "The run was stopped. The same command goes on from here; what is done stays done."
         return ("waiting", "") if host.state is HostState.WAITING else ("at work", "")
@@ -205,7 +280,12 @@ class _Verification:
         self._failed: dict[str, str] = {}
         self._ended = False
 
+    def knows(self, host: str) -> bool:
+        """Whether it looks at a machine."""
+        return any(one["name"] == host for one in self.run.hosts)
+
     def look(self) -> None:
+        """Read on."""
         self.alive = is_written(self.run.path)
         for line in self._log.more():
             if line.get("kind") == "check":
@@ -222,6 +302,6 @@ class _Verification:
         if not self._ended:
             return "provisioned", "being verified" if self.alive else "its verification was stopped"
         if not counts["pass"]:
-            return "provisioned", "not among those that were verified last"
+            return "provisioned", "no check passed"
         told = ", ".join(f"{counts[what]} {what}" for what in ("waived", "unproven") if counts[what])
         return "verified", f"{counted(counts['pass'], 'check')} passed{f', {told}' if told else ''}"

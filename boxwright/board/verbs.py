@@ -33,15 +33,16 @@ _ENDED = {
 
 
 def board(console: Console, *, site: str, listen: str, html: str, table: bool = False) -> Exit:
-    """Serve the page of a site's newest run until Ctrl-C; or show it as a table, write it, or print it as JSON lines.
+    """Serve the page of a site's machines until Ctrl-C; or show it as a table, write it, or print it as JSON lines.
 
     Raises:
         BadInputError: There is no such site, or `listen` is no address and port.
         BoxwrightError: Nothing was run yet that could be written, or the address cannot be had.
     """
     address, port = parse_listen(listen)
-    name = load_site(site).name
-    shown = Board(places.state() / "runs", name)
+    whose = load_site(site)
+    name, serials = whose.name, {host.name: host.serial or "" for host in whose.hosts}
+    shown = Board(places.state() / "runs", name, serials)
     if html or console.json:
         return _once(console, name, shown.look(), html)
     if table:
@@ -88,7 +89,7 @@ def _as_table(picture: Picture) -> Shown:
         for row in picture.rows
     ]  # fmt: skip
     return Shown(
-        title=f"{picture.profile} on {picture.site}: {picture.census}; run {picture.run} {_ENDED[picture.state]}",
+        title=f"{picture.profile} on {picture.site}: {picture.census}; {picture.told_by} {_ENDED[picture.state]}",
         columns=_COLUMNS,
         rows=rows,
         styles=[_STYLES.get(row.verdict, "") for row in picture.rows],
@@ -99,7 +100,7 @@ def _as_table(picture: Picture) -> Shown:
 def _once(console: Console, site: str, found: Picture | None, html: str) -> Exit:
     picture = _some(site, found)
     for row in picture.rows:
-        console.data("board", {"run": picture.run, "state": picture.state, **asdict(row)})
+        console.data("board", asdict(row))
     if html:
         path = Path(html).expanduser()
         write_whole(path, page(site, picture, live=False).encode())

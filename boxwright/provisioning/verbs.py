@@ -232,8 +232,11 @@ def run_stages(
     title = f"{verb.capitalize()} {target.fleet.profile.name} on site {target.fleet.site.name}"
     with RunLog(verb, redactor(target)) as log:
         log.write("run", log_fields(target, [stage.name for stage in stages]))
+        by_name = {host.name: host for host in target.fleet.site.hosts}
         for one in refused:
-            log.write("refused", {"host": one.host, "message": one.error.message if one.error else ""})
+            known = by_name[one.host]
+            about = {"address": known.address or "", "serial": known.serial or ""}
+            log.write("refused", {"host": one.host, "message": one.error.message if one.error else "", **about})
         names = [host.name for host in target.fleet.hosts]
         serials = {host.name: host.serial for host in target.fleet.hosts if host.serial}
         view = console.run(title, names, [stage.name for stage in stages], log=str(log.path), serials=serials)

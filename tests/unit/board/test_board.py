@@ -11,6 +11,7 @@ import signal
 import threading
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,63 @@ def test_a_killed_run_is_called_so_and_the_next_one_takes_its_place(own_places: 
     assert again is not None
     assert (again.run, again.state) == (log.id, "running")
     log.close("ok")
+
+
+def older(log: RunLog, minutes: int) -> None:
+    """Let a run be of some minutes ago: by its name, and by what its lines say."""
+    folder = log.path.parent
+    then = datetime.now(UTC) - timedelta(minutes=minutes)
+    text = re.sub(r'"at": "[^"]*"', f'"at": "{then:%Y-%m-%dT%H:%M:%SZ}"', log.path.read_text())
+    log.path.write_text(text)
+    folder.rename(folder.with_name(f"{then:%Y%m%d-%H%M%S}-{folder.name[-6:]}"))
+
+
+def test_a_box_that_is_run_again_by_itself_hides_no_other(own_places: Path) -> None:
+    batch = a_run()
+    batch.write("refused", {"host": "line-9", "message": "no lab", "serial": "SN-9", "address": "192.0.2.9"})
+    for name in ("line-1", "line-2"):
+        through(batch, name)
+    stage(batch, "line-3", "base", "failed", 1.0)
+    batch.close("failed")
+    checks = a_run("verify", hosts=HOSTS[:2])
+    for name in ("line-1", "line-2"):
+        checks.write("check", {"host": name, "id": "a", "title": "A", "outcome": "pass"})
+    checks.close("ok")
+    older(batch, 30)
+    older(checks, 20)
+    again = a_run(hosts=[HOSTS[2]])
+    serials = {"line-1": "SN-1", "line-2": "SN-77", "line-3": "SN-3", "line-9": "SN-9"}
+    picture = Board(own_places / "runs", "line", serials).look()
+    assert picture is not None
+    assert picture.state == "running"
+    assert {one.host: one.verdict for one in picture.rows} == {
+        "line-3": "waiting",  # and no longer failed
+        "line-1": "verified",
+        "line-9": "refused",
+    }, "line-2 is another machine by now: SN-77"
+    assert row(picture, "line-9").serial == "SN-9"
+    assert picture.told_by == f"run {again.id} and 1 before it"
+    again.close("ok")
+
+
+def test_an_operator_who_was_turned_away_takes_no_board_from_who_is_at_work(own_places: Path) -> None:
+    batch = a_run()
+    older(batch, 10)
+    turned_away = a_run(hosts=[HOSTS[1]])
+    stage(turned_away, "line-2", "base", "running")
+    turned_away.write("failure", {"host": "line-2", "stage": "base", "message": "ada is at work", "output": ""})
+    turned_away.close("failed")
+    older(turned_away, 5)
+    for name in ("line-1", "line-2"):
+        stage(batch, name, "base", "running")
+    picture = look(own_places)
+    assert [(one.host, one.verdict) for one in sorted(picture.rows, key=lambda one: one.host)] == [
+        ("line-1", "at work"),
+        ("line-2", "at work"),
+        ("line-3", "waiting"),
+    ]
+    assert picture.state == "running"
+    batch.close("failed")
 
 
 def test_others_runs_are_not_shown(own_places: Path) -> None:
