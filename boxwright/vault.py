@@ -88,6 +88,16 @@ def resolve(site: Site, *, vault_path: Path | None = None) -> dict[str, HostSecr
     return {host.name: HostSecrets(**shared, **own[host.name]) for host in site.hosts}
 
 
+def kept(site_name: str) -> dict[str, dict[str, str]]:
+    """What the vault of a site has, by host and name; nothing where there is none. Nothing is made.
+
+    Raises:
+        BadInputError: The vault does not open.
+    """
+    known = [path.name for path in (places.state() / "sites").glob("*") if path.is_dir()]
+    return _decrypted(vault_file(site_name)) if site_name in known else {}
+
+
 def hub_tokens(site: Site) -> dict[str, SecretStr]:
     """The tokens that a site has of model hubs, by the names that its secrets have for them.
 
