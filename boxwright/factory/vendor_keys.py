@@ -52,12 +52,13 @@ def _key(folder: Path, name: RepositoryName, source: PackageRepository) -> Vendo
     path = folder / f"{name}.asc"
     path.write_bytes(data)
     came = _fingerprints(path)
-    if source.key_fingerprint not in came:
+    if came != [source.key_fingerprint]:  # apt would trust every key of the file
+        alone, found = " alone" if source.key_fingerprint in came else "", ", ".join(came) or "no key at all"
         raise BoxwrightError(
-            f"{source.key_url} is not the key {source.key_fingerprint}, but {', '.join(came) or 'no key at all'}",
+            f"{source.key_url} is not the key {source.key_fingerprint}{alone}, but {found}",
             where=f"repository {name}",
             hint="If the vendor has a new key, compare it with the vendor's own word, then write its fingerprint into "
-            "the site's repositories.",
+            "the site's repositories. Of a file of several keys, put the known one alone on a mirror: gpg --export.",
         )
     artefact = Artefact(
         kind="key",
@@ -98,4 +99,12 @@ def _fingerprints(path: Path) -> list[str]:
         raise BoxwrightError(
             "keys of vendors are read by gpg, which this machine lacks", hint="Lock on a controller that has gpg."
         ) from None
-    return re.findall(r"^fpr:+([0-9A-F]{40}):", told, re.MULTILINE)
+    return primary_fingerprints(told)
+
+
+def primary_fingerprints(told: str) -> list[str]:
+    """The fingerprints of the keys that gpg tells of in columns.
+
+    Those of subkeys are left out: anybody can make somebody else's key a subkey of his own, under its fingerprint.
+    """
+    return re.findall(r"^pub:.*\n(?:rvk:.*\n)*fpr:+([0-9A-F]{40}):", told, re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from factory.bundles import artefact
 from boxwright.errors import BoxwrightError
 from boxwright.factory.lock import Lock
 from boxwright.factory.role_words import RoleWords
-from boxwright.factory.vendor_keys import vendor_keys
+from boxwright.factory.vendor_keys import primary_fingerprints, vendor_keys
 from boxwright.factory.vendors import VendorNeeds, vendor_needs, vendor_repository
 from boxwright.lab.vendors.repository import KEY, build
 from boxwright.model.catalogues import load_site
@@ -77,6 +78,27 @@ def test_preferences_are_those_of_the_role() -> None:
     assert "Pin: version 570.*" in text
 
 
+def test_the_key_itself_is_meant_and_none_that_another_calls_its_subkey() -> None:
+    vendors, strangers = "A" * 40, "B" * 40
+    rest = "u:4096:1:0000000000000000:1:::u:::scESC::::::23::0:"
+    told = f"tru::1:\npub:{rest}\nfpr:::::::::{strangers}:\nuid:u::::1::\nsub:{rest}\nfpr:::::::::{vendors}:\n"
+    assert primary_fingerprints(told) == [strangers]
+    words = RoleWords(["apt_repository"], {}, {"apt_repository_came": told.splitlines()})
+    assert words.value("apt_repository_came_keys") == [strangers]
+    several = told + f"pub:{rest}\nrvk:::1::::::C:80:\nfpr:::::::::{vendors}:\n"
+    assert primary_fingerprints(several) == [strangers, vendors]
+    words = RoleWords(["apt_repository"], {}, {"apt_repository_came": several.splitlines()})
+    assert words.value("apt_repository_came_keys") == [strangers, vendors]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_box_trusts_a_file_of_keys_again_only_where_it_has_the_known_one_alone(count: int) -> None:
+    own, told = "A" * 40, [line for name in "AB"[:count] for line in ("pub:u:4096:", f"fpr:::::::::{name * 40}:")]
+    given = {"apt_repository_source": {"key_fingerprint": own}}
+    words = RoleWords(["apt_repository"], given, {"apt_repository_trusted": told})
+    assert words.value("apt_repository_is_strange") is (count != 1)
+
+
 def test_a_key_is_held_against_the_fingerprint_that_is_known(tmp_path: Path) -> None:
     folder = tmp_path / "repository"
     folder.mkdir()
@@ -89,6 +111,19 @@ def test_a_key_is_held_against_the_fingerprint_that_is_known(tmp_path: Path) -> 
     with (
         pytest.raises(BoxwrightError, match=f"is not the key 0000.*, but {right.key_fingerprint}"),
         vendor_keys(VendorNeeds(repositories={"nvidia": wrong})),
+    ):
+        pass
+    # Whoever has the mirror adds a key of his own to the file, and signs what he likes by that.
+    (tmp_path / "another").mkdir()
+    strange = build(tmp_path / "another", [])
+    gpg = ["gpg", "--homedir", str(tmp_path / "both"), "--batch", "--quiet"]
+    (tmp_path / "both").mkdir(mode=0o700)
+    subprocess.run([*gpg, "--import", str(folder / KEY), str(tmp_path / "another" / KEY)], check=True)
+    exported = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True)
+    (folder / "both.asc").write_bytes(exported.stdout)
+    with (
+        pytest.raises(BoxwrightError, match=f"is not the key {right.key_fingerprint} alone.*{strange}"),
+        vendor_keys(VendorNeeds(repositories={"nvidia": right.model_copy(update={"key_url": f"{place}/both.asc"})})),
     ):
         pass
     gone = right.model_copy(update={"key_url": f"{place}/gone"})
