@@ -9,7 +9,8 @@ bundle.json, bundle.json.sig  digests of locks and lists, signed by the controll
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,21 +96,31 @@ class Bundle:
             found[lock.name] = lock
         return found
 
-    def sign(self, key: SigningKey, own: str = "") -> None:
-        """Write and sign the list of everything that is no artefact.
+    def sign(self, key: SigningKey) -> None:
+        """Write and sign the list of everything that is no artefact, as it lies here."""
+        self._sign(key, {place: self._listed(place) for place in self._listable()})
+
+    def sign_on(self, key: SigningKey, *, own: str = "", dropped: Collection[str] = ()) -> None:
+        """The same, of what was signed before: whoever has changed it meanwhile has nobody's signature for that.
 
         Args:
             key: Signs it.
-            own: The lock that was just written, as it and its lists lie here. Of the others what was signed before is
-                signed on: whoever has changed them has nobody's signature for it. Empty: all, as it lies here.
+            own: The lock that was just written: it and its lists are signed as they lie here.
+            dropped: Locks that were removed.
         """
         files = {
-            place: ListedFile(size=(self.folder / place).stat().st_size, sha256=digest_of(self.folder / place))
-            for place in self._listable()
-            if not own or _belongs(place, own)
+            place: listed
+            for place, listed in self._signed_before().items()
+            if not any(_belongs(place, name) for name in (own, *dropped))
         }
-        if own:
-            files |= {place: listed for place, listed in self._signed_before().items() if not _belongs(place, own)}
+        self._sign(key, files | {place: self._listed(place) for place in self._listable() if _belongs(place, own)})
+
+    def _listed(self, place: Place) -> ListedFile:
+        path = self.folder / place
+        return ListedFile(size=path.stat().st_size, sha256=digest_of(path))
+
+    def _sign(self, key: SigningKey, files: dict[Place, ListedFile]) -> None:
+        files = dict(sorted(files.items()))
         data = f"{Manifest(signed_at=now(), files=files).model_dump_json(indent=1)}\n".encode()
         write_whole(self._manifest, data)
         write_whole(self._signature, key.sign(data, BUNDLE_NAMESPACE).encode())
@@ -155,9 +166,15 @@ class Bundle:
             return found
         return list(self._damaged_artefacts(list(self.locks.values()), progress))
 
-    def damaged_lists(self, manifest: Manifest) -> list[Damage]:
-        """The same of its locks and lists alone, which are small."""
-        return list(self._damaged_lists(manifest))
+    def damaged_lists(self, manifest: Manifest, names: Collection[str] | None = None) -> list[Damage]:
+        """The same of its locks and lists alone, which are small; of the locks with these names, if any are said."""
+        found = list(self._damaged_lists(manifest))
+        return found if names is None else [one for one in found if any(_belongs(one.where, name) for name in names)]
+
+    def names(self, manifest: Manifest) -> list[str]:
+        """Of its locks, as files are called here and in the signed list, whatever has become of them."""
+        places = [*manifest.files, *self._listable()]
+        return sorted({match[1] for place in places if (match := re.fullmatch(r"locks/([^/]+)\.json", place))})
 
     def damaged_lock(self, lock: Lock) -> list[Damage]:
         """The same of the artefacts of one of its locks."""

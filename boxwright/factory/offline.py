@@ -181,13 +181,23 @@ def checked(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> Man
     return _signed(bundle, signer, progress)[0]
 
 
-def _signed(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> tuple[Manifest, PublicKey]:
+def trusted(bundle: Bundle, signer: str) -> tuple[Manifest, PublicKey]:
+    """The signed list of a bundle, and whose it is; nothing else of it is looked at.
+
+    Raises:
+        BadInputError: There is no bundle, or `signer` is no key.
+        BoxwrightError: The list is not what was signed.
+    """
     try:
-        manifest, key = bundle.signed(signer)
+        return bundle.signed(signer)
     except ForgedError as error:
         raise BoxwrightError(
             f"INVALID bundle: {error}", where=str(bundle.folder), hint="Fetch it anew, or carry it over again."
         ) from None
+
+
+def _signed(bundle: Bundle, signer: str, progress: Callable[[str], None]) -> tuple[Manifest, PublicKey]:
+    manifest, key = trusted(bundle, signer)
     refuse_damaged(bundle, bundle.damaged_lists(manifest))
     when = f" at {manifest.signed_at}" if manifest.signed_at else ""
     progress(f"Bundle {bundle.folder}: {', '.join(bundle.locks)}, signed by {key.fingerprint}{when}")

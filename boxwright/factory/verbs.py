@@ -22,7 +22,7 @@ from boxwright.factory.extras import chosen_extras
 from boxwright.factory.fetching import begin, fetch, missing
 from boxwright.factory.lock import KINDS, Lock, read_lock
 from boxwright.factory.locking import make_lock
-from boxwright.factory.offline import checked, served
+from boxwright.factory.offline import checked, refuse_damaged, served, trusted
 from boxwright.factory.origins import origins
 from boxwright.factory.serving import PORT, serving, table
 from boxwright.factory.simulated import fetched_besides, marked, site_with_simulated, with_simulated
@@ -208,19 +208,22 @@ def serve(console: Console, *, bundle: str, listen: str, signer: str) -> Exit:
 
 
 def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
-    """Remove what no lock of a bundle names; with `keep`, all locks but these, first.
+    """Remove what no lock of a bundle names; with `keep`, all locks but these, first: then these alone must be whole.
 
     Raises:
         BadInputError: There is no bundle, or no such lock.
+        BoxwrightError: A lock that stays is not what was signed.
     """
     target = Bundle(Path(bundle).expanduser())
-    checked(target, "", console.info)
+    manifest = trusted(target, "")[0]
+    names = target.names(manifest)
     kept = [name.strip() for name in keep.split(",") if name.strip()]
     for name in kept:
-        if name not in target.locks:
-            raise BadInputError(f"--keep: the bundle has no lock '{name}'.{did_you_mean(name, target.locks)}")
-    dropped = [name for name in target.locks if kept and name not in kept]
-    staying = {one.sha256 for name, lock in target.locks.items() if name not in dropped for one in lock.artefacts}
+        if name not in names:
+            raise BadInputError(f"--keep: the bundle has no lock '{name}'.{did_you_mean(name, names)}")
+    refuse_damaged(target, target.damaged_lists(manifest, kept or None))
+    dropped = [name for name in names if kept and name not in kept]
+    staying = {one.sha256 for name in kept or names for one in read_lock(target.lock_file(name)).artefacts}
     going = sorted(path for path in _stored(target) if path.name not in staying)
     size = sum(path.stat().st_size for path in going)
     if not dropped and not going:
@@ -231,10 +234,10 @@ def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
         console.info("Nothing was removed.")
         return Exit.OK
     for name in dropped:
-        target.lock_file(name).unlink()
+        target.lock_file(name).unlink(missing_ok=True)  # a run that was killed here goes on
         shutil.rmtree(target.lists(name), ignore_errors=True)
     if dropped:
-        _sign(console, target)
+        _sign(console, target, dropped=dropped)
     for path in going:
         path.unlink()
     console.data("cleaned", {"files": len(going), "bytes": size, "locks": dropped})
@@ -242,8 +245,8 @@ def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
     return Exit.OK
 
 
-def _sign(console: Console, target: Bundle, own: str = "") -> SigningKey:
-    """Sign a bundle, as `Bundle.sign` has it; a word where it was signed by another key, which others may go by."""
+def _sign(console: Console, target: Bundle, *, own: str = "", dropped: Sequence[str] = ()) -> SigningKey:
+    """Sign on, as `Bundle.sign_on` has it; a word where it was signed by another key, which others may go by."""
     key = _key()
     with suppress(BadInputError, ForgedError):  # nobody has signed it yet, or not what it is now
         before = target.signed()[1]
@@ -252,7 +255,7 @@ def _sign(console: Console, target: Bundle, own: str = "") -> SigningKey:
                 f"the bundle is signed by {key.public.fingerprint}, and no longer by {before.fingerprint}: whoever "
                 "says --signer has to know"
             )
-    target.sign(key, own)
+    target.sign_on(key, own=own, dropped=dropped)
     return key
 
 
@@ -283,7 +286,7 @@ def _finish(console: Console, target: Bundle, wanted: Lock) -> None:
     console.info("Writing and signing the lists of Debian packages …")
     write_lists(target, wanted)
     write_whole(path, wanted.text.encode())
-    key = _sign(console, target, wanted.name)
+    key = _sign(console, target, own=wanted.name)
     if strange := target.damaged_lists(target.signed()[0]):
         console.warning(f"of other locks of this bundle is not what was signed: {_told(strange)}")
     console.data("bundle", {"folder": str(target.folder), "name": wanted.name, "signing_key": key.public.fingerprint})

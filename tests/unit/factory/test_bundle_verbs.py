@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,6 +120,28 @@ def test_clean_touches_nothing_of_a_bundle_that_is_not_what_was_signed(bundle: B
     ran = cleaned(bundle, state, "--yes")
     assert ran.code == Exit.ERROR
     assert "lock lab-debian-12" in ran.told
+    assert everything(bundle) == before
+
+
+def test_clean_drops_a_lock_that_is_no_longer_whole(bundle: Bundle, state: dict[str, str]) -> None:
+    """Such as one that a clean was dropping when it was killed, or that can be had no more."""
+    bundle.lock_file("lab-debian-12").unlink()
+    shutil.rmtree(bundle.lists("lab-debian-12"))
+    bundle.lock_file("lab-debian-12-old").write_text("of nobody's, and no lock")
+    assert cleaned(bundle, state, "--yes").code == Exit.ERROR
+    ran = cleaned(bundle, state, "--keep", "lab-debian-13", "--yes")
+    assert ran.code == Exit.OK, ran.told
+    assert "the locks lab-debian-12, lab-debian-12-old" in ran.told
+    assert stored(bundle) == {SHARED, NEW}
+    valid = boxwright("bundle.verify", "--bundle", str(bundle.folder), **state)
+    assert (valid.code, "VALID: lab-debian-13" in valid.told) == (Exit.OK, True), valid.told
+
+
+def test_clean_keeps_no_lock_that_is_no_longer_whole(bundle: Bundle, state: dict[str, str]) -> None:
+    write_whole(bundle.lock_file("lab-debian-13"), lock_of("debian-13", shared=SHARED).text.encode())
+    before = everything(bundle)
+    ran = cleaned(bundle, state, "--keep", "lab-debian-13", "--yes")
+    assert (ran.code, "lock lab-debian-13" in ran.told) == (Exit.ERROR, True)
     assert everything(bundle) == before
 
 
