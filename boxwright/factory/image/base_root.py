@@ -12,7 +12,6 @@ from boxwright.factory.lock import Lock
 from boxwright.lab.commands import run
 from boxwright.model.debian_packages import BUNDLE_KEY, SYSTEM, system_packages
 
-GUEST = Path(__file__).with_name("guest")
 _PATIENCE_S = 1800
 _SOURCES = (
     "# This box was made from an image, out of a bundle. Name a mirror of Debian here, or provision it from a bundle.\n"
