@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import ValidationError
 
@@ -30,6 +29,7 @@ from boxwright.provisioning.receipt import PATH
 from boxwright.provisioning.target import Choice, Target, choose, in_whole_boxes, prepare
 from boxwright.provisioning.verbs import hold_to_contract, run_stages, show_plan, verify_hosts, without_failed
 from boxwright.reporting.run_log import now, operator
+from boxwright.reports.certificate import Receipt
 from boxwright.transport.ssh import check
 
 # What tells or reads which model is served, and which engine serves: told once another one does.
@@ -157,12 +157,12 @@ def _hold_to_receipts(target: Target, before: Service) -> None:
     def made_as(host: Host) -> str:
         """The profile of a finished box. What one that does not answer is, its run says."""
         try:
-            receipt: Mapping[str, Any] = json.loads(check(target.endpoint(host), f"cat {PATH} || echo null")) or {}
+            receipt = Receipt.model_validate_json(check(target.endpoint(host), f"cat {PATH} || echo null"))
         except UnreachableError:
             return name
-        except ValueError:
+        except ValidationError:
             return ""
-        return str(receipt.get("profile")) if engine in receipt.get("stages", ()) else ""
+        return receipt.profile if engine in receipt.stages else ""
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = list(pool.map(made_as, target.fleet.hosts))
