@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,9 +176,11 @@ class Bundle:
         places = [*manifest.files, *self._listable()]
         return sorted({match[1] for place in places if (match := re.fullmatch(r"locks/([^/]+)\.json", place))})
 
-    def damaged_lock(self, lock: Lock) -> list[Damage]:
-        """The same of the artefacts of one of its locks."""
-        return list(self._damaged_artefacts([lock], lambda *_: None))
+    def damaged_locks(
+        self, locks: Sequence[Lock], progress: Callable[[int, int], None] = lambda *_: None
+    ) -> list[Damage]:
+        """The same of the artefacts of some of its locks; what they have in common is read once."""
+        return list(self._damaged_artefacts(locks, progress))
 
     def strangers(self) -> list[Path]:
         """Files of the store that no lock names."""
@@ -217,7 +219,7 @@ class Bundle:
         places = sorted(path.relative_to(self.folder) for path in found)
         return [str(place) for place in places if not any(part.startswith(".") for part in place.parts)]
 
-    def _damaged_artefacts(self, locks: list[Lock], progress: Callable[[int, int], None]) -> Iterator[Damage]:
+    def _damaged_artefacts(self, locks: Sequence[Lock], progress: Callable[[int, int], None]) -> Iterator[Damage]:
         users: dict[str, list[str]] = {}
         artefacts: dict[str, Artefact] = {}
         for lock in locks:

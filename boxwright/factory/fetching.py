@@ -19,6 +19,7 @@ from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory.bundle import Bundle, digest_of
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.origins import Origin
+from boxwright.factory.reading import reading
 from boxwright.places import ROOT
 
 Headers = Mapping[str, Mapping[str, str]]  # by address of a hub or registry; they go by standard input
@@ -55,10 +56,13 @@ def missing(bundle: Bundle, lock: Lock, near: Sequence[Bundle], progress: Callab
         bundle: To be filled.
         lock: With what.
         near: Other bundles of this machine.
-        progress: Told what was found.
+        progress: Told what was found, and how far the reading of what is there is.
     """
-    lacking = []
+    lacking: list[Artefact] = []
+    told, done, total = reading(progress), 0, sum(one.size for one in lock.artefacts)
     for one in lock.artefacts:
+        told(done, total)
+        done += one.size
         path = bundle.artefact(one.sha256)
         if path.exists():
             how = bundle.wrong(one)

@@ -15,6 +15,7 @@ from boxwright.factory.bundle import Bundle, Damage, Manifest
 from boxwright.factory.lock import Lock
 from boxwright.factory.needs import PLATFORM, Needs, needs_of
 from boxwright.factory.openpgp import fingerprint
+from boxwright.factory.reading import reading
 from boxwright.factory.registry import named
 from boxwright.factory.serving import PORT, address_towards, serving, table
 from boxwright.factory.simulated import refuse_simulated, with_simulated
@@ -165,8 +166,8 @@ def offline(folder: Path, fleet: Fleet, signer: str, progress: Callable[[str], N
     as_given = with_simulated(fleet, progress)
     for lock in locks.values():
         refuse_simulated(lock, fleet.site)
-        refuse_damaged(bundle, bundle.damaged_lock(lock))
         refuse_lacking(bundle, lock, needs_of(as_given, lock.distribution))
+    refuse_damaged(bundle, bundle.damaged_locks(list(locks.values()), reading(progress)))
     with contextlib.ExitStack() as stack:
         yield Door(bundle, signed, locks, fleet, stack=stack, progress=progress)
 

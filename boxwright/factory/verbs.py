@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
@@ -24,6 +23,7 @@ from boxwright.factory.lock import KINDS, Lock, read_lock
 from boxwright.factory.locking import make_lock
 from boxwright.factory.offline import checked, refuse_damaged, served, trusted
 from boxwright.factory.origins import origins
+from boxwright.factory.reading import megabytes, reading
 from boxwright.factory.serving import PORT, serving, table
 from boxwright.factory.simulated import fetched_besides, marked, site_with_simulated, with_simulated
 from boxwright.model.base import bracketed
@@ -32,8 +32,6 @@ from boxwright.model.site import Distribution, Site
 from boxwright.provisioning.target import Choice, choose
 from boxwright.signing import ForgedError, SigningKey
 from boxwright.whole_files import write_whole
-
-_TELL_EVERY_S = 5.0
 
 
 def lock(
@@ -154,7 +152,7 @@ def verify(console: Console, *, bundle: str, signer: str) -> Exit:
             f"INVALID: {error}", where=str(target.folder / "bundle.json"), hint="Fetch it anew, or carry it over again."
         ) from None
     console.info(f"Reading {target.folder}, signed by {key.fingerprint} …")
-    damages = target.damages(manifest, _reading(console))
+    damages = target.damages(manifest, reading(console.info))
     for one in damages:
         console.data("damage", {"what": one.what, "where": one.where, "how": one.how})
     if damages:
@@ -257,24 +255,6 @@ def _sign(console: Console, target: Bundle, *, own: str = "", dropped: Sequence[
             )
     target.sign_on(key, own=own, dropped=dropped)
     return key
-
-
-def megabytes(count: int) -> str:
-    """Bytes as on a disk's label."""
-    return f"{count / 1e9:.1f} GB" if count >= 10e9 else f"{count / 1e6:.1f} MB"
-
-
-def _reading(console: Console) -> Callable[[int, int], None]:
-    """Tells every few seconds how far the reading of a bundle is."""
-    told = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _TELL_EVERY_S:
-            told = time.monotonic()
-            console.info(f"{megabytes(done)} of {megabytes(total)} ({100 * done // total} %)")
-
-    return progress
 
 
 def _finish(console: Console, target: Bundle, wanted: Lock) -> None:

@@ -19,8 +19,8 @@ from boxwright.factory.image.wanted import Wanted
 from boxwright.factory.lock import Lock
 from boxwright.factory.needs import needs_of
 from boxwright.factory.offline import checked, refuse_damaged, refuse_lacking
+from boxwright.factory.reading import megabytes, reading
 from boxwright.factory.simulated import refuse_simulated_disk
-from boxwright.factory.verbs import megabytes
 from boxwright.lab.commands import locked
 from boxwright.model.catalogues import load_profile
 from boxwright.model.debian_packages import SYSTEM, system_packages
@@ -69,7 +69,7 @@ def build(console: Console, asked: Asked) -> Exit:
     refuse_missing_stack(fleet, asked_without=asked.without_stack)
     refuse_lacking(bundle, lock, needs_of(fleet, lock.distribution))
     console.info("Holding every file of the bundle against its digest …")
-    refuse_damaged(bundle, bundle.damaged_lock(lock))
+    refuse_damaged(bundle, bundle.damaged_locks([lock], reading(console.info)))
     folder = Path(asked.to).expanduser().absolute() if asked.to else places.state() / "images" / lock.name
     with locked(places.state() / "images" / f".{lock.name}.lock", console.info):
         _make(console, Wanted(fleet, bundle, manifest, lock, key, folder))

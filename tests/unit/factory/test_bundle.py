@@ -42,7 +42,7 @@ def test_one_flipped_bit_anywhere_is_found_and_named(bundle: Bundle, name: str) 
         assert damage.what == f"Python wheel {name} 1.0 (lab-debian-12)"
         assert damage.where == f"sha256/{one.sha256[:2]}/{one.sha256}"
         with pytest.raises(BoxwrightError, match=f"nothing was changed on any box: Python wheel {name} 1.0"):
-            refuse_damaged(bundle, bundle.damaged_lock(lock_of()))
+            refuse_damaged(bundle, bundle.damaged_locks([lock_of()]))
         flip(bundle.artefact(one.sha256), at)
     assert bundle.damages(bundle.signed()[0]) == []
 

@@ -12,6 +12,7 @@ import pytest
 from factory.bundles import artefact, lock_of, made_bundle
 
 from boxwright.errors import BadInputError, BoxwrightError
+from boxwright.factory import reading
 from boxwright.factory.bundle import Bundle
 from boxwright.factory.fetching import begin, fetch, missing
 from boxwright.factory.lock import Artefact
@@ -128,3 +129,10 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
         begin(tmp_path)
     with pytest.raises(BadInputError, match="no folder"):
         begin(tmp_path / "thesis.tex")
+
+
+def test_the_reading_of_what_is_there_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "TELL_EVERY_S", 0)
+    bundle, told = made_bundle(tmp_path / "b", tmp_path / "key"), list[str]()
+    assert missing(bundle, lock_of(), [], told.append) == []
+    assert [line.rpartition("(")[2] for line in told] == ["0 %)", "0 %)", "99 %)"]

@@ -14,6 +14,7 @@ from factory.bundles import made_bundle
 from boxwright.errors import BadInputError, BoxwrightError, UnreachableError
 from boxwright.factory import kept_locks
 from boxwright.factory import offline as offline_module
+from boxwright.factory import reading as reading_module
 from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.factory.locking import merged
@@ -159,6 +160,25 @@ def test_a_box_that_does_not_answer_keeps_the_others_from_no_bundle(stand_in: St
     assert offline_module._distribution(site, hosts) == runs
     with pytest.raises(UnreachableError, match=r"none of 2 boxes can be asked .* of the first: ssh did not get in"):
         offline_module._distribution(site, (hosts[0], hosts[2]))
+
+
+def test_the_reading_of_a_bundle_tells_how_far_it_is(
+    tmp_path: Path, own_places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_module, "TELL_EVERY_S", 0)
+    bundle, told = Bundle(tmp_path / "b"), list[str]()
+    for lock in (WHOLE, WHOLE.model_copy(update={"distribution": "debian-13"})):
+        write_whole(bundle.lock_file(lock.name), lock.text.encode())
+    bundle.sign(SigningKey.kept_in(tmp_path / "key"))
+    fleet = choose(Choice(profile="lab"))
+    fleet = fleet.model_copy(update={"site": fleet.site.model_copy(update={"twin": None})})
+    with (
+        pytest.raises(BoxwrightError, match=r"the bundle is damaged.*missing"),
+        offline(bundle.folder, fleet, "", told.append),
+    ):
+        pass
+    read = [line for line in told if line.endswith("%)")]
+    assert (len(read), read[-1]) == (len(WHOLE.artefacts), "0.0 MB of 0.0 MB (100 %)")  # not twice, for two locks
 
 
 def test_a_signer_of_nothing_is_refused() -> None:
