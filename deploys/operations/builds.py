@@ -11,9 +11,10 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.connectors.util import CommandOutput
 
 from deploys.facts.files import UnpackedVersion
+from deploys.operations.box import Box, FailedError, complaint
 from deploys.operations.files import PROGRAMS
 from deploys.operations.shelf import Kept, Shelf
 
@@ -77,10 +78,10 @@ class HaveProgram(StringCommand):
             with shelf.alone(_BUILD_S, box.tell):
                 kept = shelf.find() or self._build(box, shelf, archive)
             box.send(kept.archive, archive, unless=kept.sha256)
-        except _FailedError as failed:
+        except FailedError as failed:
             return False, failed.output
         except (OSError, ValueError) as error:
-            return False, _complaint(f"{program.shelf}: {error}")
+            return False, complaint(f"{program.shelf}: {error}")
         words = (archive, kept.sha256, program.destination, program.version, *program.check)
         done = ("; code=$?; rm -f", QuoteString(archive), "; exit $code")
         return box.run(StringCommand(install, *(QuoteString(word) for word in words), *done), _INSTALL_S)
@@ -88,7 +89,7 @@ class HaveProgram(StringCommand):
     def _build(self, box: _Box, shelf: Shelf, archive: str) -> Kept:
         program = self.program
         if program.lacking:
-            raise _FailedError(_complaint(program.lacking))
+            raise FailedError(complaint(program.lacking))
         compilers, request = program.requests
         if program.source:
             box.send(*program.source)
@@ -98,52 +99,18 @@ class HaveProgram(StringCommand):
         told = box.must(StringCommand(f"{PROGRAMS}/build-program", QuoteString(request)), _BUILD_S)
         built = re.search(r"^built ([0-9a-f]{64}) ([0-9]+)$", told, re.MULTILINE)
         if built is None:
-            raise _FailedError(_complaint("build-program did not tell what it had built"))
+            raise FailedError(complaint("build-program did not tell what it had built"))
         box.fetch(archive, shelf.draft)
         if program.source:
             box.must(StringCommand("rm -f", QuoteString(program.source[1])), _INSTALL_S)
         return shelf.keep(built[1], int(built[2]), {"built_by": box.name, "version": program.version})
 
 
-class _FailedError(Exception):
-    """A command on the box failed."""
-
-    def __init__(self, output: CommandOutput) -> None:
-        super().__init__(output.stderr)
-        self.output = output
-
-
-def _complaint(text: str) -> CommandOutput:
-    return CommandOutput([OutputLine("stderr", line) for line in text.splitlines()])
-
-
-class _Box:
-    """The box of one operation: runs commands there, and moves files."""
-
-    def __init__(self, state: Any, host: Any, arguments: Any) -> None:
-        self._state, self._host, self._arguments = state, host, dict(arguments)
-        self.name = host.name
-
-    def run(self, command: StringCommand, seconds: int) -> tuple[bool, CommandOutput]:
-        result: tuple[bool, CommandOutput] = self._host.run_shell_command(
-            command, print_output=self._state.print_output, **self._arguments | {"_timeout": seconds}
-        )
-        return result
-
-    def must(self, command: StringCommand, seconds: int) -> str:
-        done, output = self.run(command, seconds)
-        if not done:
-            raise _FailedError(output)
-        return str(output.stdout)
+class _Box(Box):
+    """Moves files, too."""
 
     def ask(self, fact: Any, **arguments: Any) -> Any:
         return self._host.get_fact(fact, **arguments)
-
-    def tell(self, text: str) -> None:
-        """Show how far it is where somebody watches: Boxwright's engine does, the plain pyinfra command does not."""
-        watcher = getattr(self._host, "on_progress", None)
-        if watcher is not None:
-            watcher(text)
 
     def send(self, source: Path, place: str, unless: str = "") -> None:
         """Bring a file of the controller to the box, unless the one there has this digest already."""
@@ -154,13 +121,13 @@ class _Box:
             return
         temporary = self._host.get_temp_filename(place)
         if not self._host.put_file(str(source), place, remote_temp_filename=temporary, **self._arguments):
-            raise _FailedError(_complaint(f"{source} could not be sent to {place}"))
+            raise FailedError(complaint(f"{source} could not be sent to {place}"))
 
     def fetch(self, place: str, destination: Path) -> None:
         """Bring a file of the box to the controller."""
         temporary = self._host.get_temp_filename(place)
         if not self._host.get_file(place, str(destination), remote_temp_filename=temporary, **self._arguments):
-            raise _FailedError(_complaint(f"{place} could not be fetched"))
+            raise FailedError(complaint(f"{place} could not be fetched"))
 
 
 @operation()

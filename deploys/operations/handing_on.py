@@ -13,23 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra.api import QuoteString, StringCommand
-from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.connectors.util import CommandOutput
 
+from deploys.operations.box import Box, FailedError, complaint
 from deploys.operations.peers import ClosedError, Door, Registry
-from deploys.operations.sending import SendPieces, source_of, tell
+from deploys.operations.sending import SendPieces, source_of
 
 _LOOK_EVERY_S = 0.5
 _TELL_EVERY_S = 5.0
 _MOST_DISTRUSTED = 2  # peers that failed a machine: then its own network is the likelier reason, and it asks none
 _SHORT_S = 60  # for commands that only look, or make a folder
-
-
-class FailedError(Exception):
-    """A command on the box failed."""
-
-    def __init__(self, output: CommandOutput) -> None:
-        super().__init__(output.stderr)
-        self.output = output
 
 
 @dataclass(frozen=True)
@@ -82,33 +75,15 @@ class HaveHanded(StringCommand):
         except FailedError as failed:
             return False, failed.output
         except OSError as error:
-            return False, CommandOutput([OutputLine("stderr", f"{self.hand_on['folder']}: {error}")])
+            return False, complaint(f"{self.hand_on['folder']}: {error}")
         return True, CommandOutput([])
 
 
-class _Box:
-    """The box of one operation."""
-
-    def __init__(self, state: Any, host: Any, arguments: dict[str, Any]) -> None:
-        self._state, self._host, self._arguments = state, host, arguments
-        self.name = host.name
-
-    def run(self, command: StringCommand, seconds: int, stdin: str = "") -> tuple[bool, CommandOutput]:
-        arguments = self._arguments | {"_timeout": seconds} | ({"_stdin": stdin} if stdin else {})
-        done, output = self._host.run_shell_command(command, print_output=self._state.print_output, **arguments)
-        return bool(done), output
-
-    def must(self, command: StringCommand, seconds: int, stdin: str = "") -> str:
-        done, output = self.run(command, seconds, stdin)
-        if not done:
-            raise FailedError(output)
-        return str(output.stdout)
+class _Box(Box):
+    """Takes what the controller sends, too."""
 
     def send(self, source: Path, part: str, start: int) -> bool:
         return SendPieces(source, part, start).execute(self._state, self._host, dict(self._arguments))
-
-    def tell(self, text: str) -> None:
-        tell(self._host, text)
 
 
 class _Taking:
@@ -202,7 +177,7 @@ class _Taking:
         size = StringCommand("mkdir -p -m 755", folder, "&& stat -c %s", QuoteString(part), "2>/dev/null || echo 0")
         start = int(self._box.must(size, _SHORT_S).strip() or 0)
         if not self._box.send(source, part, start):
-            raise FailedError(CommandOutput([OutputLine("stderr", f"{source} could not be sent to {part}")]))
+            raise FailedError(complaint(f"{source} could not be sent to {part}"))
 
     @property
     def _waited(self) -> float:
