@@ -21,7 +21,14 @@ from boxwright.planning.addresses import between_nodes
 from boxwright.planning.numa import judged_at_start
 from boxwright.planning.residency import residency_of
 from boxwright.planning.sized_stack import parallelism
-from boxwright.serving.vllm import Node, as_of, vllm_environment, vllm_own_settings, vllm_settings
+from boxwright.serving.vllm import (
+    Node,
+    as_of,
+    vllm_environment,
+    vllm_own_settings,
+    vllm_settings,
+    vllm_start_limit,
+)
 from boxwright.vault import HostSecrets
 
 # How long a start may take: this much, and the weights at the speed of a slow NVMe disk.
@@ -121,6 +128,7 @@ def _of_node(fleet: Fleet, host: Host, service: Service) -> VllmService:
             node,
             p2p="none" not in ways_between_cards(fleet),
         )
+        | vllm_start_limit(table, version, patience_s(weights))
         | variables,
         model_path=f"{weights.folder(directory)}-bf16" if gguf else weights.path(directory),
         model_names=(weights.model.id, *weights.model.aliases),

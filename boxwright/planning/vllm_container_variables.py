@@ -18,7 +18,7 @@ from boxwright.planning.engine_variables import patience_s
 from boxwright.planning.numa import judged_at_start
 from boxwright.planning.residency import residency_of
 from boxwright.planning.sized_stack import parallelism
-from boxwright.serving.vllm import as_of, vllm_own_settings
+from boxwright.serving.vllm import as_of, vllm_own_settings, vllm_start_limit
 from boxwright.serving.vllm_container import container_settings, container_variables, device_files
 from boxwright.vault import HostSecrets
 
@@ -48,12 +48,15 @@ def _service(fleet: Fleet, service: Service) -> VllmContainerService:
     ours = container_settings(service, weights.model, profile.hardware, parallelism(fleet, service))
     image = service.engine_image
     assert image  # noqa: S101  the caller has looked
+    patience = _COMPILES_S + patience_s(weights)
     return VllmContainerService(
         unit=service.unit,
         image=fleet.site.image(image) if "@" in image else image,
         entrypoint=container.entrypoint,
         settings=as_of(table, version, ours) | flags,
-        environment=container_variables(container, profile.hardware, cards) | variables,
+        environment=container_variables(container, profile.hardware, cards)
+        | vllm_start_limit(table, version, patience)
+        | variables,
         model_path=weights.folder(profile.stack.models_directory),
         model_place=f"/models/{weights.model.id}",
         model_names=(weights.model.id, *weights.model.aliases),
@@ -66,5 +69,5 @@ def _service(fleet: Fleet, service: Service) -> VllmContainerService:
         readable=container.readable,
         memory_nodes=service.numa.nodes if service.numa.policy == "bind" else (),
         port=service.engine_port,
-        patience_s=_COMPILES_S + patience_s(weights),
+        patience_s=patience,
     )

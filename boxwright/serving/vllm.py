@@ -13,6 +13,7 @@ from boxwright.model.stack import EngineSetting, Parallelism, Service
 # Of the memory of a machine without cards, what the KV cache may take at most; weights and activations need the rest.
 _CPU_CACHE_SHARE = 0.25
 _CPU_CACHE_MOST_GIB = 40
+_START_LIMIT = "VLLM_ENGINE_READY_TIMEOUT_S"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,17 @@ def vllm_own_settings(
     flags = {name.removeprefix("--"): value for name, value in named.items() if name.startswith("--")}
     variables = {name: value for name, value in named.items() if not name.startswith("--")}
     return flags, environment(table, version, variables)
+
+
+def vllm_start_limit(table: EngineTable, version: str, patience_s: int) -> dict[str, str]:
+    """The variable by which vLLM itself gives up a start no sooner than Boxwright does, where its own limit is shorter.
+
+    Where several of its processes answer, as before copies of a model, they wait ten minutes for those that load it: a
+    model that takes longer would be ended, and begun anew, each time before it is there.
+    """
+    setting = table.find(_START_LIMIT, version)
+    shorter = setting is not None and int(setting.default or 0) < patience_s
+    return {_START_LIMIT: str(patience_s)} if shorter else {}
 
 
 def _without_compiler(spread: Parallelism) -> dict[str, EngineSetting]:

@@ -12,6 +12,7 @@ from boxwright.model.engine_settings import arguments
 from boxwright.model.profile import Profile
 from boxwright.model.site import Host, Mirrors, Site
 from boxwright.planning.engine_variables import vllm_variables
+from boxwright.serving.vllm import vllm_start_limit
 from boxwright.vault import HostSecrets
 
 MIRRORS = Mirrors(debian="http://mirror.example/debian", python_index="https://mirror.example/simple")
@@ -89,3 +90,20 @@ def test_nodes_of_a_box_agree_about_what_they_are_told_and_each_change_of_it_is_
     assert digests(least_tokens_per_s=5.0) == [first, second]  # the head's alone to measure: nobody is restarted
     assert variables("4x4090").services[0].box_settings is None
     assert variables("2x8xh20", executor="ray").services[0].box_settings is None
+
+
+def test_vllm_does_not_give_up_a_large_model_sooner_than_boxwright_does() -> None:
+    """Its processes that answer wait ten minutes for those that load; 700 GB from a slow disk take longer."""
+    large, small = variables("2x8xh20").services[0], variables("4x4090").services[0]
+    assert large.patience_s > 600
+    assert large.environment["VLLM_ENGINE_READY_TIMEOUT_S"] == str(large.patience_s)
+    assert small.patience_s < 600
+    assert "VLLM_ENGINE_READY_TIMEOUT_S" not in small.environment
+
+
+def test_how_long_vllm_waits_is_the_profiles_to_say_and_not_told_to_a_release_that_does_not_know_it() -> None:
+    told = {"VLLM_ENGINE_READY_TIMEOUT_S": 7200}
+    assert variables("2x8xh20", engine_settings=told).services[0].environment["VLLM_ENGINE_READY_TIMEOUT_S"] == "7200"
+    table = load_engine("vllm")
+    assert vllm_start_limit(table, "0.11.2", 1677) == {}
+    assert vllm_start_limit(table, "0.19.1", 1677) == {"VLLM_ENGINE_READY_TIMEOUT_S": "1677"}
