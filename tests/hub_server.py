@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.parse
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,10 +62,24 @@ class Hub:
         self.sending: Counter[str] = Counter()
         self.most_at_once = 0  # files
         self._lock = threading.Lock()
-        self._servers = [http.server.ThreadingHTTPServer((address, 0), _handler(self, name)) for name in _ORIGINS]
+        self._address = address
+        self._listen(0, 0)
         self.url, self.storage = (f"http://{address}:{server.server_address[1]}" for server in self._servers)
+
+    def _listen(self, *ports: int) -> None:
+        self._servers = [
+            http.server.ThreadingHTTPServer((self._address, port), _handler(self, name))
+            for name, port in zip(_ORIGINS, ports, strict=True)
+        ]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @contextlib.contextmanager
+    def out_of_reach(self) -> Iterator[None]:
+        """Let nobody in meanwhile; whoever is served already goes on."""
+        self.close()
+        yield
+        self._listen(*(server.server_address[1] for server in self._servers))
 
     def close(self) -> None:
         """Stop serving."""

@@ -21,9 +21,10 @@ from deploys.operations.sending import SendPieces, source_of
 PROGRAM = f"{PROGRAMS}/fetch-model.d"
 _RIGHT = "644 root root"
 
-# The program gives up by itself on a source that falls silent; this bounds one that trickles.
+# The program gives up by itself on a source that falls silent, or is out of reach for half an hour; this bounds one
+# that trickles.
 _SLOWEST_BYTES_PER_S = 1_000_000
-_SLOWEST_START_S = 900
+_SLOWEST_START_S = 2700
 
 
 def fetcher() -> None:

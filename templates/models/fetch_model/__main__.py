@@ -33,7 +33,7 @@ from typing import Any
 from files import FetchError, Wanted, amount, complete, part_of, size_of
 from packages import Index, from_packages
 from progress import Meter, say
-from transfer import ATTEMPTS_WITHOUT_PROGRESS, Net, Work, from_places
+from transfer import ATTEMPTS_WITHOUT_PROGRESS, OUTAGE_S, Net, Work, from_places
 
 FREE_SPACE_MARGIN = 512 << 20  # what the rest of the system keeps to itself
 AT_ONCE = 4  # files: one connection seldom fills a fast line
@@ -50,7 +50,8 @@ class Fetch:
     ) -> None:
         self.directory = Path(build["directory"])
         self.request = request
-        self.work = Work(net, Meter(), threading.Event(), PEER_ATTEMPTS if peer else ATTEMPTS_WITHOUT_PROGRESS)
+        patience = (PEER_ATTEMPTS, 0) if peer else (ATTEMPTS_WITHOUT_PROGRESS, OUTAGE_S)
+        self.work = Work(net, Meter(), threading.Event(), *patience)
         self.wanted = [Wanted.of(entry, self.directory, request["folders"]) for entry in build["files"]]
         if only is not None and not any(self._is(one, only) for one in self.wanted):
             raise FetchError(f"{self.directory} has no file {only}")

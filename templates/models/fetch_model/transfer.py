@@ -6,6 +6,7 @@ import email.utils
 import http.client
 import os
 import re
+import ssl
 import threading
 import time
 import urllib.error
@@ -20,6 +21,7 @@ from files import BLOCK, FetchError, Part, Wanted, amount, put_in_place
 from progress import Meter, say
 
 ATTEMPTS_WITHOUT_PROGRESS = 5
+OUTAGE_S = 1800  # that places may be out of reach while a build comes: hours of download outlast a line that breaks
 SILENCE_S = 60  # a server that says nothing for this long is treated as gone
 LONGEST_WAIT_S = 600  # however long a server asks to be left alone
 TRANSIENT = (OSError, http.client.HTTPException)  # URLError is an OSError
@@ -92,6 +94,7 @@ class Work:
     meter: Meter
     stop: threading.Event  # set when all of them are to give up
     attempts: int = ATTEMPTS_WITHOUT_PROGRESS  # of each place
+    outage_s: float = OUTAGE_S  # that places may be out of reach, once something of the build is here
 
 
 def from_places(wanted: Wanted, work: Work) -> None:
@@ -110,7 +113,8 @@ def receive(part: Part, places: tuple[str, ...], size: int | None, sha256: str, 
     """Fill a part until it is the whole file, and the right one.
 
     A place that breaks off is asked again, the next one in turn; one that refuses or has something else is asked no
-    more. Bytes of several places may come together, as the digest of all of them decides.
+    more. Bytes of several places may come together, as the digest of all of them decides. Where all are out of reach,
+    what has begun to come waits for them; a first contact that fails is told soon.
 
     Args:
         part: What is here already.
@@ -123,7 +127,7 @@ def receive(part: Part, places: tuple[str, ...], size: int | None, sha256: str, 
         FetchError: No place gives it.
         StoppedError: It was told to stop.
     """
-    left, reasons, failures = list(places), [], 0
+    left, reasons, failures, progress = list(places), [], 0, time.monotonic()
     if part.done == size:
         if part.sha256 == sha256:
             return
@@ -145,7 +149,8 @@ def receive(part: Part, places: tuple[str, ...], size: int | None, sha256: str, 
                 left.remove(place)
                 continue
             failures = 0 if part.done > before else failures + 1
-            if failures >= work.attempts * len(left):
+            progress = progress if failures else time.monotonic()
+            if failures >= work.attempts * len(left) and not _may_come_back(place, error, progress, work):
                 reasons.append(f"{shown(place)} cannot be read: {error}")
                 break
             if failures:
@@ -236,6 +241,20 @@ def _open_url(part: Part, place: str, net: Net) -> tuple[Any, int | None]:
     if part.done:  # the server does not resume: from the start
         part.reset()
     return response, known
+
+
+def _may_come_back(place: str, error: Exception, since: float, work: Work) -> bool:
+    """Whether a place that is out of reach is worth waiting for, which is then told: something of the build is here."""
+    if not work.meter.done or not _is_out_of_reach(error) or time.monotonic() - since >= work.outage_s:
+        return False
+    say(f"{urllib.parse.urlsplit(place).hostname} is out of reach, and is asked again: {error}")
+    return True
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Whether it is as with a line that is down: nobody answers there, or somebody on the way in its place."""
+    refused = isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError)
+    return isinstance(error, urllib.error.URLError | TimeoutError) and not refused
 
 
 def _may_pass(status: int) -> bool:

@@ -378,6 +378,32 @@ def test_a_hub_that_never_gets_on_is_given_up_and_the_part_is_kept(hub: Hub, box
     assert box.has()
 
 
+def test_a_line_that_is_down_for_a_while_is_waited_for(hub: Hub, box: Box) -> None:
+    """As a router that starts anew in the fifth of ten hours."""
+    hub.wrong.cut_after, hub.wrong.pause_per_block_s = [1_000_000], 0.02
+    command, part = box.command(box.request(wanted(hub.offer("/m", CONTENT)))), box.build / "m.gguf.part"
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as fetching:
+        while not part.exists() or not part.stat().st_size:
+            assert fetching.poll() is None
+            time.sleep(0.02)
+        with hub.out_of_reach():
+            time.sleep(10)  # five attempts take eight
+            assert fetching.poll() is None
+        told, _ = fetching.communicate(timeout=30)
+    assert fetching.returncode == 0
+    assert "progress: 127.0.0.1 is out of reach, and is asked again: " in told
+    assert box.has()
+    assert hub.ranges() == [None, "bytes=1000000-"]
+
+
+def test_a_first_contact_that_fails_is_told_soon(box: Box) -> None:
+    began = time.monotonic()
+    done = box.fetch(wanted("http://127.0.0.1:9/m"))
+    assert done.returncode == 1
+    assert "http://127.0.0.1:9/m cannot be read" in done.stderr
+    assert time.monotonic() - began < 20
+
+
 def test_weights_come_from_ollamas_registry_by_digest(hub: Hub, box: Box) -> None:
     hub.ollama["some-model:7b"] = CONTENT
     digest = hashlib.sha256(CONTENT).hexdigest()
