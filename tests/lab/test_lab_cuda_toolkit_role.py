@@ -148,8 +148,15 @@ def test_another_release_takes_the_place_of_ours_and_leaves_that_of_others(bench
     assert bench.everywhere(f"{INSTALLED} '^cuda-toolkit-1.-.$'") == ["cuda-toolkit-12-8\ncuda-toolkit-13-0\n"] * 2
 
 
-def test_volta_takes_the_last_cuda_that_knows_it(volta: Bench) -> None:
+def test_volta_takes_the_last_cuda_that_knows_it_however_long_that_takes(
+    volta: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gigabytes over a slow line do: longer than a run lets tasks hang."""
+    monkeypatch.setenv("ANSIBLE_TASK_TIMEOUT", "20")
+    slow = 'DPkg::Pre-Invoke { "sleep 30"; };'
+    volta.everywhere(f"echo '{slow}' > /etc/apt/apt.conf.d/99slow")
     volta.run(version="12.9").well()
+    volta.everywhere("rm /etc/apt/apt.conf.d/99slow")
     assert volta.everywhere("apt-mark showhold") == ["cuda-toolkit-12-9\n"]
 
 

@@ -27,7 +27,7 @@ CONFIGURED = ("installed", "triggers-awaited", "triggers-pending")
 OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"  # md5, by which dpkg knows conffiles
 NEW = ".dpkg-new"
 LOCKS = ("lock-frontend", "lock")
-PATIENCE_S = 300  # for another program's work on packages
+PATIENCE_S = 1800  # for another program's work on packages
 
 
 class MendError(Exception):
