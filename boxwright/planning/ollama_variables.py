@@ -39,10 +39,10 @@ def _service(fleet: Fleet, service: Service) -> OllamaService:
     store = f"{directory}/{_STORES}/{service.unit}"
     folder = weights.folder(directory)
     some = len(cards) < profile.hardware.accelerator_count and not service.mig_slice
-    visible = cards if some else None
+    visible, patience = cards if some else None, patience_s(weights)
     return OllamaService(
         unit=service.unit,
-        environment=ollama_environment(table, release, service, store, visible),
+        environment=ollama_environment(table, release, service, store, visible, patience_s=patience),
         modelfile=modelfile(table, release, service, weights, directory),
         names=names_of(weights.model),
         weights=tuple(
@@ -60,7 +60,7 @@ def _service(fleet: Fleet, service: Service) -> OllamaService:
         numa_policy=service.numa.policy,
         numa_nodes=service.numa.nodes,
         port=service.engine_port,
-        patience_s=patience_s(weights),
+        patience_s=patience,
     )
 
 

@@ -16,10 +16,18 @@ Placement = Literal["cards", "memory", "both"]
 _KEPT_IN_MEMORY = ("LLAMA_ARG_CPU_MOE", "LLAMA_ARG_N_CPU_MOE", "LLAMA_ARG_OVERRIDE_TENSOR")
 # Requests that wait for each one that is being answered; those beyond are told 503 at once.
 _WAITING_FOR_EACH = 16
+# After so long without progress, or from what it takes for the whole model until that answers, Ollama gives up a load.
+_LOADS_IN_S = 300
 
 
 def ollama_environment(
-    table: EngineTable, version: str, service: Service, store: str, visible: Sequence[int] | None
+    table: EngineTable,
+    version: str,
+    service: Service,
+    store: str,
+    visible: Sequence[int] | None,
+    *,
+    patience_s: int,
 ) -> dict[str, str]:
     """Environment variables that this release has; what the profile sets goes before what follows from the box.
 
@@ -29,6 +37,7 @@ def ollama_environment(
         service: What is wanted.
         store: The folder of Ollama's own form of the models.
         visible: The cards that it may see; None where it may see all.
+        patience_s: How long the model may take to load.
 
     Raises:
         ValueError: The release does not take a setting of the profile.
@@ -44,6 +53,8 @@ def ollama_environment(
         "OLLAMA_NO_CLOUD": True,
         "OLLAMA_NOHISTORY": True,
     }
+    if patience_s > _LOADS_IN_S:
+        wanted["OLLAMA_LOAD_TIMEOUT"] = f"{patience_s}s"
     if visible is not None:
         wanted["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible)) or "-1"
     if service.numa.policy != "default":

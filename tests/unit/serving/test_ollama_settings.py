@@ -21,8 +21,11 @@ def service(**changes: Any) -> Service:
     return Service(**({"model": "smollm2", "engine": "ollama", "context_tokens": 8192} | changes))
 
 
-def told(version: str = NEWEST, visible: tuple[int, ...] | None = None, **changes: Any) -> dict[str, str]:
-    return ollama_environment(TABLE, version, service(**changes), "/srv/models/.ollama/ollama", visible)
+def told(
+    version: str = NEWEST, visible: tuple[int, ...] | None = None, patience_s: int = 300, **changes: Any
+) -> dict[str, str]:
+    store = "/srv/models/.ollama/ollama"
+    return ollama_environment(TABLE, version, service(**changes), store, visible, patience_s=patience_s)
 
 
 def shards(*names: str) -> Weights:
@@ -50,6 +53,14 @@ def test_a_release_is_told_nothing_that_it_does_not_read() -> None:
     weights = weights_of(service(), load_models())
     assert "PARAMETER num_ctx 8192" in modelfile(TABLE, OLDEST, service(), weights, "/srv/models")
     assert "num_ctx" not in modelfile(TABLE, NEWEST, service(), weights, "/srv/models")
+
+
+@pytest.mark.parametrize("version", [NEWEST, OLDEST])
+def test_a_large_model_is_waited_for_as_long_as_boxwright_does(version: str) -> None:
+    """By itself Ollama waits five minutes; 140 GB from a slow disk take longer."""
+    assert told(version, patience_s=581)["OLLAMA_LOAD_TIMEOUT"] == "581s"
+    own = {"OLLAMA_LOAD_TIMEOUT": "2h"}
+    assert told(version, patience_s=581, engine_settings=own)["OLLAMA_LOAD_TIMEOUT"] == "2h"
 
 
 def test_the_profiles_settings_go_first_in_any_spelling() -> None:
