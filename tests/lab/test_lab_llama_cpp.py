@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,6 +97,42 @@ def test_weights_are_read_anew_where_nodes_matter(boxes: Boxes) -> None:
     boxes.on(twin, f"systemctl stop llama-server; cat {file} > /dev/null; systemctl start llama-server")
     assert int(boxes.on(twin, "cat /run/cached")) == 0
     boxes.on(twin, f"rm -r {drop_in} /run/cached; systemctl daemon-reload")
+
+
+# SIMULATED: 1 GiB, mapped so often that it is as long in going as a model of some hundreds. It waits for clients.
+LARGE_ENGINE = """\
+import mmap, os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+weights = os.memfd_create("weights")
+os.ftruncate(weights, 1 << 30)
+kept = [mmap.mmap(weights, 1 << 30, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE) for _ in range(200)]
+print("all is mapped", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.mark.on_demand
+def test_a_stop_lasts_until_a_large_model_has_left_the_memory(boxes: Boxes) -> None:
+    """Who starts next would find port and cards taken, and systemd's own patience was ten seconds."""
+    (twin,) = boxes.twins
+    boxes.changes("llama_cpp")
+    drop_in = "/run/systemd/system/llama-server.service.d"
+    boxes.on(twin, "cat > /run/large_engine.py", LARGE_ENGINE)
+    changed = "[Service]\nRootDirectory=\nExecStart=\nExecStart=/usr/bin/python3 /run/large_engine.py\n"
+    boxes.on(twin, f"mkdir -p {drop_in} && cat > {drop_in}/large.conf && systemctl daemon-reload", changed)
+    boxes.on(twin, "systemctl restart llama-server")
+    while "all is mapped" not in boxes.on(twin, "journalctl --unit=llama-server --since=-10min --output=cat"):
+        time.sleep(2)
+    told = boxes.on(
+        twin,
+        "process=$(systemctl show --property=MainPID --value llama-server); begun=$(date +%s);"
+        "systemctl stop llama-server; echo $(( $(date +%s) - begun )); ls -d /proc/$process 2>/dev/null;"
+        "systemctl show --property=Result --value llama-server",
+    )
+    took, *left = told.split()
+    assert left == ["signal"]  # and no process
+    assert 10 < int(took) < 100  # five seconds for its clients, and the rest for its memory
+    boxes.on(twin, f"rm -r {drop_in} /run/large_engine.py; systemctl daemon-reload; systemctl start llama-server")
 
 
 def test_an_instance_that_is_wanted_no_more_ends_and_leaves_nothing(boxes: Boxes) -> None:

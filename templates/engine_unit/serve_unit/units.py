@@ -8,6 +8,7 @@ from typing import TextIO
 
 CRASHES = 3  # restarts by systemd after which nobody waits any longer
 LOG_LINES = 20
+ENDS_IN_S = 900  # at most: the memory of a model of hundreds of gigabytes is not free at once
 
 
 class FailedError(Exception):
@@ -18,7 +19,7 @@ class FailedError(Exception):
         self.log = log
 
 
-def systemctl(*words: str, check: bool = True, patience_s: int = 300) -> None:
+def systemctl(*words: str, check: bool = True, patience_s: int = ENDS_IN_S) -> None:
     """Order something of systemd. What is slow goes on; whoever waits for it says when that is too long.
 
     Raises:

@@ -428,6 +428,19 @@ def test_a_node_whose_run_ends_while_its_head_serves_goes_on_as_before(
     assert is_proven(before)
 
 
+def test_the_time_that_a_large_model_takes_to_end_is_not_that_of_the_next_ones_start(
+    program: ModuleType, engine: EngineUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.monotonic()
+    monkeypatch.setattr(program.units, "systemctl", lambda *words, **_: time.sleep(1.5 if "restart" in words else 0))
+    monkeypatch.setattr(program.units, "shown", lambda *_: "0")
+    monkeypatch.setattr(program.starts.asking, "is_ready", lambda _: time.monotonic() > begun + 2)
+    program.starts.bring_up(request_of(engine) | {"patience_s": 1, "question": None}, restart=True)
+    monkeypatch.setattr(program.starts.asking, "is_ready", lambda _: False)
+    with pytest.raises(program.units.FailedError, match="was not ready within 0 s"):
+        program.starts.bring_up(request_of(engine) | {"patience_s": 0, "question": None}, restart=True)
+
+
 @pytest.fixture
 def head(program: ModuleType, node: EngineUnit, engine_port: int, monkeypatch: pytest.MonkeyPatch) -> EngineUnit:
     """The head of a box, which is not ready before the test says so."""
