@@ -23,6 +23,7 @@ COMPILERS = "/opt/boxwright/compilers"
 
 _BUILD_S = 2 * 3600  # a build with CUDA on a small machine
 _INSTALL_S = 300
+_COMPILERS_S = 3600  # of some hundred megabytes of packages over a slow line
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class HaveProgram(StringCommand):
             box.send(*program.source)
         if box.ask(UnpackedVersion, folder=program.compilers, marker="MANIFEST") is None:
             box.tell("unpacks the compilers")
-            box.must(StringCommand(f"{PROGRAMS}/install-debian-root", QuoteString(compilers)), _INSTALL_S)
+            box.must(StringCommand(f"{PROGRAMS}/install-debian-root", QuoteString(compilers)), _COMPILERS_S)
         told = box.must(StringCommand(f"{PROGRAMS}/build-program", QuoteString(request)), _BUILD_S)
         built = re.search(r"^built ([0-9a-f]{64}) ([0-9]+)$", told, re.MULTILINE)
         if built is None:

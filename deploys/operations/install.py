@@ -13,6 +13,8 @@ from deploys.facts.files import ConvertedModel, UnpackedVersion
 from deploys.operations.files import PROGRAMS, REQUESTS, TEMPLATES, program_text, written_file
 
 _CONVERTER = f"{PROGRAMS}/convert-gguf"
+_DOWNLOAD_S = 3600  # of some hundred megabytes of packages over a slow line
+_CONVERT_S = 8 * 3600  # every weight is computed: 140 GB are written of a model of 70B
 
 
 def folders() -> None:
@@ -65,7 +67,7 @@ def debian_root(destination: str, request: str) -> Iterator[PyinfraCommand]:
         request: The request file that names packages and mirror.
     """
     if host.get_fact(UnpackedVersion, folder=destination, marker="MANIFEST") is None:
-        yield StringCommand(f"{PROGRAMS}/install-debian-root", QuoteString(request))
+        yield StringCommand(f"{PROGRAMS}/install-debian-root", QuoteString(request), _timeout=_DOWNLOAD_S)
     else:
         host.noop(f"{destination} is installed")
 
@@ -85,5 +87,6 @@ def converted_model(source: str, destination: str, python: str, version: str) ->
         return
     yield from written_file._inner(content=program_text("models/convert_gguf.py"), dest=_CONVERTER, mode="755")
     yield StringCommand(
-        QuoteString(python), _CONVERTER, QuoteString(source), QuoteString(destination), QuoteString(version)
+        *(QuoteString(python), _CONVERTER, QuoteString(source), QuoteString(destination), QuoteString(version)),
+        _timeout=_CONVERT_S,
     )

@@ -21,8 +21,8 @@ WHEELS = "/var/lib/boxwright/wheels"
 UV = "/opt/boxwright/uv"
 UV_LIST = Path(__file__).resolve().parents[1] / "python/requirements-uv.lock"
 
-# A large list, such as an engine's with CUDA, takes its time to come in and to be unpacked.
-_MINUTES_AT_MOST = 90
+# A large list, such as an engine's with CUDA, takes its time to come in and to be unpacked: 5 GB at 3 Mbit/s.
+_HOURS_AT_MOST = 4
 
 
 def python_3_11(*, mirror: str, keyring: str, check_valid_until: bool, proxy: str | None) -> None:
@@ -109,7 +109,12 @@ def python_packages(
     )
     for wheel in carried:
         _carried_wheel(
-            name=f"Carry over {wheel.name}", wheel=str(wheel), destination=destination, version=version, link=link
+            name=f"Carry over {wheel.name}",
+            wheel=str(wheel),
+            destination=destination,
+            version=version,
+            link=link,
+            _timeout=3600,  # a gigabyte; other machines may share the line
         )
     python_environment(name=f"Install {title}", destination=destination, version=version, request=request, link=link)
     return version
@@ -163,7 +168,7 @@ def python_environment(destination: str, version: str, request: str, link: str =
         yield StringCommand(
             f"{PYTHON}/current/usr/bin/python3.11",
             *(f"{PROGRAMS}/install-python-environment", QuoteString(request), "&& rm -rf", WHEELS),
-            _timeout=_MINUTES_AT_MOST * 60,
+            _timeout=_HOURS_AT_MOST * 3600,
         )
     else:
         host.noop(f"{destination} has {version}")
