@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ def verb(function: Callable[..., Exit | None], meanings: Mapping[str, str]) -> C
             console.error(error)
             code = error.exit_code
         except OSError as problem:  # a full or read-only disk, a program that is not installed
-            console.error(BoxwrightError(str(problem), hint="Run ./invoke doctor: it tells what this machine lacks."))
+            console.error(_of_this_machine(problem))
             code = Exit.ERROR
         except KeyboardInterrupt:
             code = _interrupted(console)
@@ -79,6 +80,18 @@ def _declare_json(run: Callable[..., None], function: Callable[..., Any]) -> Non
     context, *rest = signature.parameters.values()
     option = inspect.Parameter("json", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
     run.__signature__ = signature.replace(parameters=[context, *rest, option])  # type: ignore[attr-defined]
+
+
+def _of_this_machine(problem: OSError) -> BoxwrightError:
+    """What went wrong on the controller itself, and what to do about it."""
+    files = [str(name) for name in (problem.filename, problem.filename2) if name]
+    hint = {
+        errno.ENOSPC: "Free some space on that disk. The same command goes on from here.",
+        errno.EDQUOT: "Free some space on that disk. The same command goes on from here.",
+        errno.EROFS: "That disk can only be read: name another folder, or mount it for writing.",
+        errno.EACCES: "Whoever runs this may not do that there: look at the owner and the mode.",
+    }.get(problem.errno or 0, "Run ./invoke doctor: it tells what this machine lacks.")
+    return BoxwrightError(problem.strerror or str(problem), where=files[-1] if files else "", hint=hint)
 
 
 def _interrupted(console: Console) -> Exit:

@@ -83,11 +83,13 @@ def _linked(other: Bundle, one: Artefact, path: Path) -> bool:
         os.link(other.artefact(one.sha256), path)
     except OSError:  # another file system, or one without links
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        shutil.copyfile(other.artefact(one.sha256), draft)
-        if digest_of(draft) != one.sha256:
-            draft.unlink()
-            return False
-        draft.replace(path)
+        try:
+            shutil.copyfile(other.artefact(one.sha256), draft)
+            if digest_of(draft) != one.sha256:
+                return False
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)  # a full disk is not filled by what nobody looks for
     return True
 
 
@@ -178,6 +180,8 @@ def _run_fetcher(
             process.stdin.write(json.dumps(headers))
             process.stdin.close()
             for line in process.stdout:
+                if line.startswith("progress: hashes "):
+                    continue  # hundreds of small files, which another fetcher brought while this one waited for it
                 if line.startswith("progress: "):
                     progress(line.removeprefix("progress: ").strip())
                 else:
@@ -202,6 +206,15 @@ def _failure(said: list[str], wanted: Sequence[Origin]) -> BoxwrightError:
             f"not given to everybody: {titles or 'an artefact'}",
             hint="Name a mirror that gives it in the site, or a token of the hub in its secrets.",
             output=told,
+        )
+    if full := re.search(r"(?m)^fetch-model: (.*(?:Free some space|No space left|quota exceeded).*)$", told):
+        return BoxwrightError(
+            f"no room for it: {full[1]}",
+            hint="Free some space, or name a folder on a larger disk. What arrived is kept: the same command goes on.",
+        )
+    if shut := re.search(r"(?m)^fetch-model: \[Errno \d+\] (Read-only file system|Permission denied).*$", told):
+        return BoxwrightError(
+            f"the bundle cannot be written to: {shut[1].lower()}", hint="Name a folder that can be, or mount it so."
         )
     if gone and named:
         return BoxwrightError(

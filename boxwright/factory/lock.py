@@ -144,8 +144,9 @@ def read_lock(path: Path) -> Lock:
     try:
         return parse_lock(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise BadInputError(
-            f"no lock can be read: {error}", where=str(path), hint="Make one: ./invoke bundle.lock"
+            f"no lock can be read: {why}", where=str(path), hint="Make one: ./invoke bundle.lock"
         ) from None
 
 

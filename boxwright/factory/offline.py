@@ -70,6 +70,7 @@ class Door:
 
         Raises:
             BadInputError: It has no lock of what the boxes run, or cannot be served to them.
+        LockedError: Another run serves a bundle to them.
             BoxwrightError: No box tells what it runs.
         """
         hosts = [host for host in site.hosts if host.name not in self._fleet.left_out]
@@ -82,7 +83,8 @@ class Door:
                 hint=_lock_for(found, self._fleet.profile.name),
             )
         address = _address(hosts)
-        self._stack.enter_context(serving(table(self._bundle, self._manifest), address))
+        doing = f"a run with --profile {self._fleet.profile.name} on site {site.name}"
+        self._stack.enter_context(serving(table(self._bundle, self._manifest), address, doing=doing))
         url = f"http://{bracketed(address)}:{PORT}/{lock.name}"
         self._open, self.used = lock, _used(lock, self._manifest, self._key)
         kept_locks.keep(lock)

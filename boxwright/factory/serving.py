@@ -7,7 +7,10 @@ controller can be asked for.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import html
+import json
 import re
 import socket
 import threading
@@ -21,10 +24,12 @@ from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name
 
-from boxwright.errors import BadInputError
+from boxwright import places
+from boxwright.errors import BadInputError, BoxwrightError, LockedError
 from boxwright.factory.bundle import Bundle, Manifest
 from boxwright.factory.lock import Artefact, Lock
 from boxwright.model.debian_packages import BUNDLE_KEY
+from boxwright.reporting.run_log import now, operator
 from boxwright.web_server import WebServer
 
 PORT = 8873
@@ -110,27 +115,80 @@ def address_towards(host: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(addresses: dict[str, Served], listen: str, port: int = PORT) -> Iterator[WebServer]:
+def serving(
+    addresses: dict[str, Served], listen: str, port: int = PORT, *, doing: str = "bundle.serve"
+) -> Iterator[WebServer]:
     """Serve these addresses for as long as the block takes.
 
+    Args:
+        addresses: What there is.
+        listen: An address of this machine.
+        port: A port there; 0: any.
+        doing: What it is for, for whoever finds the port taken.
+
     Raises:
-        BadInputError: The port is taken, or the address is not this machine's.
+        LockedError: Another run of Boxwright serves there.
+        BadInputError: Another program has the port, or the address is not this machine's.
     """
     handler = type("_BundleHandler", (_Handler,), {"addresses": addresses})
     try:
         server = WebServer(listen, port, handler)
     except OSError as error:
-        raise BadInputError(
-            f"the bundle cannot be served at {listen}, port {port}: {error.strerror or error}",
-            hint="Does another run serve a bundle there? It ends with that run.",
-        ) from None
+        raise _refusal(listen, port, error) from None
     thread = threading.Thread(target=server.serve_forever, name="bundle", daemon=True)
     thread.start()
     try:
-        yield server
+        with _signed_for(_note(listen, int(server.server_address[1])), doing):
+            yield server
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _note(listen: str, port: int) -> Path:
+    """Where it is written who serves at an address; locked for as long as that lasts."""
+    return places.runtime() / f"serving-{listen.replace(':', '_')}-{port}.json"
+
+
+@contextlib.contextmanager
+def _signed_for(note: Path, doing: str) -> Iterator[None]:
+    with note.open("a+") as file:
+        with contextlib.suppress(BlockingIOError):  # somebody reads what the last one wrote
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+        file.write(json.dumps({"who": operator(), "since": now(), "doing": doing}))
+        file.flush()
+        yield
+
+
+def _holder(note: Path) -> str:
+    """Who serves there, in words; empty where no run of Boxwright that is known here does."""
+    try:
+        with note.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                told = json.loads(file.read())
+                return f"{told['who']} has been serving a bundle there since {told['since']}: {told['doing']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return ""
+
+
+def _refusal(listen: str, port: int, error: OSError) -> BoxwrightError:
+    """Why nothing can be served at an address."""
+    what = f"the bundle cannot be served at {listen}, port {port}"
+    if error.errno == errno.EADDRINUSE and (holder := _holder(_note(listen, port))):
+        return LockedError(
+            f"{what}: {holder}",
+            hint="Wait for it. For several runs at once serve it once, by ./invoke bundle.serve, and give the site "
+            "what that prints, instead of --bundle.",
+        )
+    if error.errno == errno.EADDRINUSE:
+        return BadInputError(f"{what}: another program has that port", hint=f"ss -ltnp 'sport = :{port}' tells which.")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return BadInputError(f"{what}: that is no address of this machine", hint="`ip -brief address` shows them.")
+    return BadInputError(f"{what}: {error.strerror or error}")
 
 
 class _Handler(BaseHTTPRequestHandler):

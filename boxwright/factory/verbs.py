@@ -12,6 +12,7 @@ from typing import get_args
 
 from boxwright import mirrors, places
 from boxwright.console import Console
+from boxwright.console.text import counted
 from boxwright.errors import BadInputError, BoxwrightError, Exit, did_you_mean
 from boxwright.factory.apt_lists import write_lists
 from boxwright.factory.bundle import Bundle, Damage
@@ -99,7 +100,7 @@ def diff(console: Console, *, before: str, after: str) -> Exit:
     more = bytes_to_fetch(old, new)
     console.data("difference", {"changes": len(found), "bytes_to_fetch": more})
     if found:
-        console.info(f"{len(found)} changes; {megabytes(more)} to fetch.")
+        console.info(f"{counted(len(found), 'change')}; {megabytes(more)} to fetch.")
     else:
         console.info("No difference.")
     return Exit.OK
@@ -115,7 +116,7 @@ def fill(console: Console, *, lock_file: str, bundle: str, site: str, near: str)
     wanted, whose = read_lock(Path(lock_file).expanduser()), load_site(site)
     target = begin(Path(bundle).expanduser())
     whose = site_with_simulated(whose, wanted, console.info)
-    others = [Bundle(Path(one).expanduser()) for one in near.split(",") if one]
+    others = _near(near)
     resolved = mirrors.resolve(whose.mirrors)
     lacking = missing(target, wanted, others, console.info)
     have = len(wanted.artefacts) - len(lacking)
@@ -124,7 +125,7 @@ def fill(console: Console, *, lock_file: str, bundle: str, site: str, near: str)
     found = origins(lacking, wanted, whose, resolved, catalogue=catalogue, progress=console.info)
     if found:
         total = megabytes(sum(one.size for one in lacking))
-        console.info(f"Fetching {len(found)} artefacts, {total} …")
+        console.info(f"Fetching {counted(len(found), 'artefact')}, {total} …")
     fetch(
         target,
         found,
@@ -135,6 +136,21 @@ def fill(console: Console, *, lock_file: str, bundle: str, site: str, near: str)
     )
     _finish(console, target, wanted)
     return Exit.OK
+
+
+def _near(said: str) -> list[Bundle]:
+    """The bundles of this machine that a command line names.
+
+    Raises:
+        BadInputError: One of them is none, which would be fetched by a line instead.
+    """
+    found = [Bundle(Path(one.strip()).expanduser()) for one in said.split(",") if one.strip()]
+    for one in found:
+        if not (one.folder / "sha256").is_dir():
+            raise BadInputError(
+                f"--near: {one.folder} is no bundle", hint="Name a folder that has one, or leave it out."
+            )
+    return found
 
 
 def verify(console: Console, *, bundle: str, signer: str) -> Exit:
@@ -165,7 +181,7 @@ def verify(console: Console, *, bundle: str, signer: str) -> Exit:
     console.data("bundle", {"valid": True, "locks": list(target.locks), "signing_key": key.fingerprint})
     console.success(f"VALID: {', '.join(target.locks)}, {megabytes(size)}, every byte as it was fetched.")
     if further := target.strangers():
-        console.info(f"{len(further)} files that no lock names besides: ./invoke bundle.clean removes them.")
+        console.info(f"{counted(len(further), 'file')} besides that no lock names: ./invoke bundle.clean removes such.")
     if not signer:
         console.warning(
             "anybody can sign by a key of his own: compare the key's fingerprint with that of whoever fetched it, or "
@@ -227,7 +243,7 @@ def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
     if not dropped and not going:
         console.info("Nothing to remove: every file belongs to a lock.")
         return Exit.OK
-    words = f"{len(going)} files, {megabytes(size)}" + (f", and the locks {', '.join(dropped)}" if dropped else "")
+    words = f"{counted(len(going), 'file')}, {megabytes(size)}" + (f", and {_locks(dropped)}" if dropped else "")
     if not yes and not console.confirm(f"Remove {words}?"):
         console.info("Nothing was removed.")
         return Exit.OK
@@ -241,6 +257,10 @@ def clean(console: Console, *, bundle: str, keep: str, yes: bool) -> Exit:
     console.data("cleaned", {"files": len(going), "bytes": size, "locks": dropped})
     console.success(f"Removed {words}.")
     return Exit.OK
+
+
+def _locks(names: Sequence[str]) -> str:
+    return f"the lock{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _sign(console: Console, target: Bundle, *, own: str = "", dropped: Sequence[str] = ()) -> SigningKey:

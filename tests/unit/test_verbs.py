@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from invoke.exceptions import Exit as InvokeExit
 from verb_command import boxwright
 
 from boxwright import places
@@ -14,6 +18,7 @@ from boxwright.errors import Exit
 from boxwright.model.catalogues import load_profile, profile_names
 from boxwright.places import ROOT
 from boxwright.vault import SECRET_NAMES
+from boxwright.verb import verb
 
 SITE = "name: s\nhosts: [{name: box-1, address: 192.0.2.1}, {name: box-2, address: 192.0.2.2}]\n"
 
@@ -135,3 +140,28 @@ def test_doctor_is_a_table_for_a_person() -> None:
     ran = boxwright("doctor")
     assert "Doctor" in ran.out
     assert {"Result", "What", "Found", "Remedy"} <= set(ran.out.split())
+
+
+@pytest.mark.parametrize(
+    ("problem", "message", "where", "hint"),
+    [
+        (OSError(28, "No space left on device", "b/x"), "No space left on device", "b/x", "Free some space"),
+        (OSError(30, "Read-only file system", "b/x"), "Read-only file system", "b/x", "mount it for writing"),
+        (OSError(13, "Permission denied", "a", None, "b"), "Permission denied", "b", "owner and the mode"),
+        (OSError(2, "No such file or directory", "qemu-img"), "No such file or directory", "qemu-img", "doctor"),
+        (OSError("what only it knows"), "what only it knows", "", "doctor"),
+    ],
+)
+def test_what_fails_on_the_controller_itself_is_told_with_what_to_do(
+    problem: OSError, message: str, where: str, hint: str
+) -> None:
+    def fails(_: object) -> None:
+        raise problem
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(InvokeExit) as ended:
+        verb(fails, {})(None, json=True)
+    assert ended.value.code == Exit.ERROR
+    told = json.loads(out.getvalue())
+    assert (told["message"], told["where"]) == (message, where)
+    assert hint in told["hint"]

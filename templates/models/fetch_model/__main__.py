@@ -127,7 +127,7 @@ class Fetch:
         if missing and free < needed + FREE_SPACE_MARGIN:
             raise FetchError(
                 f"{self.directory} has {amount(free)} free; this needs {amount(needed)} and "
-                f"{amount(FREE_SPACE_MARGIN)} to spare. Free some space, or use a larger disk for models."
+                f"{amount(FREE_SPACE_MARGIN)} to spare. Free some space, or use a larger disk."
             )
 
     @contextlib.contextmanager

@@ -96,8 +96,7 @@ def test_clean_keeps_a_lock_with_all_that_it_names_and_signs_again(bundle: Bundl
     fetcher = bundle.signed()[1].fingerprint
     ran = cleaned(bundle, state, "--keep", "lab-debian-13", "--yes")
     assert ran.code == Exit.OK, ran.told
-    assert "Removed 1 files" in ran.told
-    assert "the locks lab-debian-12" in ran.told
+    assert "Removed 1 file, 0.0 MB, and the lock lab-debian-12." in ran.told
     assert stored(bundle) == {SHARED, NEW}
     assert not bundle.lists("lab-debian-12").exists()
     assert list(Bundle(bundle.folder).locks) == ["lab-debian-13"]
@@ -197,7 +196,17 @@ def test_diff_reads_like_a_changelog(tmp_path: Path, state: dict[str, str]) -> N
     assert "No difference." in boxwright("bundle.diff", str(after), str(after), **state).told
     assert "locks of two things" in boxwright("bundle.diff", str(after), str(strange), **state).told
     wrong = boxwright("bundle.diff", str(before), str(tmp_path / "none.json"), **state)
-    assert (wrong.code, "no lock can be read" in wrong.told) == (Exit.BAD_INPUT, True)
+    assert (wrong.code, "no lock can be read: No such file" in wrong.told) == (Exit.BAD_INPUT, True)
+
+
+def test_a_bundle_nearby_that_is_none_is_refused_before_all_is_fetched_by_a_line(
+    bundle: Bundle, tmp_path: Path, state: dict[str, str]
+) -> None:
+    lock = str(bundle.lock_file("lab-debian-12"))
+    words = ("bundle.fetch", "--lock", lock, "--bundle", str(tmp_path / "new"), "--near")
+    ran = boxwright(*words, f"{bundle.folder},{tmp_path}", **state)
+    assert (ran.code, f"{tmp_path} is no bundle" in ran.told) == (Exit.BAD_INPUT, True)
+    assert boxwright(*words, str(bundle.folder), **state).code == Exit.OK  # offline, as all of it is nearby
 
 
 @pytest.fixture

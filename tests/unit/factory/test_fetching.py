@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from factory.bundles import artefact, lock_of, made_bundle
 from boxwright.errors import BadInputError, BoxwrightError
 from boxwright.factory import reading
 from boxwright.factory.bundle import Bundle
-from boxwright.factory.fetching import begin, fetch, missing
+from boxwright.factory.fetching import _failure, begin, fetch, missing
 from boxwright.factory.lock import Artefact
 from boxwright.factory.origins import Origin
 
@@ -76,6 +78,16 @@ def test_artefacts_come_verified_into_their_places(tmp_path: Path, source: Any) 
     assert [path.name for path in (tmp_path / "b/sha256").rglob(".*")] == []
 
 
+def test_what_another_fetcher_brought_meanwhile_is_not_told_file_by_file(tmp_path: Path, source: Any) -> None:
+    one = artefact("one", b"1")
+    bundle = begin(tmp_path / "b")
+    path = bundle.artefact(one.sha256)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"1")
+    assert not [line for line in filled(bundle, source, one) if "hashes" in line]
+    assert source.asked == []
+
+
 def test_a_transfer_that_broke_goes_on_where_it_was(tmp_path: Path, source: Any) -> None:
     one = artefact("one", LARGE)
     source.files["/one"], source.breaks_after = LARGE, 2_000_000
@@ -94,6 +106,39 @@ def test_what_was_withdrawn_is_named_and_the_rest_stays(tmp_path: Path, source: 
     with pytest.raises(BoxwrightError, match=r"withdrawn: Python wheel gone 2\.5") as caught:
         filled(bundle, source, one, gone)
     assert "Lock anew" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "hint"),
+    [
+        ("b has 62.9 MB free; this needs 524.2 MB and 536.9 MB to spare. Free some space, or use …", "62.9 MB", "Free"),
+        ("[Errno 28] No space left on device: 'b/sha256/aa/aa.part'", "No space left on device", "Free some space"),
+        ("[Errno 30] Read-only file system: 'b/sha256/aa'", "cannot be written to: read-only file system", "Name a"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_no_source_that_is_gone(said: str, told: str, hint: str) -> None:
+    error = _failure([f"fetch-model: {said}"], [Origin(artefact("one", b"1"), ("http://mirror.example/one",))])
+    assert told in error.message
+    assert hint in error.hint
+
+
+def test_what_was_half_copied_from_nearby_does_not_stay_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, bundle = made_bundle(tmp_path / "near", tmp_path / "key"), begin(tmp_path / "b")
+
+    def no_link(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    def half(_: Path, to: Path) -> None:
+        to.write_bytes(b"hal")
+        raise OSError(28, "No space left on device", str(to))
+
+    monkeypatch.setattr(os, "link", no_link)
+    monkeypatch.setattr(shutil, "copyfile", half)
+    with pytest.raises(OSError, match="No space left"):
+        missing(bundle, lock_of(), [near], lambda _: None)
+    assert [path for path in bundle.folder.rglob("*") if path.is_file()] == []
 
 
 def test_other_bytes_than_the_locks_are_not_kept(tmp_path: Path, source: Any) -> None:

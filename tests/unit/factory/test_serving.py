@@ -12,7 +12,8 @@ from factory.bundles import CONTENTS, artefact, lock_of, made_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxwright.errors import BadInputError
+from boxwright.errors import BadInputError, Exit, LockedError
+from boxwright.factory import serving as serving_module
 from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Lock
 from boxwright.factory.serving import byte_range, serving, table
@@ -25,7 +26,7 @@ FILE = f"/lab-debian-12/files/{BETA.sha256}"
 
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+def port(tmp_path: Path, own_places: Path) -> Iterator[int]:
     bundle = made_bundle(tmp_path / "bundle", tmp_path / "key")
     with serving(table(bundle, bundle.signed()[0]), "127.0.0.1", 0) as server:
         yield server.server_address[1]
@@ -102,8 +103,25 @@ def test_the_index_has_a_page_for_each_package_with_digests(port: int) -> None:
     assert ask(port, f"/lab-debian-12/files/{BETA.sha256}/{BETA.file}")[2] == CONTENTS["beta"]
 
 
-def test_a_taken_port_is_told(port: int) -> None:
-    with pytest.raises(BadInputError, match="cannot be served"), serving({}, "127.0.0.1", port):
+def test_a_taken_port_is_told_with_whose_run_has_it(own_places: Path) -> None:
+    with (
+        serving({}, "127.0.0.1", 0, doing="a run with --profile lab") as server,
+        pytest.raises(LockedError, match=r"has been serving a bundle there since .*: a run with --profile lab") as told,
+        serving({}, "127.0.0.1", int(server.server_address[1])),
+    ):
+        pass
+    assert "bundle.serve" in told.value.hint
+    assert told.value.exit_code == Exit.LOCKED
+
+
+def test_who_served_before_is_not_who_has_the_port_now(own_places: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        note = serving_module._note("127.0.0.1", port)
+        note.write_text('{"who": "ada@bench", "since": "2026", "doing": "x"}')  # of a run that was killed
+        with pytest.raises(BadInputError, match="another program has that port"), serving({}, "127.0.0.1", port):
+            pass
+    with pytest.raises(BadInputError, match="no address of this machine"), serving({}, "192.0.2.1", 8873):
         pass
 
 
