@@ -18,6 +18,7 @@ Severity = Literal["critical", "major", "minor"]
 _STYLE: dict[Result, str] = {"fail": "bold red", "waived": "yellow", "unproven": "cyan", "pass": "green"}
 _WITH_REMEDY = {"fail", "waived"}
 _ORDER = list(_STYLE)
+_COLUMNS_OF_TABLE = 120  # of the terminal; in fewer, words of a table's cells are cut to pieces
 _WORST_FIRST: list[Severity] = ["critical", "major", "minor"]
 
 
@@ -59,9 +60,15 @@ def show_checks(console: Console, checks: Sequence[CheckResult]) -> None:
         return
     with_host = len({check.host for check in checks}) > 1
     if console.live:
+        # Of a whole batch, a thousand lines of what is right would push what is wrong off the screen.
+        listed = [check for check in ordered if check.result != "pass"] if with_host else ordered
+        draw = _table if console.screen.width >= _COLUMNS_OF_TABLE else _list
         console.line()
-        console.show(_table(console, ordered, with_host=with_host))
-        console.line()
+        if listed:
+            console.show(draw(console, listed, with_host=with_host))
+            console.line()
+        if with_host:
+            _count_passed(console, checks)
     else:
         for line in _lines(ordered, with_host=with_host):
             console.line(line)
@@ -72,6 +79,30 @@ def show_checks(console: Console, checks: Sequence[CheckResult]) -> None:
         console.line(words, style=_STYLE[worst])
     else:
         console.success(f"{counted(len(checks), 'check')} passed.")
+
+
+def _count_passed(console: Console, checks: Sequence[CheckResult]) -> None:
+    """Say of each host how many of its checks passed; one host is verified alone where somebody wants to read them."""
+    for host in dict.fromkeys(check.host for check in checks):
+        own = [check.result for check in checks if check.host == host]
+        console.line(f"{one_line(host)}: {own.count('pass')} of {counted(len(own), 'check')} passed")
+    console.line("./invoke verify with --host lists those that passed.", style="dim")
+
+
+def _list(console: Console, checks: Sequence[CheckResult], *, with_host: bool) -> Table:
+    """The table for a terminal that is too narrow for its columns: each check below its name."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for check in checks:
+        names = [one_line(check.host)] if with_host else []
+        told = Text("  ".join([*names, one_line(check.id), check.severity]), style="bold")
+        found = f": {shortened(one_line(check.evidence))}" if check.evidence else ""
+        told.append(f"\n{one_line(check.what)}{found}", style="not bold")
+        if check.remedy and check.result in _WITH_REMEDY:
+            told.append(f"\n{console.symbols.next} {one_line(check.remedy)}", style="not bold cyan")
+        grid.add_row(Text(check.result, style=_STYLE[check.result]), told)
+    return grid
 
 
 def _table(console: Console, checks: Sequence[CheckResult], *, with_host: bool) -> Table:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,9 +87,9 @@ CHECKS = [
 ]
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_failed_checks_come_first_with_their_remedy(record: Record, terminal: bool) -> None:
-    seen = record(terminal=terminal, width=100)
+@pytest.mark.parametrize(("terminal", "width"), [(False, 100), (True, 80), (True, 140)])
+def test_failed_checks_come_first_with_their_remedy(record: Record, terminal: bool, width: int) -> None:
+    seen = record(terminal=terminal, width=width)
     show_checks(seen.console, CHECKS)
     places = [seen.out.index(word) for word in ("ports", "Close it.", "pins", "gpu", "TLSv1.3", "2 failed, 1 waived")]
     assert places == sorted(places)
@@ -98,6 +99,33 @@ def test_checks_name_their_host_where_there_are_several(record: Record) -> None:
     seen = record()
     show_checks(seen.console, [*CHECKS, CheckResult("lab-2", "tls", "TLS", "major", "pass")])
     assert "pass      major     lab-2  tls  TLS\n" in seen.out
+
+
+def test_on_a_narrow_terminal_no_word_is_cut(record: Record) -> None:
+    seen = record(terminal=True, width=80)
+    evidence = "frame-ancestors 'self', server: nginx, x-content-type-options: nosniff, referrer-policy: same-origin"
+    show_checks(seen.console, [CheckResult("lab-1", "gateway.headers", "Answers forbid", "minor", "fail", evidence)])
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", seen.out)
+    assert all(word in plain for word in ("gateway.headers", *evidence.split()))
+
+
+def test_what_passed_of_a_batch_does_not_hide_what_did_not(record: Record) -> None:
+    batch = [CheckResult(f"box-{n}", "tls", "TLS 1.2 or newer", "major", "pass") for n in (1, 2, 3)]
+    batch.append(CheckResult("box-2", "ports", "Closed", "critical", "fail", evidence="9090 open", remedy="Close it."))
+    seen = record(terminal=True, width=80)
+    show_checks(seen.console, batch)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", seen.out)
+    assert plain.count("TLS") == 0
+    for told in (
+        "Close it.",
+        "box-1: 1 of 1 check passed",
+        "box-2: 1 of 2 checks passed",
+        "1 failed, 0 waived, 3 passed",
+    ):
+        assert told in plain
+    written = record(width=80)  # a file keeps everything
+    show_checks(written.console, batch)
+    assert written.out.count("TLS") == 3
 
 
 def test_no_check_is_no_success(record: Record) -> None:
