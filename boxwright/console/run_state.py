@@ -165,7 +165,8 @@ class RunProgress:
         host.stage = stage
         self._stage(host, stage).state = "failed"
         unreachable = isinstance(error, UnreachableError)
-        host.failures.append(Failure(name, stage, error.where, error.message, error.output, error.hint, unreachable))
+        where = "" if error.where == name else error.where  # the host is told anyway, of several with the same error
+        host.failures.append(Failure(name, stage, where, error.message, error.output, error.hint, unreachable))
         host.end(HostState.FAILED, now)
         return host
 

@@ -96,7 +96,7 @@ class HostRun:
                     self._work.afterwards(self._host)
         except BoxwrightError as error:
             self._outcome.error = error
-            if self._failure is None:
+            if self._failure is None and not self._interrupted:
                 self._work.watcher.fail(self._host.name, self._clock.current or self._work.stages[0].name, error)
         except OSError as error:  # of this host's processes and files here; the other hosts go on
             self._outcome.error = EngineError(str(error), where=self._host.name)
@@ -105,10 +105,16 @@ class HostRun:
             self._box.cancellation.cancel()
             raise
         finally:
-            self._clock.end(failed=not self._outcome.finished)
+            if not self._interrupted or self._outcome.finished:
+                self._clock.end(failed=not self._outcome.finished)
             if not self._outcome.finished:
                 self._box.cancellation.cancel()
         return self._outcome
+
+    @property
+    def _interrupted(self) -> bool:
+        """Whether somebody ended the whole run. Nothing is wrong with the host then: it is not told as failed."""
+        return self._work.cancellation.cancelled
 
     def _engines(self) -> None:
         for engine, stages in self._parts():
@@ -210,6 +216,8 @@ class HostRun:
             self._clock.at(event)
         if event.stage == "reboot" and event.resource == "Reboot" and event.changed:
             self._lock.renew()
+        if event.failed and self._interrupted:
+            return  # what the end of the run tore
         if event.failed:
             self._failure = event
         if event.phase is Phase.FINISHED:

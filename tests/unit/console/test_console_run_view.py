@@ -13,7 +13,7 @@ from boxwright.console.run_state import HostState, RunProgress
 from boxwright.console.run_view import RunView
 from boxwright.console.symbols import UNICODE
 from boxwright.engines.events import Event, Outcome, Phase
-from boxwright.errors import UnreachableError
+from boxwright.errors import LockedError, UnreachableError
 
 Record = Callable[..., Any]
 STAGES = ["base", "firewall", "models"]
@@ -104,6 +104,15 @@ def test_the_same_failure_of_several_hosts_is_told_once(record: Record) -> None:
     assert seen.err.count("error:") == 2
     assert "where: a, b / firewall" in seen.err
     assert "Check that c is up and answers ssh" in seen.err
+
+
+def test_what_stopped_many_hosts_outside_their_resources_is_told_once(record: Record) -> None:
+    seen = record()
+    with seen.console.run("Run", ["a", "b", "c"], STAGES) as view:
+        for host in ("a", "b", "c"):
+            view.fail(host, "base", LockedError("ada has been at work on this box", where=host, hint="Wait."))
+    assert seen.err.count("error:") == 1
+    assert "where: a, b, c / base\n" in seen.err
 
 
 def test_a_stage_that_fails_in_silence_is_still_a_failure(record: Record) -> None:

@@ -24,7 +24,9 @@ def target(*hosts: str, profile: str = "lab", **site: object) -> Target:
     return Target(
         fleet=make_fleet(kind, whose, load_models(), load_accelerators()),
         secrets=dict.fromkeys(hosts, secrets),
-        mirrors=Mirrors(debian="http://mirror.example/debian", python_index="https://mirror.example/simple"),
+        mirrors=Mirrors(
+            debian="http://mirror.example/debian", python_index="https://mirror.example/simple", builds="/nowhere"
+        ),
         certificates=(),
         chain=None,
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +57,25 @@ def test_every_host_has_its_own_reason_in_the_order_of_the_site(stand_in: Callab
 def test_a_box_that_somebody_else_works_on_is_locked(stand_in: Callable[[str, str], None]) -> None:
     stand_in("ssh", SSH)
     assert exit_code(run("busy-1", "busy-2")[0]) is Exit.LOCKED
+
+
+def test_a_run_that_somebody_interrupts_failed_on_no_host(
+    stand_in: Callable[[str, str], None], own_places: Path
+) -> None:
+    """Two hosts at work by the real engine, whose ssh hangs."""
+    stand_in("ssh", 'case "${!#}" in *deploy.lock*) echo held; cat >/dev/null ;; *) sleep 60 ;; esac')
+    ctrl_c = threading.Timer(6, os.kill, (os.getpid(), signal.SIGINT))
+    ctrl_c.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("slow-1", "slow-2")
+    finally:
+        ctrl_c.cancel()
+    (log,) = (own_places / "runs").glob("*/events.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {line["host"] for line in lines if line["kind"] in ("event", "stage")} == {"slow-1", "slow-2"}
+    assert not [line for line in lines if line["kind"] == "failure" or line.get("state") == "failed"]
+    assert lines[-1]["ended"] == "interrupted"
 
 
 def test_private_inputs_are_gone_after_a_run_and_those_of_a_killed_one_are_removed(
