@@ -20,7 +20,7 @@ from boxwright.console.error_view import error_fields, error_lines, error_panel
 from boxwright.console.handover import Handover, handover_fields, handover_lines
 from boxwright.console.run_view import RunView
 from boxwright.console.symbols import Symbols, symbols_for
-from boxwright.console.text import aligned, harmless, one_line
+from boxwright.console.text import aligned, counted, harmless, one_line
 from boxwright.errors import BadInputError, BoxwrightError
 
 if TYPE_CHECKING:
@@ -199,7 +199,11 @@ class Console:
         if self.json:
             self.data("handover", handover_fields(handover))
             return
-        if handover.stage_seconds:  # only a run that has finished can say so
+        if handover.failed_checks:
+            self.warning(
+                f"{handover.host} is provisioned and not ready: {counted(handover.failed_checks, 'check')} failed."
+            )
+        elif handover.stage_seconds:  # only a run that has finished can say so
             self.success(f"{handover.host} is ready.")
         else:
             self.line(f"{handover.host}:")

@@ -25,11 +25,15 @@ class Handover(BoxFacts):
         ca_certificate: The file on this machine with the certificate that signs the box's; may be empty.
         pages: Files on this machine with the page about the box, by language.
         stage_seconds: How long each stage took.
+        failed_checks: How many checks of this run's verification do not hold on it.
+        one_of_many: It is handed over with others: what the page tells, too, is left to the page.
     """
 
     ca_certificate: str = ""
     pages: Mapping[str, str] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    failed_checks: int = 0
+    one_of_many: bool = False
 
 
 def handover_fields(handover: Handover) -> dict[str, Any]:
@@ -71,10 +75,12 @@ def handover_lines(handover: Handover, passwords: Mapping[str, SecretStr]) -> li
     if handover.stage_seconds:
         first_times, *further = _times(handover.stage_seconds)
         facts += [["Took", first_times], *(["", times] for times in further)]
+    told = ["", *(f"  {line}" for line in aligned([[label, one_line(fact)] for label, fact in facts]))]
+    if handover.one_of_many and handover.pages:
+        return told
     first, *rest = curl_by_password(handover, handover.ca_certificate)
     return [
-        "",
-        *(f"  {line}" for line in aligned([[label, one_line(fact)] for label, fact in facts])),
+        *told,
         "",
         "  A first request; curl asks for the API password:",
         "",

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from boxwright import places
 from boxwright.console import Console, Handover
+from boxwright.console.text import aligned, counted, named, one_line, shortened
 from boxwright.errors import BadInputError, BoxwrightError, Exit
 from boxwright.handover.facts import BoxFacts
 from boxwright.handover.page import pages
+from boxwright.model.fleet import Fleet
 from boxwright.model.site import Host
 from boxwright.planning.handover import box_facts
 from boxwright.provisioning.outcome import HostOutcome
 from boxwright.provisioning.target import Choice, Target, choose, prepare
 from boxwright.transport.ssh import check
+from boxwright.verification import Check
+from boxwright.verification.check import CheckOutcome
 
 _AUTHORITY = "/etc/boxwright/pki/ca.crt"
 
@@ -40,17 +44,50 @@ def handover(console: Console, choice: Choice) -> Exit:
     return Exit.OK
 
 
-def hand_over(console: Console, target: Target, outcomes: Sequence[HostOutcome]) -> None:
+def hand_over(console: Console, target: Target, outcomes: Sequence[HostOutcome], checks: Sequence[Check]) -> None:
     """Hand over every box that a run has finished."""
-    for one in outcomes:
-        host = next((host for host in target.fleet.hosts if host.name == one.host), None)
-        if host and one.finished and target.fleet.leads(host):
-            try:
-                authority = authority_of(target, host)
-            except BoxwrightError as error:  # the box is finished all the same
-                console.error(error)
-                authority = ""
-            console.handover(_handover(target, host, one.seconds, authority))
+    failed = failed_checks(checks)
+    finished = {one.host: one for one in outcomes if one.finished}
+    boxes = [host for host in target.fleet.hosts if host.name in finished and target.fleet.leads(host)]
+    for host in boxes:
+        try:
+            authority = authority_of(target, host)
+        except BoxwrightError as error:  # the box is finished all the same
+            console.error(error)
+            authority = ""
+        made = _handover(target, host, finished[host.name].seconds, authority)
+        nodes = [node.name for node in target.fleet.box_of(host)]
+        broken = sum(len(failed.get(name, ())) for name in nodes)
+        console.handover(replace(made, failed_checks=broken, one_of_many=len(boxes) > 1))
+
+
+def tell_batch(console: Console, fleet: Fleet, outcomes: Sequence[HostOutcome], checks: Sequence[Check]) -> None:
+    """Say last of all, of several machines, which are ready and which are not: all else has left the screen by then."""
+    failed = failed_checks(checks)
+    serials = {host.name: host.serial or "" for host in fleet.site.hosts}
+    wrong = {one.host: one.error.message for one in outcomes if one.error}
+    wrong |= {host: f"{counted(len(ids), 'check')} failed: {named(ids)}" for host, ids in failed.items()}
+    ready = [one.host for one in outcomes if one.host not in wrong]
+    console.data("batch", {"ready": ready, "not_ready": wrong})
+    if len(outcomes) < 2:
+        return
+    told = f"{len(ready)} of {len(outcomes)} machines {'is' if len(ready) == 1 else 'are'} ready."
+    if not wrong:
+        console.success(told)
+        return
+    console.warning(told)
+    rows = [[host, serials.get(host, ""), shortened(one_line(why), 120)] for host, why in wrong.items()]
+    for line in aligned(rows):
+        console.line(f"  {line}")
+
+
+def failed_checks(checks: Sequence[Check]) -> dict[str, list[str]]:
+    """The checks that do not hold, by host."""
+    found: dict[str, list[str]] = {}
+    for one in checks:
+        if one.outcome is CheckOutcome.FAIL:
+            found.setdefault(one.host, []).append(one.id)
+    return found
 
 
 def _handover(target: Target, host: Host, seconds: Mapping[str, float], authority: str) -> Handover:

@@ -18,7 +18,7 @@ from boxwright.model.weights import weights_of
 from boxwright.planning.stages import stages_of
 from boxwright.provisioning import acceptance, contract, outcome
 from boxwright.provisioning.evidence import signing_key
-from boxwright.provisioning.handing_over import hand_over
+from boxwright.provisioning.handing_over import hand_over, tell_batch
 from boxwright.provisioning.left_evidence import Evidence
 from boxwright.provisioning.link import plan_link
 from boxwright.provisioning.outcome import HostOutcome
@@ -102,7 +102,8 @@ def _provision(console: Console, target: Target, *, yes: bool, only: tuple[str, 
     if fleet.without_stack:
         console.warning(f"the machine is ready; {fleet.without_stack}")
     else:
-        hand_over(console, target, outcomes)
+        hand_over(console, target, outcomes, checks)
+    tell_batch(console, fleet, outcomes, checks)
     return code if code is not Exit.OK else acceptance.exit_code(checks)
 
 

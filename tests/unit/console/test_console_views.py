@@ -172,6 +172,21 @@ def test_a_handover_shows_commands_instead_of_passwords(record: Record) -> None:
         assert words in seen.out
 
 
+def test_a_box_that_a_check_failed_on_is_not_called_ready(record: Record) -> None:
+    seen = record()
+    seen.console.handover(replace(HANDOVER, failed_checks=2))
+    assert "lab-1 is provisioned and not ready: 2 checks failed." in seen.out
+    assert "is ready" not in seen.out
+
+
+def test_of_many_boxes_the_first_request_is_left_to_their_pages(record: Record) -> None:
+    seen = record()
+    seen.console.handover(replace(HANDOVER, one_of_many=True, pages={"en": "/state/lab-1/en.html"}))
+    assert "/state/lab-1/en.html" in seen.out
+    assert "curl" not in seen.out
+    assert "lab-1 is ready." in seen.out
+
+
 def test_a_handover_shows_a_password_only_when_asked_and_never_in_json(record: Record) -> None:
     passwords = {"chat": SecretStr("correct horse")}
     seen = record()
