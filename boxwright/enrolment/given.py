@@ -73,7 +73,12 @@ def _entries(text: str) -> Iterator[tuple[str, str]]:
 
 def _host(where: str, entry: str, known: Mapping[str, str]) -> str:
     words = [word for word in re.split(r"[\s=,;]+", FINGERPRINT.sub(" ", entry)) if word]
-    named = {known[word] for word in words if word in known}
+    bare = [word.strip("[]()<>'\".").rstrip(":") for word in words]  # as a prompt has them: [SN-1] or SN-1:
+    named = {known[word] for word in (*words, *bare) if word in known}
+    line = f" {' '.join(bare)} "
+    named |= {
+        name for word, name in known.items() if " " in word and f" {word} " in line
+    }  # serial numbers of two words
     if len(named) == 1:
         return named.pop()
     if named:

@@ -32,6 +32,7 @@ class Contact:
     """What a host offers, and what is pinned of it."""
 
     host: str
+    serial: str  # on its label, where the site says: what a person in front of it sees
     address: str
     port: int
     known: tuple[HostKey, ...]
@@ -72,9 +73,24 @@ def enroll(console: Console, *, site: str, host: str, fingerprint: str, replace:
     console.info(f"Asking {len(hosts)} host{'s' * (len(hosts) > 1)} for their keys …")
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="enroll") as pool:
         contacts = list(pool.map(lambda one: _contact(whose, one, pins), hosts))
-    outcomes = [_outcome(console, pins, met, wish) for met in contacts]
+    owners = _owners(whose, pins)
+    outcomes = []
+    for met in contacts:
+        outcomes.append(_outcome(console, pins, met, wish, owners))
+        if isinstance(met, Contact):
+            for key in met.offered:
+                owners.setdefault(key.blob, met.host)
     _show(console, outcomes, pins)
     return _exit_code(outcomes)
+
+
+def _owners(site: Site, pins: Pins) -> dict[str, str]:
+    """Whose each pinned key is, of the hosts of a site."""
+    found: dict[str, str] = {}
+    for host in site.hosts:
+        for key in pinned(pins, *_place(site, host)):
+            found.setdefault(key.blob, host.name)
+    return found
 
 
 def _replaced(text: str, hosts: Sequence[Host]) -> frozenset[str]:
@@ -116,15 +132,17 @@ def _contact(site: Site, host: Host, pins: Pins) -> Contact | UnreachableError:
         offered = scan(host.name, address, port, site.ssh.connect_timeout_s)
     except UnreachableError as error:
         return error
-    return Contact(host.name, address, port, pinned(pins, address, port), offered)
+    return Contact(host.name, host.serial or "", address, port, pinned(pins, address, port), offered)
 
 
-def _outcome(console: Console, pins: Pins, met: Contact | UnreachableError, wish: Wish) -> Enrolled:
+def _outcome(
+    console: Console, pins: Pins, met: Contact | UnreachableError, wish: Wish, owners: Mapping[str, str]
+) -> Enrolled:
     """How a host fares. An error is told, and is this host's alone: the others go on."""
     try:
         if isinstance(met, UnreachableError):
             raise met
-        return _enrolled(console, pins, met, wish)
+        return _enrolled(console, pins, met, wish, owners)
     except BoxwrightError as error:
         console.error(error)
         if isinstance(met, Contact):
@@ -132,23 +150,42 @@ def _outcome(console: Console, pins: Pins, met: Contact | UnreachableError, wish
         return Enrolled(error.where, "", (), _why_not(error))
 
 
-def _enrolled(console: Console, pins: Pins, met: Contact, wish: Wish) -> Enrolled:
+def _enrolled(console: Console, pins: Pins, met: Contact, wish: Wish, owners: Mapping[str, str]) -> Enrolled:
     """Pin a host's key, if somebody vouches for it.
 
     Raises:
-        BoxwrightError: It is another one than the pinned one, or than the one that was given.
+        BoxwrightError: It is another one than the pinned one, or than the one that was given, or another host's, too.
     """
     given = wish.given.get(met.host, frozenset())
+    shared = _shared(met, owners)
     if met.known and not met.changed and not given - {key.fingerprint for key in met.known}:
+        if shared:
+            console.warning(f"{met.host}: {shared.message}. {shared.hint}")
         return Enrolled(met.host, met.address, met.known, "already pinned")
     if met.known and met.changed and met.host not in wish.replace:
         known, offered = ([key.fingerprint for key in keys] for keys in (met.known, met.offered))
         raise changed_key(met.host, met.address, met.port, known, offered)
+    if shared:
+        raise shared
     keys = _given_ones(met, given) if given else _confirmed(console, met, yes=wish.yes)
     if not keys:
         return Enrolled(met.host, met.address, met.known, "declined")
     pins.pin(met.address, met.port, [(key.kind, key.blob) for key in keys])
     return Enrolled(met.host, met.address, keys, "pinned anew" if met.known else "pinned")
+
+
+def _shared(met: Contact, owners: Mapping[str, str]) -> BoxwrightError | None:
+    """What is wrong where a host shows a key that another host of the site has; None where none does."""
+    others = [(key, owner) for key in met.offered if (owner := owners.get(key.blob, met.host)) != met.host]
+    if not others:
+        return None
+    key, other = others[0]
+    return BoxwrightError(
+        f"it shows the same key as {other}, {key.fingerprint}: one machine under two names, or a copied disk",
+        where=met.host,
+        hint="Look which machines these are. On a copied one, make keys of its own: rm /etc/ssh/ssh_host_*; "
+        "ssh-keygen -A; systemctl restart ssh",
+    )
 
 
 def _given_ones(met: Contact, given: frozenset[str]) -> tuple[HostKey, ...]:
@@ -173,7 +210,8 @@ def _confirmed(console: Console, met: Contact, *, yes: bool) -> tuple[HostKey, .
     if yes:
         console.warning(f"{met.host}: nobody compared its fingerprint; whoever answered is trusted from now on")
         return (first,)
-    question = f"Does the console of {met.host} show {first.fingerprint} ({first.words})?"
+    label = f" ({met.serial})" if met.serial else ""
+    question = f"Does the console of {met.host}{label} show {first.fingerprint} ({first.words})?"
     return (first,) if console.confirm(question) else ()
 
 

@@ -123,6 +123,32 @@ def test_a_wrong_fingerprint_refuses_that_host_alone(bench: Bench) -> None:
     assert str(bench.servers[0].port) not in bench.kept.read_text()
 
 
+def test_two_boxes_with_one_key_are_not_both_pinned(bench: Bench) -> None:
+    bench.servers[1]._host_key = bench.servers[0]._host_key  # a disk that was copied with its keys
+    same = bench.print_of(1)
+    code, lines = bench.enroll(given=f"box-1={same},box-2={same}")
+    assert code == Exit.PARTIAL
+    assert results(lines) == {"box-1": "pinned", "box-2": "refused"}
+    (error,) = [line for line in lines if line["type"] == "error"]
+    assert "the same key as box-1" in error["message"]
+    assert "ssh-keygen -A" in error["hint"]
+    code, lines = bench.enroll(host="box-2", yes=True)  # nor by itself
+    assert (code, results(lines)) == (Exit.ERROR, {"box-2": "refused"})
+    bench.kept.write_text(
+        bench.kept.read_text() + bench.kept.read_text().replace(str(bench.servers[0].port), str(bench.servers[1].port))
+    )
+    code, lines = bench.enroll()  # pinned before anybody looked for that
+    assert (code, set(results(lines).values())) == (Exit.OK, {"already pinned"})
+    assert [line for line in lines if line["type"] == "message" and "the same key as box-1" in line["text"]]
+
+
+def test_the_question_names_the_serial_number_that_a_person_sees_on_the_box(bench: Bench) -> None:
+    bench.site.write_text(bench.site.read_text().replace("box-1, ", "box-1, serial: SN-0001, "))
+    _, text = bench.answer("y\nn\n")
+    assert "Does the console of box-1 (SN-0001) show" in text
+    assert "Does the console of box-2 show" in text
+
+
 def test_a_changed_key_stops_that_host_with_both_fingerprints(bench: Bench) -> None:
     bench.enroll(yes=True)
     pinned = bench.print_of(1)

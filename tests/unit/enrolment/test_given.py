@@ -32,6 +32,14 @@ def test_by_a_file_of_lines_from_consoles(tmp_path: Path) -> None:
     assert read_given(str(path), HOSTS) == {"line-1": {ONE}, "line-2": {TWO}}
 
 
+@pytest.mark.parametrize("line", ["SN-2: 256 {}", "[SN-2] {} (ED25519)", 'box "SN-2" {}', "SN 2 login: {}"])
+def test_by_a_serial_number_as_a_prompt_has_it(line: str) -> None:
+    serial = "SN 2" if "SN 2" in line else "SN-2"
+    hosts = [Host(name="b-1", address="192.0.2.1", serial="SN-1"), Host(name="b-2", address="::2", serial=serial)]
+    assert read_given(line.format(ONE), hosts) == {"b-2": {ONE}}
+    assert read_given(f"::2 {ONE}", hosts) == {"b-2": {ONE}}
+
+
 def test_by_serial_number_and_never_by_an_address_of_two() -> None:
     behind_one = [Host(name=f"b-{n}", address="192.0.2.1", port=2200 + n, serial=f"SN-{n}") for n in (1, 2)]
     assert read_given(f"SN-2={ONE}", behind_one) == {"b-2": {ONE}}
