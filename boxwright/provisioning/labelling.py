@@ -30,8 +30,11 @@ def label_of(target: Target, host: Host, certificate: Certificate) -> Label:
 
 
 def write_label(folder: Path, label: Label) -> Path:
-    """Write the label into the folder of its host, and let its serial number lead there, too."""
+    """Write the label into the folder of its host, and let its serial number lead there, too, and no other number."""
     name = label.certificate.host
+    for old in (folder / BY_SERIAL).glob("*"):  # of before the site's number of the host was mended
+        if old.is_symlink() and old.readlink() == Path("..") / name:
+            old.unlink()
     if serial := folder_name(label.serial):
         link = folder / BY_SERIAL / serial
         link.parent.mkdir(exist_ok=True)

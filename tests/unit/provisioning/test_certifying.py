@@ -43,3 +43,8 @@ def test_a_box_that_does_not_answer_has_failed(
     assert by_serial.readlink() == Path("../box-1")
     assert "SN 42/a" in (by_serial / "label.html").read_text()
     assert (tmp_path / "to/labels.html").read_text().count("<section") == 1
+
+    # The number was a mistyped one: where it led, nobody shall find the certificate of another.
+    site.write_text(SITE.replace("SN 42/a", "SN-43"))
+    report(Console(json=True, stdout=io.StringIO()), Choice("lab", str(site)), str(tmp_path / "to"))
+    assert [link.name for link in (tmp_path / "to/by-serial").iterdir()] == ["SN-43"]
