@@ -44,9 +44,9 @@ def board(console: Console, *, site: str, listen: str, html: str, table: bool = 
     name, serials = whose.name, {host.name: host.serial or "" for host in whose.hosts}
     shown = Board(places.state() / "runs", name, serials)
     if html or console.json:
-        return _once(console, name, shown.look(), html)
+        return _once(console, name, _some(site, name, shown.look()), html)
     if table:
-        watch_table(console, lambda: _as_table(_some(name, shown.look())))
+        watch_table(console, lambda: _as_table(_some(site, name, shown.look())))
         return Exit.OK
     lock = threading.Lock()  # a board reads on from where it was: one browser at a time
 
@@ -65,8 +65,13 @@ def board(console: Console, *, site: str, listen: str, html: str, table: bool = 
     return Exit.OK
 
 
-def _some(site: str, picture: Picture | None) -> Picture:
+def _some(said: str, site: str, picture: Picture | None) -> Picture:
     """A board with something on it.
+
+    Args:
+        said: The site as the command line names it.
+        site: Its name.
+        picture: What there is.
 
     Raises:
         BoxwrightError: Nothing was run yet.
@@ -74,7 +79,8 @@ def _some(site: str, picture: Picture | None) -> Picture:
     if picture is None:
         raise BoxwrightError(
             f"nothing was provisioned on site '{site}' from here yet",
-            hint=f"Its runs are looked for in {places.state() / 'runs'}. Begin one: ./invoke provision --site {site}",
+            hint=f"Runs are looked for in {places.state() / 'runs'}; a plan is none. Begin one: "
+            f"./invoke provision --profile … --site {said}",
         )
     return picture
 
@@ -97,8 +103,7 @@ def _as_table(picture: Picture) -> Shown:
     )
 
 
-def _once(console: Console, site: str, found: Picture | None, html: str) -> Exit:
-    picture = _some(site, found)
+def _once(console: Console, site: str, picture: Picture, html: str) -> Exit:
     for row in picture.rows:
         console.data("board", asdict(row))
     if html:

@@ -281,6 +281,8 @@ def _finish(console: Console, target: Bundle, wanted: Lock) -> None:
     """Write the lists of a lock whose artefacts are all there, and sign; a bundle that is as it was stays so."""
     path = target.lock_file(wanted.name)
     if path.exists() and path.read_text(encoding="utf-8") == wanted.text and _is_whole(target):
+        own = _key().public.fingerprint
+        console.data("bundle", {"folder": str(target.folder), "name": wanted.name, "signing_key": own})
         console.success(f"{target.folder} has {wanted.name} whole, as before.")
         return
     console.info("Writing and signing the lists of Debian packages …")

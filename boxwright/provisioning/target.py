@@ -14,6 +14,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from boxwright import mirrors, vault
+from boxwright.console.text import named
 from boxwright.errors import BadInputError, did_you_mean
 from boxwright.factory.offline import Door
 from boxwright.model.catalogues import (
@@ -102,21 +103,28 @@ def choose(choice: Choice) -> Fleet:
     """
     profile, site = load_profile(choice.profile), load_site(choice.site)
     hosts = _adjusted(site, choice, profile.nodes).hosts  # among them the twins that a box of several machines needs
-    named = {host.name for host in hosts if choice.host in (host.name, host.address)}
-    if choice.host and not named:
-        if profile.nodes > 1:
-            raise _no_such_host(choice.host, hosts, profile)
+    meant = {host.name for host in hosts if choice.host in (host.name, host.address)}
+    if choice.host and not meant:
+        mistyped = choice.site not in ("", Choice.site) and not set(choice.host) & set("@.:[")
+        if profile.nodes > 1 or mistyped:
+            raise _no_such_host(choice, hosts, profile)
         site = single_host(choice.host)
     fleet = _with_switched(profile, site, choice)
-    left_out = {host.name for host in fleet.site.hosts} - named if named else ()
+    left_out = {host.name for host in fleet.site.hosts} - meant if meant else ()
     return fleet.model_copy(update={"left_out": frozenset(left_out)})
 
 
-def _no_such_host(name: str, hosts: Sequence[Host], profile: Profile) -> BadInputError:
+def _no_such_host(choice: Choice, hosts: Sequence[Host], profile: Profile) -> BadInputError:
+    """What is said of a name that no host of the site has: some other machine may have it, outside of any site."""
     known = [host.name for host in hosts]
+    there = f"There are: {named(known)}."
+    if profile.nodes > 1:
+        there = f"A {profile.name} is {profile.nodes} machines, so it is one of the site's: {named(known)}."
     return BadInputError(
-        f"--host: the site has no host '{name}'.{did_you_mean(name, known)}",
-        hint=f"A {profile.name} is {profile.nodes} machines, so it is one of the site's: {', '.join(known)}.",
+        f"--host: the site has no host '{choice.host}'.{did_you_mean(choice.host, known)}",
+        hint=there
+        if profile.nodes > 1
+        else f"{there} A machine of no site is named as USER@ADDRESS, or without --site.",
     )
 
 

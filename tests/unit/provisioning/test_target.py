@@ -77,6 +77,16 @@ def test_a_host_goes_before_the_site(twins: str) -> None:
     assert [host.address for host in fleet.hosts] == ["192.0.2.7"]
 
 
+def test_a_mistyped_name_of_a_sites_host_is_no_other_machine(twins: str) -> None:
+    with pytest.raises(BadInputError, match=r"has no host 'own-2'\. Did you mean 'own-1'") as refused:
+        choose(Choice("lab", site=twins, host="own-2"))
+    assert "without --site" in refused.value.hint
+    for site, host in ((twins, "root@box"), (twins, "box.example"), ("lab", "box")):
+        assert [one.address for one in choose(Choice("lab", site=site, host=host)).hosts] == [
+            host.removeprefix("root@")
+        ]
+
+
 def test_a_host_of_the_site_is_taken_with_all_that_the_site_says(tmp_path: Path) -> None:
     path = tmp_path / "own.yml"
     hosts = "hosts: [{name: one, address: 192.0.2.1}, {name: two, address: 192.0.2.2}]\n"
