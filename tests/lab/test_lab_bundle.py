@@ -109,6 +109,23 @@ def test_a_box_without_a_route_is_made_out_of_a_bundle(boxwright: Boxwright, twi
 
 
 @pytest.mark.parametrize("twin_site", [("off-bookworm", "debian-12")], indirect=True, ids=["12"])
+def test_another_machine_of_the_line_that_does_not_answer_keeps_this_one_from_nothing(
+    boxwright: Boxwright, twin_site: str, place: Path
+) -> None:
+    """On the box of the test above, which its site knows as it knows a server."""
+    lab, wire = "off-bookworm", Wire.of(boxwright, "off-bookworm")
+    home, line = Path(boxwright.environment["BOXWRIGHT_STATE"], "lab", lab), place / "line.yml"
+    line.write_text(
+        f"name: {lab}\nssh: {{key: {home}/id_ed25519, known_hosts: {home}/known_hosts, connect_timeout_s: 5}}\n"
+        f"hosts: [{{name: {lab}-1, address: {wire.subnet}.10}}, {{name: gone, address: {wire.subnet}.250}}]\n"
+    )
+    partly = boxwright("plan", "--profile", "lab", "--site", str(line), "--bundle", str(place / "bundle"))
+    assert partly.code == Exit.PARTIAL, partly.text[-3000:]
+    assert {event["host"] for event in partly.kind("event")} == {f"{lab}-1"}
+    assert [error["where"] for error in partly.kind("error")] == ["gone"]
+
+
+@pytest.mark.parametrize("twin_site", [("off-bookworm", "debian-12")], indirect=True, ids=["12"])
 def test_models_are_tried_and_switched_there_and_the_box_is_burned_in(
     boxwright: Boxwright, twin_site: str, place: Path
 ) -> None:
