@@ -18,7 +18,7 @@ class Exit(IntEnum):
     CHANGES = 2  # `plan`: something would change; `fit`: it does not fit
     PARTIAL = 3  # some hosts are finished, some are not
     BAD_INPUT = 4  # a file or an argument is wrong; nothing was contacted
-    LOCKED = 5  # another operator is at work on the box
+    LOCKED = 5  # another operator is at work on the box, or serves a bundle where this run would
     VERIFY_FAILED = 6  # provisioned, but a check does not hold
     INTERRUPTED = 130
 
