@@ -96,34 +96,30 @@ class Bundle:
             found[lock.name] = lock
         return found
 
-    def sign(self, key: SigningKey) -> None:
-        """Write and sign the list of everything that is no artefact, as it lies here."""
-        self._sign(key, {place: self._listed(place) for place in self._listable()})
+    def sign(self, key: SigningKey, *, own: Collection[str] = (), dropped: Collection[str] = ()) -> None:
+        """Write and sign the list of everything that is no artefact.
 
-    def sign_on(self, key: SigningKey, *, own: str = "", dropped: Collection[str] = ()) -> None:
-        """The same, of what was signed before: whoever has changed it meanwhile has nobody's signature for that.
+        What was signed before is signed on: whoever has changed it meanwhile has nobody's signature for that.
 
         Args:
             key: Signs it.
-            own: The lock that was just written: it and its lists are signed as they lie here.
+            own: Locks that were just written: they and their lists are signed as they lie here.
             dropped: Locks that were removed.
         """
         files = {
             place: listed
             for place, listed in self._signed_before().items()
-            if not any(_belongs(place, name) for name in (own, *dropped))
+            if not any(_belongs(place, name) for name in (*own, *dropped))
         }
-        self._sign(key, files | {place: self._listed(place) for place in self._listable() if _belongs(place, own)})
+        written = [place for place in self._listable() if any(_belongs(place, name) for name in own)]
+        files |= {place: self._listed(place) for place in written}
+        data = f"{Manifest(signed_at=now(), files=dict(sorted(files.items()))).model_dump_json(indent=1)}\n".encode()
+        write_whole(self._manifest, data)
+        write_whole(self._signature, key.sign(data, BUNDLE_NAMESPACE).encode())
 
     def _listed(self, place: Place) -> ListedFile:
         path = self.folder / place
         return ListedFile(size=path.stat().st_size, sha256=digest_of(path))
-
-    def _sign(self, key: SigningKey, files: dict[Place, ListedFile]) -> None:
-        files = dict(sorted(files.items()))
-        data = f"{Manifest(signed_at=now(), files=files).model_dump_json(indent=1)}\n".encode()
-        write_whole(self._manifest, data)
-        write_whole(self._signature, key.sign(data, BUNDLE_NAMESPACE).encode())
 
     def signed(self, signer: str = "") -> tuple[Manifest, PublicKey]:
         """Its signed list, and whose it is.

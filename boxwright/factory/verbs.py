@@ -263,8 +263,8 @@ def _locks(names: Sequence[str]) -> str:
     return f"the lock{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
-def _sign(console: Console, target: Bundle, *, own: str = "", dropped: Sequence[str] = ()) -> SigningKey:
-    """Sign on, as `Bundle.sign_on` has it; a word where it was signed by another key, which others may go by."""
+def _sign(console: Console, target: Bundle, *, own: Sequence[str] = (), dropped: Sequence[str] = ()) -> SigningKey:
+    """Sign a bundle, as `Bundle.sign` has it; a word where it was signed by another key, which others may go by."""
     key = _key()
     with suppress(BadInputError, ForgedError):  # nobody has signed it yet, or not what it is now
         before = target.signed()[1]
@@ -273,7 +273,7 @@ def _sign(console: Console, target: Bundle, *, own: str = "", dropped: Sequence[
                 f"the bundle is signed by {key.public.fingerprint}, and no longer by {before.fingerprint}: whoever "
                 "says --signer has to know"
             )
-    target.sign_on(key, own=own, dropped=dropped)
+    target.sign(key, own=own, dropped=dropped)
     return key
 
 
@@ -288,7 +288,7 @@ def _finish(console: Console, target: Bundle, wanted: Lock) -> None:
     console.info("Writing and signing the lists of Debian packages …")
     write_lists(target, wanted)
     write_whole(path, wanted.text.encode())
-    key = _sign(console, target, own=wanted.name)
+    key = _sign(console, target, own=[wanted.name])
     if strange := target.damaged_lists(target.signed()[0]):
         console.warning(f"of other locks of this bundle is not what was signed: {_told(strange)}")
     console.data("bundle", {"folder": str(target.folder), "name": wanted.name, "signing_key": key.public.fingerprint})

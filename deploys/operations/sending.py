@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pyinfra.api import FileUploadCommand, QuoteString, StringCommand
 
@@ -22,7 +22,7 @@ class Piece(io.RawIOBase):
         size: How long it is, at most: it ends with the file.
     """
 
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+    def __init__(self, file: io.BufferedReader, start: int, size: int) -> None:
         end = file.seek(0, io.SEEK_END)
         self._file, self._start, self._size, self._at = file, start, max(0, min(size, end - start)), 0
 
@@ -42,7 +42,7 @@ class Piece(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read on; 0 at the end of the piece."""
         self._file.seek(self._start + self._at)
-        count: int = self._file.readinto(memoryview(buffer)[: max(0, self._size - self._at)])  # type: ignore[attr-defined]
+        count = self._file.readinto(memoryview(buffer)[: max(0, self._size - self._at)])
         self._at += count
         return count
 

@@ -91,7 +91,7 @@ def test_an_image_is_pulled_out_of_a_bundle(bench: Bench, image: str, tmp_path: 
     assert "127.0.0.1" not in lock.text
     write_whole(bundle.lock_file(lock.name), lock.text.encode())
     write_whole(bundle.lists(lock.name) / BUNDLE_KEY, b"a key")
-    bundle.sign(SigningKey.kept_in(tmp_path / "key"))
+    bundle.sign(SigningKey.kept_in(tmp_path / "key"), own=[lock.name])
 
     # What comes now comes out of the bundle: the registry is gone.
     bench.on(twin, "systemctl stop test-registry; ip route del default")

@@ -50,7 +50,7 @@ def bundle(tmp_path: Path) -> Bundle:
     locks = lock_of("debian-12", shared=SHARED, own=OLD), lock_of("debian-13", shared=SHARED, own=NEW)
     for lock in locks:
         put(made, lock, SHARED, OLD, NEW)
-    made.sign(SigningKey.kept_in(tmp_path / "fetcher"))
+    made.sign(SigningKey.kept_in(tmp_path / "fetcher"), own=[lock.name for lock in locks])
     return Bundle(made.folder)
 
 
@@ -224,7 +224,7 @@ def with_vendors(tmp_path: Path) -> Bundle:
     bios = artefact("bios-X12", FIRMWARE, kind="firmware", version="2.4", file="X12.bin", used_by=("firmware",))
     lock, made = lock_of("debian-12", package, part, bios, own=OLD), Bundle(tmp_path / "vendors")
     put(made, lock, data, layer, FIRMWARE, OLD)
-    made.sign(SigningKey.kept_in(tmp_path / "fetcher"))
+    made.sign(SigningKey.kept_in(tmp_path / "fetcher"), own=[lock.name])
     return Bundle(made.folder)
 
 
@@ -291,7 +291,7 @@ def test_a_site_takes_what_serve_prints_and_finds_everything_there(
 def test_serve_tells_each_lock_its_own_address(with_vendors: Bundle, state: dict[str, str], tmp_path: Path) -> None:
     bios = with_vendors.locks["lab-debian-12"].of("firmware")[0]
     put(with_vendors, lock_of("debian-13", bios, own=NEW), FIRMWARE, NEW)
-    with_vendors.sign(SigningKey.kept_in(tmp_path / "fetcher"))
+    with_vendors.sign(SigningKey.kept_in(tmp_path / "fetcher"), own=["lab-debian-13"])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with serving(with_vendors, f"127.0.0.1:{port}", state) as lines:

@@ -169,7 +169,7 @@ def test_the_reading_of_a_bundle_tells_how_far_it_is(
     bundle, told = Bundle(tmp_path / "b"), list[str]()
     for lock in (WHOLE, WHOLE.model_copy(update={"distribution": "debian-13"})):
         write_whole(bundle.lock_file(lock.name), lock.text.encode())
-    bundle.sign(SigningKey.kept_in(tmp_path / "key"))
+    bundle.sign(SigningKey.kept_in(tmp_path / "key"), own=["lab-debian-12", "lab-debian-13"])
     fleet = choose(Choice(profile="lab"))
     fleet = fleet.model_copy(update={"site": fleet.site.model_copy(update={"twin": None})})
     with (

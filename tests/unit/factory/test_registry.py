@@ -178,7 +178,7 @@ def test_it_is_fetched_and_served_as_a_registry_would(site: Site, tmp_path: Path
     assert [bundle.wrong(one) for one in lock.artefacts] == ["", "", "", ""]
     write_whole(bundle.lock_file(lock.name), lock.text.encode())
     write_whole(bundle.lists(lock.name) / BUNDLE_KEY, b"a key")
-    bundle.sign(SigningKey.kept_in(tmp_path / "key"))
+    bundle.sign(SigningKey.kept_in(tmp_path / "key"), own=[lock.name])
     with serving(table(bundle, bundle.signed()[0]), "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.server_address[1]}"
         told = ServedBundle(

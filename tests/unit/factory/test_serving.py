@@ -139,7 +139,7 @@ def test_a_source_distribution_is_in_the_index_and_the_key_beside_its_lists(tmp_
     write_whole(bundle.artefact(source.sha256), data)
     write_whole(bundle.lock_file(lock.name), lock.text.encode())
     write_whole(bundle.lists(lock.name) / BUNDLE_KEY, b"a key")
-    bundle.sign(SigningKey.kept_in(tmp_path / "key"))
+    bundle.sign(SigningKey.kept_in(tmp_path / "key"), own=[lock.name])
     with serving(table(bundle, bundle.signed()[0]), "127.0.0.1", 0) as server:
         port = server.server_address[1]
         page = ask(port, "/lab-debian-12/simple/llama-cpp-python/")[2].decode()
@@ -157,7 +157,7 @@ def test_a_layer_that_images_share_is_found_with_each_of_them(tmp_path: Path) ->
     ]
     bundle, lock = Bundle(tmp_path / "b"), Lock(profile="lab", distribution="debian-12", artefacts=tuple(parts))
     write_whole(bundle.lock_file(lock.name), lock.text.encode())
-    bundle.sign(SigningKey.kept_in(tmp_path / "key"))
+    bundle.sign(SigningKey.kept_in(tmp_path / "key"), own=[lock.name])
     found = table(bundle, bundle.signed()[0])
     for image in ("a.example/x", "b-5/y"):
         assert f"/v2/lab-debian-12/{image}/blobs/sha256:{parts[1].sha256}" in found

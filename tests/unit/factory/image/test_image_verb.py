@@ -100,7 +100,7 @@ def asked_for(folder: Path, lock: Lock) -> Asked:
     bundle = Bundle(folder / "bundle")
     write_whole(bundle.lock_file(lock.name), lock.text.encode())
     write_whole(bundle.lists(lock.name) / "dists/platform/InRelease", b"signed list\n")
-    bundle.sign(SigningKey.kept_in(folder / "signing"))
+    bundle.sign(SigningKey.kept_in(folder / "signing"), own=[lock.name])
     (folder / "id.pub").write_text(LINE)
     return Asked(lock.profile, str(bundle.folder), str(folder / "id.pub"), "", str(folder / "out"), "", False)
 
