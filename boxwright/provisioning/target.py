@@ -117,15 +117,11 @@ def choose(choice: Choice) -> Fleet:
 def _no_such_host(choice: Choice, hosts: Sequence[Host], profile: Profile) -> BadInputError:
     """What is said of a name that no host of the site has: some other machine may have it, outside of any site."""
     known = [host.name for host in hosts]
-    there = f"There are: {named(known)}."
     if profile.nodes > 1:
-        there = f"A {profile.name} is {profile.nodes} machines, so it is one of the site's: {named(known)}."
-    return BadInputError(
-        f"--host: the site has no host '{choice.host}'.{did_you_mean(choice.host, known)}",
-        hint=there
-        if profile.nodes > 1
-        else f"{there} A machine of no site is named as USER@ADDRESS, or without --site.",
-    )
+        hint = f"A {profile.name} is {profile.nodes} machines, so it is one of the site's: {named(known)}."
+    else:
+        hint = f"There are: {named(known)}. A machine of no site is named as USER@ADDRESS, or without --site."
+    return BadInputError(f"--host: the site has no host '{choice.host}'.{did_you_mean(choice.host, known)}", hint=hint)
 
 
 def in_whole_boxes(fleet: Fleet) -> Fleet:
