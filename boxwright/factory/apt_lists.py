@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from boxwright import places
 from boxwright.errors import BoxwrightError
 from boxwright.factory.bundle import Bundle
 from boxwright.factory.lock import Artefact, Lock
@@ -91,7 +92,7 @@ def _write_suite(folder: Path, suite: str, index: str) -> None:
 
 def _sign(folder: Path) -> None:
     # Its agent takes its sockets away while the folder goes.
-    with tempfile.TemporaryDirectory(prefix="bw-gpg-", ignore_cleanup_errors=True) as home:
+    with tempfile.TemporaryDirectory(prefix="gpg-", dir=places.sockets(), ignore_cleanup_errors=True) as home:
         gpg = ["gpg", "--homedir", home, "--batch", "--quiet", "--no-tty", "--faked-system-time", _DATED[0]]
         try:
             _run([*gpg, "--passphrase", "", "--quick-generate-key", "Boxwright bundle", "ed25519", "sign", "0"])

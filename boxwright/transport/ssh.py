@@ -76,7 +76,7 @@ class Endpoint:
         if shared:
             options |= {
                 "ControlMaster": "auto",
-                "ControlPath": str(places.runtime() / "ssh-%C"),
+                "ControlPath": str(places.sockets() / "ssh-%C"),
                 "ControlPersist": "60",
             }
         return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]

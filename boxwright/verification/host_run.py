@@ -16,6 +16,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from boxwright import places
 from boxwright.verification.check import Check, CheckOutcome, Line, PlannedCheck, Severity
 from boxwright.verification.job import VerifyJob
 from boxwright.verification.ssh import close_connections
@@ -56,7 +57,7 @@ class HostRun:
     def checks(self) -> list[Check]:
         """Run the suite to its end, whatever that is, and return one check for each promise."""
         with (
-            tempfile.TemporaryDirectory(prefix="boxwright-verify-") as scratch,
+            tempfile.TemporaryDirectory(prefix="verify-", dir=places.sockets()) as scratch,
             tempfile.TemporaryFile() as output,
         ):
             try:

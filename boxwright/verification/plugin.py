@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except BadInputError as error:
         raise pytest.UsageError(str(error)) from error
     host = _chosen_host(job, config.getoption("hosts", default=None))
-    directory = Path(tempfile.mkdtemp(prefix="boxwright-ssh-"))
+    directory = Path(tempfile.mkdtemp(prefix="ssh-"))
     shell = BoxShell(host, write_config(host, directory))
     config.stash[_JOB] = job
     config.stash[_SHELL] = shell

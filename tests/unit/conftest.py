@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from boxwright import places
 
 StandIn = Callable[[str, str], None]
 
@@ -40,8 +43,9 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 @pytest.fixture
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """State and working files of the test's own; the path is that of the state directory."""
     for variable, name in (("STATE", "state"), ("RUNTIME", "runtime"), ("CACHE", "cache")):
         monkeypatch.setenv(f"BOXWRIGHT_{variable}", str(tmp_path / name))
-    return tmp_path / "state"
+    yield tmp_path / "state"
+    shutil.rmtree(places.sockets(), ignore_errors=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from boxwright import places
 from boxwright.engines.ansible.inventory import host_inventory
 from boxwright.engines.environment import engine_environment
 from boxwright.engines.process import Invocation
@@ -59,6 +60,7 @@ def invocation(
 
 def _environment(endpoint: Endpoint) -> dict[str, str]:
     return engine_environment(os.environ) | {
+        "TMPDIR": str(places.sockets()),  # where Mitogen makes one: without it, Ansible waits for ever
         "ANSIBLE_CONFIG": str(_HERE / "ansible.cfg"),
         # From the first packet until Mitogen's Python runs there, or until that has become root.
         "ANSIBLE_TIMEOUT": str(endpoint.login_timeout_s),

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from boxwright import places
 from boxwright.lab.commands import run
 
 KEY = "simulated.asc"
@@ -115,7 +116,7 @@ def _packed(folder: Path, package: Package) -> str:
 
 
 def _sign(folder: Path, key_expires: str) -> str:
-    home = Path(tempfile.mkdtemp(prefix="bw-gpg-"))
+    home = Path(tempfile.mkdtemp(prefix="gpg-", dir=places.sockets()))
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--no-tty"]
     try:
         run([*gpg, "--passphrase", "", "--quick-generate-key", "SIMULATED vendor", "ed25519", "sign", key_expires])

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,15 +104,13 @@ def test_the_probe_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def server(tmp_path: Path, own_places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "engines"))
     from pyinfra_testbed import SshServer
 
-    with tempfile.TemporaryDirectory() as short:  # a control socket's path has at most 108 characters
-        monkeypatch.setenv("BOXWRIGHT_RUNTIME", short)
-        running = SshServer(tmp_path)
-        yield running
-        running.close()
+    running = SshServer(tmp_path)
+    yield running
+    running.close()
 
 
 def endpoint_of(server: Any) -> Endpoint:

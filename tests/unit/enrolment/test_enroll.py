@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,16 +72,14 @@ def bench(tmp_path: Path, own_places: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "engines"))
     from pyinfra_testbed import SshServer
 
-    with tempfile.TemporaryDirectory() as short:  # a control socket's path has at most 108 characters
-        monkeypatch.setenv("BOXWRIGHT_RUNTIME", short)
-        servers = []
-        for number in (1, 2):
-            (tmp_path / f"server-{number}").mkdir()
-            servers.append(SshServer(tmp_path / f"server-{number}"))
-        servers[1].user_key = servers[0].user_key
-        yield Bench(tmp_path, servers)
-        for server in servers:
-            server.close()
+    servers = []
+    for number in (1, 2):
+        (tmp_path / f"server-{number}").mkdir()
+        servers.append(SshServer(tmp_path / f"server-{number}"))
+    servers[1].user_key = servers[0].user_key
+    yield Bench(tmp_path, servers)
+    for server in servers:
+        server.close()
 
 
 def results(lines: list[Any]) -> dict[str, str]:

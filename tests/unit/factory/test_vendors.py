@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 from factory.bundles import artefact
 
+from boxwright import places
 from boxwright.errors import BoxwrightError
 from boxwright.factory.lock import Lock
 from boxwright.factory.role_words import RoleWords
@@ -116,10 +118,10 @@ def test_a_key_is_held_against_the_fingerprint_that_is_known(tmp_path: Path) -> 
     # Whoever has the mirror adds a key of his own to the file, and signs what he likes by that.
     (tmp_path / "another").mkdir()
     strange = build(tmp_path / "another", [])
-    gpg = ["gpg", "--homedir", str(tmp_path / "both"), "--batch", "--quiet"]
-    (tmp_path / "both").mkdir(mode=0o700)
-    subprocess.run([*gpg, "--import", str(folder / KEY), str(tmp_path / "another" / KEY)], check=True)
-    exported = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True)
+    with tempfile.TemporaryDirectory(dir=places.sockets(), ignore_cleanup_errors=True) as home:
+        gpg = ["gpg", "--homedir", home, "--batch", "--quiet"]
+        subprocess.run([*gpg, "--import", str(folder / KEY), str(tmp_path / "another" / KEY)], check=True)
+        exported = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True)
     (folder / "both.asc").write_bytes(exported.stdout)
     with (
         pytest.raises(BoxwrightError, match=f"is not the key {right.key_fingerprint} alone.*{strange}"),

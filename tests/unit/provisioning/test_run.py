@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,22 +61,35 @@ def test_a_box_that_somebody_else_works_on_is_locked(stand_in: Callable[[str, st
 
 
 def test_a_run_that_somebody_interrupts_failed_on_no_host(
-    stand_in: Callable[[str, str], None], own_places: Path
+    stand_in: Callable[[str, str], None], own_places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two hosts at work by the real engine, whose ssh hangs."""
+    """Two hosts at work by the real engine, whose ssh hangs; no socket could be made where temporary files are."""
     stand_in("ssh", 'case "${!#}" in *deploy.lock*) echo held; cat >/dev/null ;; *) sleep 60 ;; esac')
-    ctrl_c = threading.Timer(6, os.kill, (os.getpid(), signal.SIGINT))
-    ctrl_c.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run("slow-1", "slow-2")
-    finally:
-        ctrl_c.cancel()
+    temporary = tmp_path / ("t" * 100)
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    threading.Thread(target=_interrupt_when_at_work, args=(own_places / "runs", {"slow-1", "slow-2"})).start()
+    with pytest.raises(KeyboardInterrupt):
+        run("slow-1", "slow-2")
     (log,) = (own_places / "runs").glob("*/events.jsonl")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert {line["host"] for line in lines if line["kind"] in ("event", "stage")} == {"slow-1", "slow-2"}
+    assert _at_work(lines) == {"slow-1", "slow-2"}
     assert not [line for line in lines if line["kind"] == "failure" or line.get("state") == "failed"]
     assert lines[-1]["ended"] == "interrupted"
+
+
+def _interrupt_when_at_work(runs: Path, hosts: set[str]) -> None:
+    late = time.monotonic() + 60
+    while time.monotonic() < late:
+        written = "".join(log.read_text() for log in runs.glob("*/events.jsonl")).splitlines(keepends=True)
+        if _at_work([json.loads(line) for line in written if line.endswith("\n")]) >= hosts:
+            break
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _at_work(lines: list[dict[str, str]]) -> set[str]:
+    return {line["host"] for line in lines if line["kind"] in ("event", "stage")}
 
 
 def test_private_inputs_are_gone_after_a_run_and_those_of_a_killed_one_are_removed(
