@@ -38,9 +38,8 @@ def lock_of(distribution: str, *more: Artefact, **wheels: bytes) -> Lock:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> dict[str, str]:
-    names = ("STATE", "RUNTIME", "CACHE")
-    return {f"BOXWRIGHT_{name}": str(tmp_path / "places" / name) for name in names} | {"COLUMNS": "80"}
+def state(own_places: Path) -> dict[str, str]:
+    return {"COLUMNS": "80"}
 
 
 @pytest.fixture
