@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from role_bench import BY_MITOGEN
 
+from boxwright import places
 from boxwright.lab import Lab, RunningTwin, TwinSpec
 from boxwright.model.hardware import Cpu, Hardware
 from boxwright.model.site import Distribution
@@ -124,6 +125,7 @@ class Box:
             env={
                 "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
                 "HOME": str(self.scratch),
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": str(places.sockets()),
                 "ANSIBLE_PIPELINING": "1",
                 "LC_ALL": "C.UTF-8",
                 **(BY_MITOGEN if self.runs >= PLAIN_RUNS else {}),
