@@ -7,7 +7,14 @@ import json
 from pyinfra import host
 from pyinfra.operations import files, server
 
-from deploys.operations.containers import CONTAINERS, RUNNER, container_image, container_runner, no_other_containers
+from deploys.operations.containers import (
+    CONTAINERS,
+    RUNNER,
+    container_image,
+    container_runner,
+    no_older_images,
+    no_other_containers,
+)
 from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
 from deploys.operations.files import rendered, request_text, written_file
 from deploys.operations.install import folders
@@ -107,3 +114,7 @@ for service in data.tensorrt_llm_services:
         ),
         after=of_server,
     )
+no_older_images(
+    name="Have no image of engines older than the one before",
+    wanted=[service["image"] for service in data.tensorrt_llm_services],
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 from pyinfra import host
@@ -9,7 +10,15 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations import files
 
-from deploys.facts.containers import PULLS, ContainerImage, EngineContainers
+from deploys.facts.containers import (
+    IMAGES,
+    PULLED,
+    PULLS,
+    SERVED,
+    ContainerImage,
+    EngineContainers,
+    EngineImages,
+)
 from deploys.operations.files import PROGRAMS
 from deploys.operations.install import program
 
@@ -18,6 +27,7 @@ _PULLER = f"{PROGRAMS}/pull-image"
 CONTAINERS = "/var/lib/boxwright/containers"  # what containers may write to, by the names of their units
 
 _PULL_S = 4 * 3600  # an image of 40 GB over a slow line
+_REMOVE_S = 1800  # 59 GB of small files on a slow disk
 
 
 def container_runner() -> None:
@@ -54,10 +64,35 @@ def container_image(image: str) -> Iterator[PyinfraCommand]:
         host.noop(f"{image} is there")
         return
     if "@" in image:
-        yield StringCommand("python3 -I -B", _PULLER, QuoteString(image), PULLS, _timeout=_PULL_S)
+        yield StringCommand("python3 -I -B", _PULLER, QuoteString(image), PULLS, PULLED, _timeout=_PULL_S)
         return
     yield StringCommand(
         "echo",
         QuoteString(f"this box has no image {image}, and an image without a name is nowhere else: load it first"),
         ">&2; exit 1",
     )
+
+
+@operation()
+def no_older_images(wanted: Sequence[str]) -> Iterator[PyinfraCommand]:
+    """Have no image that Boxwright pulled but these, which serve by now, and those that served before, for a way back.
+
+    Args:
+        wanted: As `container_image` takes them. What somebody else's container is made of stays.
+    """
+    known, serving = host.get_fact(EngineImages), sorted(set(wanted))
+    before = known["before"] if serving == known["serving"] else known["serving"]
+    if serving != known["serving"]:
+        note = json.dumps({"serving": serving, "before": before})
+        yield StringCommand("mkdir -p", IMAGES, "&& echo", QuoteString(note), ">", SERVED)
+    old = sorted(set(known["pulled"]) - {*serving, *before})
+    for image in old:
+        note = f"{PULLED}/{image.rpartition(':')[2]}"
+        yield StringCommand(
+            *("if docker image inspect", QuoteString(image), ">/dev/null 2>&1; then docker image rm"),
+            *(QuoteString(image), ">/dev/null || echo", QuoteString(f"{image} stays: it is in use"), ">&2; fi;"),
+            *("rm -f", QuoteString(note)),
+            _timeout=_REMOVE_S,
+        )
+    if serving == known["serving"] and not old:
+        host.noop("there is none")

@@ -8,7 +8,14 @@ from typing import Any
 
 from pyinfra.operations import files, server
 
-from deploys.operations.containers import CONTAINERS, RUNNER, container_image, container_runner, no_other_containers
+from deploys.operations.containers import (
+    CONTAINERS,
+    RUNNER,
+    container_image,
+    container_runner,
+    no_older_images,
+    no_other_containers,
+)
 from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
 from deploys.operations.files import rendered, request_text, written_file
 from deploys.operations.install import folders
@@ -52,6 +59,9 @@ def vllm_containers(*, title: str, user: str, services: Sequence[Mapping[str, An
         container_image(name=f"Have the image {image.rpartition('@')[0] or image[:19]}", image=image)
     for service in services:
         _served(title, user, service, api_key)
+    no_older_images(
+        name="Have no image of engines older than the one before", wanted=[service["image"] for service in services]
+    )
 
 
 def _served(title: str, user: str, service: Mapping[str, Any], api_key: str) -> None:

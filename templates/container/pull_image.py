@@ -1,11 +1,13 @@
 """Pulls a container image so that the loss of power leaves none that is broken.
 
-Usage: python3 -I -B pull-image NAME@sha256:DIGEST NOTES
+Usage: python3 -I -B pull-image NAME@sha256:DIGEST NOTES PULLED
 
 Docker counts a layer as there as soon as it is unpacked, and syncs none of its files: behind a power cut it has layers
 of empty files, which no further pull replaces. So a note of each pull lies in the folder NOTES, named by the digest,
 until everything of it is on the disk. It names the boot in which the pull began. Where one of an earlier boot is left,
 what is pulled may stand on such layers: it is removed with them, and pulled again.
+
+The folder PULLED keeps the names of all that came so, by digest: those images are Boxwright's to remove.
 """
 
 from __future__ import annotations
@@ -20,17 +22,20 @@ DOCKER = "/usr/bin/docker"
 BOOT = Path("/run/boxwright-boot")  # a name for this boot; the kernel's own is the same for all of a host's containers
 
 
-def pull(image: str, notes: Path, boot: str) -> None:
+def pull(image: str, notes: Path, pulled: Path, boot: str) -> None:
     """Have the image, whole and on the disk.
 
     Raises:
         subprocess.CalledProcessError: Docker has said why.
     """
-    notes.mkdir(mode=0o755, parents=True, exist_ok=True)
-    note = notes / image.rpartition(":")[2]
+    for folder in (notes, pulled):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    digest = image.rpartition(":")[2]
+    note = notes / digest
     if any(other.read_text() != boot for other in notes.iterdir()):  # of any image: they share layers
         _docker("pull", "--quiet", image)
         _docker("image", "rm", "--force", image)
+    _write_synced(pulled / digest, f"{image}\n")
     _write_synced(note, boot)
     _docker("pull", "--quiet", image)
     os.sync()
@@ -48,9 +53,9 @@ def _docker(*words: str) -> None:
     subprocess.run([DOCKER, *words], check=True)
 
 
-def _write_synced(note: Path, boot: str) -> None:
+def _write_synced(note: Path, text: str) -> None:
     with note.open("w") as file:
-        file.write(boot)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     _sync(note.parent)
@@ -66,9 +71,9 @@ def _sync(folder: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Pull the image that is named."""
-    image, notes = arguments
+    image, notes, pulled = arguments
     try:
-        pull(image, Path(notes), _this_boot())
+        pull(image, Path(notes), Path(pulled), _this_boot())
     except subprocess.CalledProcessError as error:
         return error.returncode
     return 0

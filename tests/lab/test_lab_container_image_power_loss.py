@@ -16,7 +16,7 @@ from boxwright.lab import TwinSpec
 from boxwright.model.catalogues import load_profile
 from boxwright.places import ROOT
 from boxwright.transport.ssh import Endpoint, check
-from deploys.facts.containers import PULLS, ContainerImage
+from deploys.facts.containers import PULLED, PULLS, ContainerImage
 
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 
@@ -75,7 +75,7 @@ class Box:
         return fact.process(self.on(fact.command(image)).splitlines())
 
     def pull(self, image: str) -> None:
-        self.on(f"python3 -I -B {PULLER} {image} {PULLS}")
+        self.on(f"python3 -I -B {PULLER} {image} {PULLS} {PULLED}")
 
     def runs(self, image: str) -> str:
         return self.on(

@@ -52,6 +52,26 @@ done
 touch /usr/local/bin/npu-smi /usr/local/Ascend/driver/version.info /etc/ascend_install.info
 """
 
+REGISTRY = "127.0.0.1:5000"  # Docker takes loopback without TLS
+SETTINGS = f"""\
+version: 0.1
+storage: {{filesystem: {{rootdirectory: /srv/registry}}}}
+http: {{addr: '{REGISTRY}'}}
+"""
+RELEASES = f"""\
+set -e
+DEBIAN_FRONTEND=noninteractive apt-get -qq install docker-registry >/dev/null 2>&1
+systemctl disable --quiet --now docker-registry
+systemd-run --quiet --unit=test-registry docker-registry serve /root/registry.yml; sleep 2
+for number in 1 2 3 4; do
+    echo "FROM simulated/vllm\nLABEL release=$number" |
+        DOCKER_BUILDKIT=0 docker build --quiet --tag {REGISTRY}/vllm:$number - >/dev/null
+    docker push --quiet {REGISTRY}/vllm:$number >/dev/null
+    docker image inspect --format '{{{{index .RepoDigests 0}}}}' {REGISTRY}/vllm:$number
+    docker image rm {REGISTRY}/vllm:$number >/dev/null
+done
+"""
+
 # Cards read memory that is locked, so the container's limit of it is lifted. A twin may not lift it, and its Docker
 # ends there ("error setting rlimit type 8"): this takes the words away on their way to the client.
 WITHOUT_LOCKED_MEMORY = """\
@@ -239,6 +259,40 @@ def test_requests_in_flight_end_and_a_killed_container_comes_back(contained: Con
     while contained.status("/health") != "200":
         assert time.monotonic() - ended < 60
         time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def releases(box: Contained) -> list[str]:
+    """Four images in a registry of the box, by their digests."""
+    box.on(box.twin, "cat > /root/registry.yml", SETTINGS)
+    return box.on(box.twin, RELEASES).split()
+
+
+def test_the_image_before_stays_and_older_ones_go(contained: Contained, releases: list[str]) -> None:
+    twin, (one, two, three, four) = contained.twin, releases
+
+    def there() -> set[str]:
+        names = contained.on(twin, "docker image ls --digests --format '{{.Repository}}@{{.Digest}}'").split()
+        return set(names) & set(releases)
+
+    for image in (one, two):
+        assert contained.given(contained.wanted(image=image))
+        assert contained.given(contained.wanted(image=image)) == 0
+    assert there() == {one, two}
+    contained.refused(contained.wanted(image=three, least_tokens_per_s=1e6))
+    assert contained.call(twin, CHAT, QUESTION, KEY)[0] == 200
+    assert there() == {one, two, three}
+    contained.given(contained.wanted(image=four))
+    assert there() == {two, four}
+    contained.given(contained.wanted(image=two))
+    assert contained.given(contained.wanted(image=two)) == 0
+    assert there() == {two, four}
+    contained.on(twin, f"docker create --name theirs {four} /bin/true")
+    contained.given(contained.wanted(image=one))
+    contained.given(contained.wanted(image=three))
+    assert there() == {one, three, four}
+    contained.on(twin, f"docker rm theirs; docker image rm {four}")
+    assert contained.on(twin, "docker image ls --quiet simulated/vllm")
 
 
 def test_what_is_missing_is_told_and_what_is_wanted_no_more_goes(contained: Contained) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from deploys.facts.chat_page import AccountExists
+from deploys.facts.containers import EngineImages
 from deploys.facts.files import FileState, UnpackedVersion
 from deploys.facts.machine import UsableProcessors
 from deploys.facts.models import BuildFile, BuildFiles
@@ -85,3 +86,12 @@ def test_an_account_is_looked_for_where_there_is_a_database(tmp_path: Path) -> N
 
 def test_processors_are_counted() -> None:
     assert UsableProcessors().process(answer(UsableProcessors.command)) >= 1
+
+
+def test_images_are_told_whose_they_are_and_a_torn_note_tells_nothing() -> None:
+    pulled = [f"registry/vllm@sha256:{digit * 64}" for digit in "ab"]
+    served = '{"serving": ["b"], "before": ["a"]}'
+    nothing = {"pulled": [], "serving": [], "before": []}
+    assert EngineImages().process([]) == nothing
+    assert EngineImages().process([served, *pulled]) == {"pulled": pulled, "serving": ["b"], "before": ["a"]}
+    assert EngineImages().process([served[:20], *pulled]) == nothing | {"pulled": pulled}
