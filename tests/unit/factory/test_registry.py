@@ -168,6 +168,7 @@ def test_what_stands_before_a_registry_is_told(site: Site, monkeypatch: pytest.M
         locked(site)
 
 
+@pytest.mark.usefixtures("own_places")
 def test_it_is_fetched_and_served_as_a_registry_would(site: Site, tmp_path: Path) -> None:
     lock, bundle = locked(site), Bundle(tmp_path / "b")
     bundle.folder.mkdir()

@@ -132,6 +132,7 @@ def test_no_range_leads_outside_the_file(asked: str, size: int) -> None:
         assert part is None or (part[0] >= 0 and part[1] > 0 and sum(part) <= size)
 
 
+@pytest.mark.usefixtures("own_places")
 def test_a_source_distribution_is_in_the_index_and_the_key_beside_its_lists(tmp_path: Path) -> None:
     data = b"source code"
     source = artefact("llama.cpp", data, kind="source", file="llama_cpp_python-0.3.36.tar.gz")
