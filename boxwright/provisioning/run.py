@@ -173,7 +173,7 @@ class _Watcher:
 def _private_directory() -> Iterator[Path]:
     """A directory in memory for the engines' inputs; those of runs that were killed are removed first."""
     root = places.runtime()
-    for old in root.glob("run-*-*"):
+    for old in (*root.glob("run-*-*"), *places.sockets().glob("run-*-*")):
         pid = old.name.split("-")[1]
         if pid.isdigit() and not Path("/proc", pid).exists():
             shutil.rmtree(old, ignore_errors=True)

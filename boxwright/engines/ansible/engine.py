@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,25 +43,23 @@ def invocation(
     """
     inventory = directory / f"{endpoint.name}.inventory.json"
     _write_private(inventory, json.dumps(host_inventory(endpoint, variables, roles)))
+    argv = (
+        *(str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(_HERE / "platform.yml")),
+        *("--diff", *(["--check"] if dry_run else [])),
+    )
     try:
-        argv = [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            "-i",
-            str(inventory),
-            str(_HERE / "platform.yml"),
-        ]
-        yield Invocation(
-            argv=(*argv, "--diff", *(["--check"] if dry_run else [])),
-            environment=_environment(endpoint),
-            directory=ROOT,
-        )
+        # Mitogen makes a socket among its temporary files, and leaves it there when it is killed.
+        with tempfile.TemporaryDirectory(
+            prefix=f"{directory.name}-", dir=places.sockets(), ignore_cleanup_errors=True
+        ) as temporary:
+            yield Invocation(argv=argv, environment=_environment(endpoint, temporary), directory=ROOT)
     finally:
         inventory.unlink(missing_ok=True)
 
 
-def _environment(endpoint: Endpoint) -> dict[str, str]:
+def _environment(endpoint: Endpoint, temporary: str) -> dict[str, str]:
     return engine_environment(os.environ) | {
-        "TMPDIR": str(places.sockets()),  # where Mitogen makes one: without it, Ansible waits for ever
+        "TMPDIR": temporary,
         "ANSIBLE_CONFIG": str(_HERE / "ansible.cfg"),
         # From the first packet until Mitogen's Python runs there, or until that has become root.
         "ANSIBLE_TIMEOUT": str(endpoint.login_timeout_s),

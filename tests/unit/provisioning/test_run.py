@@ -76,6 +76,7 @@ def test_a_run_that_somebody_interrupts_failed_on_no_host(
     assert _at_work(lines) == {"slow-1", "slow-2"}
     assert not [line for line in lines if line["kind"] == "failure" or line.get("state") == "failed"]
     assert lines[-1]["ended"] == "interrupted"
+    assert not list(places.sockets().iterdir())
 
 
 def _interrupt_when_at_work(runs: Path, hosts: set[str]) -> None:
@@ -96,11 +97,13 @@ def test_private_inputs_are_gone_after_a_run_and_those_of_a_killed_one_are_remov
     stand_in: Callable[[str, str], None], own_places: Path
 ) -> None:
     stand_in("ssh", SSH)
-    left = places.runtime() / "run-999999999-killed"
+    left, temporary = places.runtime() / "run-999999999-killed", places.sockets() / "run-999999999-killed-socket"
     left.mkdir()
+    temporary.mkdir()
     (left / "inventory.json").write_text("a secret")
     run("gone")
     assert not list(places.runtime().glob("run-*"))
+    assert not list(places.sockets().glob("run-*"))
 
 
 @pytest.mark.usefixtures("own_places")
