@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -30,6 +31,7 @@ AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 ARCHIVES = "WHEELS"  # names each wheel with the digest of its archive
 COMPLETE = ".complete"  # written last: an environment without it is the rest of a killed run
 PINNED = r"^([\w.-]+)(?:\[[^]]*\])? *== *([^\s;]+)(.*)$"  # name, version, and what else the line says
+COMPILED_TOGETHER = 250  # files: some seconds of work, beside which the start of a process is nothing
 PATIENCE_S = "300"  # of a mirror that is silent
 
 
@@ -57,10 +59,27 @@ def _build(folder: Path, request: dict[str, Any]) -> None:
         _by_pip(pip, folder, request, environment)
     for name, version in request["also"].items():
         _also(folder, name, version)
-    # A wheel may carry files that this Python cannot compile (templates, tests of newer syntax): they are not used.
-    compiling = [str(folder / "bin/python"), "-m", "compileall", "-q", "-j", "0", str(folder / "lib")]
-    subprocess.run(compiling, env=environment, capture_output=True, check=False)
+    _compile(folder / "bin/python", folder / "lib", environment, at_once=len(os.sched_getaffinity(0)))
     (folder / COMPLETE).touch()
+
+
+def _compile(python: Path, folder: Path, environment: dict[str, str], *, at_once: int) -> None:
+    """Compile what lies there, to the same bits on any machine.
+
+    What Python makes of a file depends in single bits on what the same process compiled before it: on the names that it
+    has met. So each process is given a part that no number of processors changes, as `compileall -j` does not.
+    """
+    files = sorted(str(path) for path in folder.rglob("*.py"))
+    parts = [files[start : start + COMPILED_TOGETHER] for start in range(0, len(files), COMPILED_TOGETHER)]
+    command = [str(python), "-m", "compileall", "-q", "-i", "-"]
+
+    def compiled(part: list[str]) -> None:
+        # A wheel may carry files that this Python cannot compile (templates, tests of newer syntax): they are not used.
+        listed = os.fsencode("\n".join(part))
+        subprocess.run(command, env=environment, input=listed, capture_output=True, check=False)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(compiled, parts))
 
 
 def _uv(request: dict[str, Any]) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
+import sys
 from pathlib import Path
 
 import packaging
@@ -77,3 +79,24 @@ def test_a_wheel_that_is_not_pinned_is_not_taken(pip: Path, digest: str) -> None
     listed = f"one==1.0 --hash=sha256:{'a' * 64}\nother==1.0 --hash=sha256:{'c' * 64}\n"
     with pytest.raises(PROGRAM["InstallError"], match=r"no wheel that the list pins of one 1\.0"):
         PROGRAM["_chosen"]([offered("one", "1.0", ("py3-none-any", digest))], listed, pip)
+
+
+def test_files_are_compiled_to_the_same_bits_by_any_number_of_processors(tmp_path: Path) -> None:
+    """A letter that was a name in one file is marked otherwise, as a text, in files that the same process compiles."""
+    names, texts = "é = 1\n", "x = ('é', 'è')\n"
+    results = []
+    for at_once in (1, 8):
+        folder = tmp_path / str(at_once) / "lib"
+        folder.mkdir(parents=True)
+        (folder / "broken.py").write_text("def\n")
+        for number in range(3 * PROGRAM["COMPILED_TOGETHER"]):
+            (folder / f"m{number:04}.py").write_text(names if number == 0 else texts)
+            os.utime(folder / f"m{number:04}.py", (0, 0))
+        environment = {"SOURCE_DATE_EPOCH": "0", "PATH": os.environ["PATH"]}  # noted by digest, not by path and date
+        PROGRAM["_compile"](Path(sys.executable), folder, environment, at_once=at_once)
+        results.append({path.name: path.read_bytes() for path in (folder / "__pycache__").iterdir()})
+    one, several = results
+    assert len(one) == 3 * PROGRAM["COMPILED_TOGETHER"]
+    assert [name for name, made in one.items() if b"\xc3\xa9" not in made] == []
+    differ = [name for name, made in one.items() if made[16:].replace(b"/1/", b"/8/") != several[name][16:]]
+    assert differ == []
