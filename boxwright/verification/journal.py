@@ -35,6 +35,9 @@ HARMLESS = (
     Kind(r".*", r"^pam_env\(.*\): Unable to open env file: /etc/default/locale", "minimal systems have no locale file"),
     Kind(r"systemd", r"^Failed to start |^Failed to listen on ", "services.failed tells of units that have failed"),
     Kind(r"systemd-coredump", r"^Process .* dumped core", "services.steady tells of services that fell over"),
+    Kind(r"systemd-ssh-generator", r"^Failed to query local AF_VSOCK CID: ",
+         "a virtual machine of systemd 257 whose host gives it no such address"),
+    Kind(r"\(sd-exec-.*", r"/systemd-ssh-generator failed with exit status 1\.$", "what failed there, it says itself"),
     Kind(r"sudo", r"a password is required|incorrect password|command not allowed", "somebody was refused"),
 )  # fmt: skip
 

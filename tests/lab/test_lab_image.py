@@ -28,7 +28,6 @@ from boxwright.transport.ssh import Endpoint, check
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(7200)]
 
 LAB = "test-image"
-NAME = "lab-debian-12"
 BOOT_S = 900
 DISK_GIB = 12
 # Nothing here tells the time, no firmware of QEMU's tells how a disk is, and emulation makes the kernel complain.
@@ -39,13 +38,18 @@ WAIVED = ("clock.synchronised", "disks.health", "logs.kernel")
 class Built:
     """Images of one lock, from two builds."""
 
+    distribution: str
     bundle: Path
     key: Path  # the private one
     folders: tuple[Path, Path]
 
     @property
+    def name(self) -> str:
+        return f"lab-{self.distribution}"
+
+    @property
     def images(self) -> tuple[Path, Path]:
-        one, two = (folder / f"{NAME}.raw" for folder in self.folders)
+        one, two = (folder / f"{self.name}.raw" for folder in self.folders)
         return one, two
 
 
@@ -54,14 +58,14 @@ def patient(boxwright: Boxwright) -> Boxwright:
     return Boxwright(boxwright.environment, patience_s=5400)
 
 
-@pytest.fixture(scope="module")
-def built(patient: Boxwright, tmp_path_factory: pytest.TempPathFactory) -> Built:
+@pytest.fixture(scope="module", params=["debian-12", "debian-13"])
+def built(request: pytest.FixtureRequest, patient: Boxwright, tmp_path_factory: pytest.TempPathFactory) -> Built:
     place = tmp_path_factory.mktemp("image")
-    bundle, key = bundle_of_an_image(patient, "lab", "debian-12", place), key_of_a_person(place)
+    bundle, key = bundle_of_an_image(patient, "lab", request.param, place), key_of_a_person(place)
     folders = (place / "one", place / "two")
     for folder in folders:
         built_image(patient, bundle, key, folder)
-    return Built(bundle, key, folders)
+    return Built(request.param, bundle, key, folders)
 
 
 def test_two_builds_of_one_lock_have_the_same_bits(built: Built) -> None:
@@ -78,7 +82,7 @@ def test_what_lies_beside_an_image_is_what_was_signed(built: Built, patient: Box
     told = patient("evidence.check", str(folder))
     assert told.code == Exit.OK, told.text
     (evidence,) = told.kind("evidence")
-    assert set(evidence["held"]) == {f"{NAME}.raw", "sbom.cdx.json", TREE, f"{NAME}.lock.json"}
+    assert set(evidence["held"]) == {f"{built.name}.raw", "sbom.cdx.json", TREE, f"{built.name}.lock.json"}
     assert evidence["absent"] == []
 
 
@@ -128,8 +132,9 @@ def site(machine: Machine, pinned: Path, built: Built, tmp_path_factory: pytest.
     waivers = "".join(
         f"  - {{check: {one}, by: the tests, reason: an emulated machine on a bench}}\n" for one in WAIVED
     )
+    host = f"{{name: line-1, address: {machine.address}, serial: {SERIAL}}}"
     path.write_text(
-        f"name: image-line\nhosts:\n  - {{name: line-1, address: {machine.address}, serial: {SERIAL}}}\n"
+        f"name: image-{built.distribution}\nhosts: [{host}]\n"
         f"ssh: {{key: {built.key}, connect_timeout_s: 60}}\nwaivers:\n{waivers}"
     )
     return str(path)
@@ -155,7 +160,7 @@ def test_a_machine_tells_its_fingerprint_and_is_enrolled_by_it(
 def test_what_boots_is_sealed_closed_and_as_large_as_its_disk(
     machine: Machine, site: str, built: Built, patient: Boxwright, boxwright: Boxwright
 ) -> None:
-    pins = Path(boxwright.environment["BOXWRIGHT_STATE"]) / "sites/image-line/known_hosts"
+    pins = Path(boxwright.environment["BOXWRIGHT_STATE"]) / f"sites/image-{built.distribution}/known_hosts"
     tell = lambda script: on(machine, site, built, pins, script).strip()  # noqa: E731
     assert tell("systemctl is-system-running --wait") == "running", tell("systemctl --failed --no-legend")
     assert re.fullmatch(r"[0-9a-f]{32}", tell("cat /etc/machine-id"))

@@ -17,6 +17,8 @@ def entry(who: str, message: str) -> dict[str, object]:
         ("sshd", "error: kex_exchange_identification: Connection closed by remote host"),
         ("sshd-session", "pam_env(sshd:session): Unable to open env file: /etc/default/locale"),
         ("sshd", "error: maximum authentication attempts exceeded for invalid user admin from 10.0.0.9 port 4 ssh2"),
+        ("systemd-ssh-generator", "Failed to query local AF_VSOCK CID: Cannot assign requested address"),
+        ("(sd-exec-", "/usr/lib/systemd/system-generators/systemd-ssh-generator failed with exit status 1."),
         ("systemd", "Failed to start llama-server.service - llama.cpp server."),
     ],
 )
@@ -29,6 +31,7 @@ def test_what_a_healthy_box_writes_is_no_error(who: str, message: str) -> None:
     [
         ("payroll", "cannot reach the database"),
         ("payroll", "kex_exchange_identification: Connection closed"),
+        ("(sd-exec-", "/usr/lib/systemd/system-generators/systemd-fstab-generator failed with exit status 1."),
         ("systemd", "Caught <SEGV>, dumped core as pid 12."),
         ("sshd", "fatal: no hostkeys available -- exiting."),
     ],
