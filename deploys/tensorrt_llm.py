@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 
 from pyinfra import host
-from pyinfra.operations import files, server
+from pyinfra.operations import files
 
-from deploys.operations.containers import (
-    CONTAINERS,
-    RUNNER,
-    container_image,
-    container_runner,
-    no_older_images,
-    no_other_containers,
-)
-from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
+from deploys.operations.containers import CONTAINERS, RUNNER, engine_containers, no_older_images
+from deploys.operations.engines import EngineUnit, question, serving_model, speed
 from deploys.operations.files import rendered, request_text, written_file
-from deploys.operations.install import folders
-from deploys.operations.services import no_other_units, serving
+from deploys.operations.services import serving
 
 data = host.data
 USER = "tensorrt-llm"
@@ -27,27 +19,7 @@ CACHE = "/cache"  # in the container: kernels that were compiled and tuned, for 
 OPTIONS = "/etc/trtllm/options.yaml"  # in the container
 STOP_S = 75
 
-folders()
-container_runner()
-unit_server()
-server.user(  # noqa: S604 - `shell` is the account's
-    name=f"Make the user {USER}",
-    user=USER,
-    system=True,
-    home="/nonexistent",
-    create_home=False,
-    ensure_home=False,
-    shell="/usr/sbin/nologin",
-)
-wanted = {service["unit"] for service in data.tensorrt_llm_services}
-no_other_units(
-    name="Have no other unit of TensorRT-LLM",
-    pattern="tensorrt-llm*.service",
-    wanted=[f"{unit}{end}.service" for unit in sorted(wanted) for end in ("", "-guard")],
-)
-no_other_containers(name="Have no other container of an engine", wanted=sorted(wanted))
-for image in dict.fromkeys(service["image"] for service in data.tensorrt_llm_services):
-    container_image(name=f"Have the image {image.rpartition('@')[0] or image[:19]}", image=image)
+engine_containers(title="TensorRT-LLM", user=USER, services=data.tensorrt_llm_services)
 for service in data.tensorrt_llm_services:
     unit, settings = service["unit"], f"/etc/{service['unit']}"
     table, rules, cache = f"boxwright_{unit.replace('-', '_')}", f"{settings}/guard.nft", f"{CONTAINERS}/{unit}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.operations import files
+from pyinfra.operations import files, server
 
 from deploys.facts.containers import (
     IMAGES,
@@ -19,8 +20,10 @@ from deploys.facts.containers import (
     EngineContainers,
     EngineImages,
 )
-from deploys.operations.files import PROGRAMS
-from deploys.operations.install import program
+from deploys.operations.engines import unit_server
+from deploys.operations.files import PROGRAMS, written_file
+from deploys.operations.install import folders, program
+from deploys.operations.services import no_other_units
 
 RUNNER = f"{PROGRAMS}/run-container"
 _PULLER = f"{PROGRAMS}/pull-image"
@@ -30,13 +33,39 @@ _PULL_S = 4 * 3600  # an image of 40 GB over a slow line
 _REMOVE_S = 1800  # 59 GB of small files on a slow disk
 
 
-def container_runner() -> None:
-    """Put the programs that pull and run engines' containers on the box, and make the folder of what those write."""
+def engine_containers(*, title: str, user: str, services: Sequence[Mapping[str, Any]]) -> None:
+    """Have what containers of an engine need to serve, and no container or unit of it that is not wanted.
+
+    Args:
+        title: The engine, in words.
+        user: The account of its containers, and how its units' names begin.
+        services: Each with the name of its `unit` and its `image`.
+    """
+    folders()
     program("pull-image", "container/pull_image.py")
     program("run-container", "container/run_container.py")
     files.directory(
         name="Make the folder of what containers write", path=CONTAINERS, user="root", group="root", mode="755"
     )
+    unit_server()
+    server.user(  # noqa: S604 - `shell` is the account's
+        name=f"Make the user {user}",
+        user=user,
+        system=True,
+        home="/nonexistent",
+        create_home=False,
+        ensure_home=False,
+        shell="/usr/sbin/nologin",
+    )
+    wanted = sorted({service["unit"] for service in services})
+    no_other_units(
+        name=f"Have no other unit of {title}",
+        pattern=f"{user}*.service",
+        wanted=[f"{unit}{end}.service" for unit in wanted for end in ("", "-guard")],
+    )
+    no_other_containers(name="Have no other container of an engine", wanted=wanted)
+    for image in dict.fromkeys(service["image"] for service in services):
+        container_image(name=f"Have the image {image.rpartition('@')[0] or image[:19]}", image=image)
 
 
 @operation()
@@ -81,10 +110,11 @@ def no_older_images(wanted: Sequence[str]) -> Iterator[PyinfraCommand]:
         wanted: As `container_image` takes them. What somebody else's container is made of stays.
     """
     known, serving = host.get_fact(EngineImages), sorted(set(wanted))
-    before = known["before"] if serving == known["serving"] else known["serving"]
+    before = known["before"]
     if serving != known["serving"]:
-        note = json.dumps({"serving": serving, "before": before})
-        yield StringCommand("mkdir -p", IMAGES, "&& echo", QuoteString(note), ">", SERVED)
+        before = known["serving"]
+        yield StringCommand("mkdir -p", IMAGES)
+        yield from written_file._inner(content=json.dumps({"serving": serving, "before": before}) + "\n", dest=SERVED)
     old = sorted(set(known["pulled"]) - {*serving, *before})
     for image in old:
         note = f"{PULLED}/{image.rpartition(':')[2]}"

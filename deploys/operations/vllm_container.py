@@ -6,20 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyinfra.operations import files, server
+from pyinfra.operations import files
 
-from deploys.operations.containers import (
-    CONTAINERS,
-    RUNNER,
-    container_image,
-    container_runner,
-    no_older_images,
-    no_other_containers,
-)
-from deploys.operations.engines import EngineUnit, question, serving_model, speed, unit_server
+from deploys.operations.containers import CONTAINERS, RUNNER, engine_containers, no_older_images
+from deploys.operations.engines import EngineUnit, question, serving_model, speed
 from deploys.operations.files import rendered, request_text, written_file
-from deploys.operations.install import folders
-from deploys.operations.services import no_other_units, serving
+from deploys.operations.services import serving
 
 UNITS = "/etc/systemd/system"
 CACHE = "/cache"  # in the container: kernels that were compiled and tuned, for the next start
@@ -36,27 +28,7 @@ def vllm_containers(*, title: str, user: str, services: Sequence[Mapping[str, An
         services: `VllmContainerService` of `boxwright.model.deploy_variables`.
         api_key: Key that every request under `/v1` must carry.
     """
-    folders()
-    container_runner()
-    unit_server()
-    server.user(  # noqa: S604 - `shell` is the account's
-        name=f"Make the user {user}",
-        user=user,
-        system=True,
-        home="/nonexistent",
-        create_home=False,
-        ensure_home=False,
-        shell="/usr/sbin/nologin",
-    )
-    wanted = sorted({service["unit"] for service in services})
-    no_other_units(
-        name=f"Have no other unit of {title}",
-        pattern=f"{user}*.service",
-        wanted=[f"{unit}{end}.service" for unit in wanted for end in ("", "-guard")],
-    )
-    no_other_containers(name="Have no other container of an engine", wanted=wanted)
-    for image in dict.fromkeys(service["image"] for service in services):
-        container_image(name=f"Have the image {image.rpartition('@')[0] or image[:19]}", image=image)
+    engine_containers(title=title, user=user, services=services)
     for service in services:
         _served(title, user, service, api_key)
     no_older_images(
