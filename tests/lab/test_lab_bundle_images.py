@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from role_bench import Bench, role_bench
+from twin_registry import REGISTRY, SERVE_REGISTRY
 
 from boxwright.factory.bundle import Bundle
 from boxwright.factory.fetching import fetch
@@ -28,12 +29,6 @@ from boxwright.whole_files import write_whole
 
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 
-REGISTRY = "127.0.0.1:5000"  # Docker takes loopback without TLS
-SETTINGS = f"""\
-version: 0.1
-storage: {{filesystem: {{rootdirectory: /srv/registry}}}}
-http: {{addr: {REGISTRY}}}
-"""
 SITE = Site(
     name="s",
     hosts=(Host(name="box-1", address="192.0.2.7"),),
@@ -47,12 +42,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     spec = TwinSpec("bookworm", "debian-12", load_profile("8x4090").hardware, containers=True)
     with role_bench("container_runtime", [spec], folder, packages=True, lab_name="images") as bench:
         install = "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends"
-        bench.everywhere(
-            f"{install} busybox-static docker-registry >/dev/null; systemctl disable --now docker-registry"
-        )
-        (folder / "registry.yml").write_text(SETTINGS)
-        bench.copy(folder / "registry.yml", "/root/registry.yml")
-        bench.everywhere("systemd-run --quiet --unit=test-registry docker-registry serve /root/registry.yml")
+        bench.everywhere(f"{install} busybox-static docker-registry >/dev/null; {SERVE_REGISTRY}")
         bench.variables |= {"source": "debian", "no_proxy": [], "registry_mirrors": []}
         bench.run().well()
         yield bench

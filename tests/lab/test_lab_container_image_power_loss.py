@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from power_cut import PoweredTwin, powered_twin
+from twin_registry import REGISTRY, SERVE_REGISTRY
 
 from boxwright.errors import UnreachableError
 from boxwright.lab import TwinSpec
@@ -21,12 +22,6 @@ from deploys.facts.containers import PULLED, PULLS, ContainerImage
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 
 PULLER = "/root/pull-image"
-REGISTRY = "127.0.0.1:5000"  # Docker takes loopback without TLS
-SETTINGS = f"""\
-version: 0.1
-storage: {{filesystem: {{rootdirectory: /srv/registry}}}}
-http: {{addr: '{REGISTRY}'}}
-"""
 INSTALL = """\
 update-ca-certificates >/dev/null 2>&1
 export DEBIAN_FRONTEND=noninteractive
@@ -34,9 +29,7 @@ mkdir -p /etc/docker; echo '{"data-root": "/srv/docker"}' > /etc/docker/daemon.j
 apt-get -q update >/dev/null
 apt-get -qq install --no-install-recommends docker.io docker-cli busybox-static docker-registry >/dev/null ||
     apt-get -qq install --no-install-recommends docker.io busybox-static docker-registry >/dev/null
-systemctl disable --quiet --now docker-registry
 """
-SERVE = "systemd-run --quiet --unit=test-registry docker-registry serve /root/registry.yml; sleep 2"
 # Two images that share their layer of programs; each has one of its own besides.
 MAKE = f"""\
 set -e
@@ -85,7 +78,7 @@ class Box:
     def lose_power(self) -> None:
         self.power.cut()
         self.power.start(self.spec)
-        self.on(f"systemctl start docker; {SERVE}")
+        self.on(f"systemctl start docker; {SERVE_REGISTRY}")
 
 
 @pytest.fixture(scope="module", params=["debian-12", "debian-13"])
@@ -98,10 +91,8 @@ def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         for authority in power.lab.ca_certificates:
             made.copy(authority, f"/usr/local/share/ca-certificates/{authority.stem}.crt")
         made.on(INSTALL)
-        (folder / "registry.yml").write_text(SETTINGS)
-        made.copy(folder / "registry.yml", "/root/registry.yml")
         made.copy(ROOT / "templates/container/pull_image.py", PULLER)
-        made.on(f"systemctl restart docker; {SERVE}")
+        made.on(f"systemctl restart docker; {SERVE_REGISTRY}")
         yield made
 
 

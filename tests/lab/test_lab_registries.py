@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from role_bench import Bench, role_bench
+from twin_registry import REGISTRY, SERVE_REGISTRY
 
 from boxwright.lab import RunningTwin, TwinSpec
 from boxwright.model.catalogues import load_profile
@@ -19,18 +20,12 @@ from boxwright.model.site import Host, Site
 # Takes long: for the weekly run.
 pytestmark = [pytest.mark.lab, pytest.mark.on_demand, pytest.mark.timeout(900)]
 
-REGISTRY = "127.0.0.1:5000"  # Docker takes loopback without TLS
 SITE = Site(
     name="s",
     hosts=(Host(name="box-1", address="192.0.2.7"),),
     registry_mirrors=(f"http://{REGISTRY}",),
     registry_rewrites={"ghcr.io": f"{REGISTRY}/ghcr", "quay.io": REGISTRY},
 )
-SETTINGS = f"""\
-version: 0.1
-storage: {{filesystem: {{rootdirectory: /srv/registry}}}}
-http: {{addr: {REGISTRY}}}
-"""
 # What the registry was asked for.
 ASKED = "journalctl --unit=test-registry --output=cat --no-pager | grep -c '/v2/{}/manifests' || true"
 
@@ -45,12 +40,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("registries")
     with role_bench("container_runtime", specs, folder, packages=True, lab_name="registries") as bench:
         install = "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends"
-        bench.everywhere(
-            f"{install} busybox-static docker-registry >/dev/null; systemctl disable --now docker-registry"
-        )
-        (folder / "registry.yml").write_text(SETTINGS)
-        bench.copy(folder / "registry.yml", "/root/registry.yml")
-        bench.everywhere("systemd-run --quiet --unit=test-registry docker-registry serve /root/registry.yml")
+        bench.everywhere(f"{install} busybox-static docker-registry >/dev/null; {SERVE_REGISTRY}")
         bench.variables |= {"source": "debian", "no_proxy": [], "registry_mirrors": list(SITE.registry_mirrors)}
         bench.run().well()
         bench.everywhere("mkdir /tmp/box; cp /bin/busybox /tmp/box/; tar -C /tmp/box -c . | docker import - box")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from deploy_bench import Boxes, deploy_bench
+from twin_registry import REGISTRY, SERVE_REGISTRY
 
 from boxwright.lab import RunningTwin, TwinSpec
 from boxwright.model.catalogues import load_engine, load_models
@@ -52,17 +53,10 @@ done
 touch /usr/local/bin/npu-smi /usr/local/Ascend/driver/version.info /etc/ascend_install.info
 """
 
-REGISTRY = "127.0.0.1:5000"  # Docker takes loopback without TLS
-SETTINGS = f"""\
-version: 0.1
-storage: {{filesystem: {{rootdirectory: /srv/registry}}}}
-http: {{addr: '{REGISTRY}'}}
-"""
 RELEASES = f"""\
 set -e
 DEBIAN_FRONTEND=noninteractive apt-get -qq install docker-registry >/dev/null 2>&1
-systemctl disable --quiet --now docker-registry
-systemd-run --quiet --unit=test-registry docker-registry serve /root/registry.yml; sleep 2
+{SERVE_REGISTRY}
 for number in 1 2 3 4; do
     echo "FROM simulated/vllm\nLABEL release=$number" |
         DOCKER_BUILDKIT=0 docker build --quiet --tag {REGISTRY}/vllm:$number - >/dev/null
@@ -264,7 +258,6 @@ def test_requests_in_flight_end_and_a_killed_container_comes_back(contained: Con
 @pytest.fixture(scope="module")
 def releases(box: Contained) -> list[str]:
     """Four images in a registry of the box, by their digests."""
-    box.on(box.twin, "cat > /root/registry.yml", SETTINGS)
     return box.on(box.twin, RELEASES).split()
 
 
