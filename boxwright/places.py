@@ -11,7 +11,6 @@ from boxwright.errors import BoxwrightError
 
 ROOT = Path(__file__).resolve().parents[1]  # of roles, deploys, templates and inventories, beside the package
 
-
 # A socket's path may have 107 octets, and of those ssh's own name for a shared connection takes 62.
 _SOCKETS_BELOW = 45
 
@@ -47,17 +46,18 @@ def runtime() -> Path:
 def sockets() -> Path:
     """Where sockets are made: `runtime`, or a folder in `/tmp` where that path is too long for any.
 
-    `TMPDIR` is no place for them: its path may have any length, and a program that cannot make its
-    socket fails, or waits for ever.
+    `TMPDIR` is no place for them: its path may have any length, and a program that cannot make its socket
+    fails, or waits for ever.
 
     Raises:
         BoxwrightError: The folder in `/tmp` belongs to somebody else.
     """
-    own = os.fsencode(runtime())
-    if len(own) <= _SOCKETS_BELOW:
-        return runtime()
+    own = runtime()
+    path = os.fsencode(own)
+    if len(path) <= _SOCKETS_BELOW:
+        return own
     user = os.geteuid()
-    short = Path(f"/tmp/boxwright-{user}-{hashlib.sha256(own).hexdigest()[:8]}")  # noqa: S108  checked below
+    short = Path(f"/tmp/boxwright-{user}-{hashlib.sha256(path).hexdigest()[:8]}")  # noqa: S108  checked below
     short.mkdir(mode=0o700, exist_ok=True)
     found = short.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:

@@ -31,7 +31,7 @@ AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 ARCHIVES = "WHEELS"  # names each wheel with the digest of its archive
 COMPLETE = ".complete"  # written last: an environment without it is the rest of a killed run
 PINNED = r"^([\w.-]+)(?:\[[^]]*\])? *== *([^\s;]+)(.*)$"  # name, version, and what else the line says
-COMPILED_TOGETHER = 250  # files: some seconds of work, beside which the start of a process is nothing
+COMPILED_TOGETHER = 250  # files: enough that starting a process for them is a small part of the work
 PATIENCE_S = "300"  # of a mirror that is silent
 
 

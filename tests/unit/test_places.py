@@ -1,4 +1,4 @@
-"""Sockets are made where their paths are short enough for any system, in a folder that nobody else can change."""
+"""Sockets are made where their paths are short enough, in a folder that nobody else can change."""
 
 from __future__ import annotations
 

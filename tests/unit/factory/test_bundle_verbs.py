@@ -37,9 +37,9 @@ def lock_of(distribution: str, *more: Artefact, **wheels: bytes) -> Lock:
     return Lock.model_validate({"profile": "lab", "distribution": distribution, "artefacts": (*own, *more)})
 
 
-@pytest.fixture
-def state(own_places: Path) -> dict[str, str]:
-    return {"COLUMNS": "80"}
+@pytest.fixture(autouse=True)
+def _narrow_console(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture
@@ -70,30 +70,30 @@ def everything(bundle: Bundle) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in bundle.folder.rglob("*") if path.is_file()}
 
 
-def cleaned(bundle: Bundle, state: dict[str, str], *words: str) -> Ran:
-    return boxwright("bundle.clean", "--bundle", str(bundle.folder), *words, **state)
+def cleaned(bundle: Bundle, *words: str) -> Ran:
+    return boxwright("bundle.clean", "--bundle", str(bundle.folder), *words)
 
 
-def test_clean_removes_what_no_lock_names_and_nothing_unasked(bundle: Bundle, state: dict[str, str]) -> None:
-    nothing = cleaned(bundle, state, "--yes")
+def test_clean_removes_what_no_lock_names_and_nothing_unasked(bundle: Bundle) -> None:
+    nothing = cleaned(bundle, "--yes")
     assert (nothing.code, "Nothing to remove: every file belongs to a lock." in nothing.told) == (Exit.OK, True)
     stranger, part = bundle.artefact("ab" * 32), bundle.folder / "sha256/ab/.left-of-a-fetch"
     write_whole(stranger, b"of nobody's")
     write_whole(part, b"half")
     before = everything(bundle)
-    asked = cleaned(bundle, state)  # nobody is there to answer
+    asked = cleaned(bundle)  # nobody is there to answer
     assert asked.code != Exit.OK
     assert everything(bundle) == before
-    ran = cleaned(bundle, state, "--yes", "--json")
+    ran = cleaned(bundle, "--yes", "--json")
     assert ran.code == Exit.OK, ran.told
     (told,) = ran.kind("cleaned")
     assert (told["files"], told["bytes"], told["locks"]) == (2, 15, [])
     assert everything(bundle) == {name: data for name, data in before.items() if data not in (b"of nobody's", b"half")}
 
 
-def test_clean_keeps_a_lock_with_all_that_it_names_and_signs_again(bundle: Bundle, state: dict[str, str]) -> None:
+def test_clean_keeps_a_lock_with_all_that_it_names_and_signs_again(bundle: Bundle) -> None:
     fetcher = bundle.signed()[1].fingerprint
-    ran = cleaned(bundle, state, "--keep", "lab-debian-13", "--yes")
+    ran = cleaned(bundle, "--keep", "lab-debian-13", "--yes")
     assert ran.code == Exit.OK, ran.told
     assert "Removed 1 file, 0.0 MB, and the lock lab-debian-12." in ran.told
     assert stored(bundle) == {SHARED, NEW}
@@ -102,55 +102,55 @@ def test_clean_keeps_a_lock_with_all_that_it_names_and_signs_again(bundle: Bundl
     own = Bundle(bundle.folder).signed()[1].fingerprint
     assert own != fetcher
     assert f"signed by {own}, and no longer by {fetcher}" in ran.told
-    valid = boxwright("bundle.verify", "--bundle", str(bundle.folder), "--signer", own, **state)
+    valid = boxwright("bundle.verify", "--bundle", str(bundle.folder), "--signer", own)
     assert valid.code == Exit.OK, valid.told
     assert "VALID: lab-debian-13" in valid.told
-    assert "Nothing to remove" in cleaned(bundle, state, "--keep", "lab-debian-13", "--yes").told
+    assert "Nothing to remove" in cleaned(bundle, "--keep", "lab-debian-13", "--yes").told
 
 
-def test_clean_touches_nothing_of_a_bundle_that_is_not_what_was_signed(bundle: Bundle, state: dict[str, str]) -> None:
-    mistaken = cleaned(bundle, state, "--keep", "lab-debian13", "--yes")
+def test_clean_touches_nothing_of_a_bundle_that_is_not_what_was_signed(bundle: Bundle) -> None:
+    mistaken = cleaned(bundle, "--keep", "lab-debian13", "--yes")
     assert mistaken.code == Exit.BAD_INPUT
     assert "no lock 'lab-debian13'. Did you mean 'lab-debian-13'?" in mistaken.told
     path = bundle.lock_file("lab-debian-12")  # with a lock that somebody shortened, all else would look superfluous
     write_whole(path, lock_of("debian-12", shared=SHARED).text.encode())
     before = everything(bundle)
-    ran = cleaned(bundle, state, "--yes")
+    ran = cleaned(bundle, "--yes")
     assert ran.code == Exit.ERROR
     assert "lock lab-debian-12" in ran.told
     assert everything(bundle) == before
 
 
-def test_clean_drops_a_lock_that_is_no_longer_whole(bundle: Bundle, state: dict[str, str]) -> None:
+def test_clean_drops_a_lock_that_is_no_longer_whole(bundle: Bundle) -> None:
     """Such as one that a clean was dropping when it was killed, or that can be had no more."""
     bundle.lock_file("lab-debian-12").unlink()
     shutil.rmtree(bundle.lists("lab-debian-12"))
     bundle.lock_file("lab-debian-12-old").write_text("of nobody's, and no lock")
-    assert cleaned(bundle, state, "--yes").code == Exit.ERROR
-    ran = cleaned(bundle, state, "--keep", "lab-debian-13", "--yes")
+    assert cleaned(bundle, "--yes").code == Exit.ERROR
+    ran = cleaned(bundle, "--keep", "lab-debian-13", "--yes")
     assert ran.code == Exit.OK, ran.told
     assert "the locks lab-debian-12, lab-debian-12-old" in ran.told
     assert stored(bundle) == {SHARED, NEW}
-    valid = boxwright("bundle.verify", "--bundle", str(bundle.folder), **state)
+    valid = boxwright("bundle.verify", "--bundle", str(bundle.folder))
     assert (valid.code, "VALID: lab-debian-13" in valid.told) == (Exit.OK, True), valid.told
 
 
-def test_clean_keeps_no_lock_that_is_no_longer_whole(bundle: Bundle, state: dict[str, str]) -> None:
+def test_clean_keeps_no_lock_that_is_no_longer_whole(bundle: Bundle) -> None:
     write_whole(bundle.lock_file("lab-debian-13"), lock_of("debian-13", shared=SHARED).text.encode())
     before = everything(bundle)
-    ran = cleaned(bundle, state, "--keep", "lab-debian-13", "--yes")
+    ran = cleaned(bundle, "--keep", "lab-debian-13", "--yes")
     assert (ran.code, "lock lab-debian-13" in ran.told) == (Exit.ERROR, True)
     assert everything(bundle) == before
 
 
-def fetched(bundle: Bundle, lock: Lock, state: dict[str, str]) -> Ran:
+def fetched(bundle: Bundle, lock: Lock) -> Ran:
     """A bundle.fetch of a lock whose artefacts are all there."""
     file = bundle.folder.parent / f"{lock.name}.lock.json"
     file.write_text(lock.text)
-    return boxwright("bundle.fetch", "--lock", str(file), "--bundle", str(bundle.folder), "--site", "lab", **state)
+    return boxwright("bundle.fetch", "--lock", str(file), "--bundle", str(bundle.folder), "--site", "lab")
 
 
-def test_fetch_signs_for_its_own_lock_and_for_no_change_of_another(bundle: Bundle, state: dict[str, str]) -> None:
+def test_fetch_signs_for_its_own_lock_and_for_no_change_of_another(bundle: Bundle) -> None:
     older, newer = bundle.locks.values()
     fetcher = bundle.signed()[1].fingerprint
     lists = bundle.lists(newer.name) / "dists/platform/InRelease"
@@ -159,14 +159,13 @@ def test_fetch_signs_for_its_own_lock_and_for_no_change_of_another(bundle: Bundl
         bundle.lock_file(newer.name), lock_of("debian-13", shared=SHARED, own=b"of the devil 6.66").text.encode()
     )
     write_whole(bundle.lock_file("evil-debian-12"), newer.text.encode())
-    ran = fetched(bundle, older, state)
+    ran = fetched(bundle, older)
     assert ran.code == Exit.OK, ran.told
     assert f"and no longer by {fetcher}" in ran.told
-    verified = boxwright("bundle.verify", "--bundle", str(bundle.folder), **state)
+    verified = boxwright("bundle.verify", "--bundle", str(bundle.folder))
     assert verified.code == Exit.ERROR, verified.told
     damaged = {
-        one["where"]
-        for one in boxwright("bundle.verify", "--bundle", str(bundle.folder), "--json", **state).kind("damage")
+        one["where"] for one in boxwright("bundle.verify", "--bundle", str(bundle.folder), "--json").kind("damage")
     }
     assert damaged == {
         f"locks/{newer.name}.json",
@@ -174,38 +173,38 @@ def test_fetch_signs_for_its_own_lock_and_for_no_change_of_another(bundle: Bundl
         "locks/evil-debian-12.json",
     }
     bundle.lock_file("evil-debian-12").unlink()
-    assert fetched(bundle, newer, state).code == Exit.OK
-    valid = boxwright("bundle.verify", "--bundle", str(bundle.folder), **state)
+    assert fetched(bundle, newer).code == Exit.OK
+    valid = boxwright("bundle.verify", "--bundle", str(bundle.folder))
     assert (valid.code, "VALID: lab-debian-12, lab-debian-13" in valid.told) == (Exit.OK, True), valid.told
 
 
-def test_diff_reads_like_a_changelog(tmp_path: Path, state: dict[str, str]) -> None:
+def test_diff_reads_like_a_changelog(tmp_path: Path) -> None:
     before, after, strange = tmp_path / "before.json", tmp_path / "after.json", tmp_path / "strange.json"
     before.write_text(lock_of("debian-12", page=b"page 1.0", gone=b"gone 2.0").text)
     after.write_text(lock_of("debian-12", page=b"page 1.1", come=b"come 3.0").text)
     strange.write_text(lock_of("debian-13", page=b"page 1.1", come=b"come 3.0").text)
-    ran = boxwright("bundle.diff", str(before), str(after), **state)
+    ran = boxwright("bundle.diff", str(before), str(after))
     assert ran.code == Exit.OK, ran.told
     lines = [line.strip() for line in ran.out.splitlines()]
     assert lines[0] == "Python wheels"
     assert {"~ page 1.0 → 1.1", "+ come 3.0 (open_webui)", "- gone 2.0"} <= set(lines)
     assert "3 changes; 0.0 MB to fetch." in ran.told
-    (told,) = boxwright("bundle.diff", str(before), str(after), "--json", **state).kind("difference")
+    (told,) = boxwright("bundle.diff", str(before), str(after), "--json").kind("difference")
     assert (told["changes"], told["bytes_to_fetch"]) == (3, 16)
-    assert "No difference." in boxwright("bundle.diff", str(after), str(after), **state).told
-    assert "locks of two things" in boxwright("bundle.diff", str(after), str(strange), **state).told
-    wrong = boxwright("bundle.diff", str(before), str(tmp_path / "none.json"), **state)
+    assert "No difference." in boxwright("bundle.diff", str(after), str(after)).told
+    assert "locks of two things" in boxwright("bundle.diff", str(after), str(strange)).told
+    wrong = boxwright("bundle.diff", str(before), str(tmp_path / "none.json"))
     assert (wrong.code, "no lock can be read: No such file" in wrong.told) == (Exit.BAD_INPUT, True)
 
 
 def test_a_bundle_nearby_that_is_none_is_refused_before_all_is_fetched_by_a_line(
-    bundle: Bundle, tmp_path: Path, state: dict[str, str]
+    bundle: Bundle, tmp_path: Path
 ) -> None:
     lock = str(bundle.lock_file("lab-debian-12"))
     words = ("bundle.fetch", "--lock", lock, "--bundle", str(tmp_path / "new"), "--near")
-    ran = boxwright(*words, f"{bundle.folder},{tmp_path}", **state)
+    ran = boxwright(*words, f"{bundle.folder},{tmp_path}")
     assert (ran.code, f"{tmp_path} is no bundle" in ran.told) == (Exit.BAD_INPUT, True)
-    assert boxwright(*words, str(bundle.folder), **state).code == Exit.OK  # offline, as all of it is nearby
+    assert boxwright(*words, str(bundle.folder)).code == Exit.OK  # offline, as all of it is nearby
 
 
 @pytest.fixture
@@ -228,13 +227,13 @@ def with_vendors(tmp_path: Path) -> Bundle:
 
 
 @contextmanager
-def serving(bundle: Bundle, listen: str, state: dict[str, str]) -> Iterator[list[str]]:
+def serving(bundle: Bundle, listen: str) -> Iterator[list[str]]:
     """What `bundle.serve` prints, while it serves."""
     words = ["bundle.serve", "--bundle", str(bundle.folder), "--listen", listen]
     # A shell starts its background jobs with SIGINT ignored, and so would be what the tests start.
     with subprocess.Popen(
         ["env", "--default-signal=INT", sys.executable, "-P", "-m", "boxwright.program", *words],
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | state,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -256,12 +255,10 @@ def serving(bundle: Bundle, listen: str, state: dict[str, str]) -> Iterator[list
                 process.kill()
 
 
-def test_a_site_takes_what_serve_prints_and_finds_everything_there(
-    with_vendors: Bundle, state: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_site_takes_what_serve_prints_and_finds_everything_there(with_vendors: Bundle, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with serving(with_vendors, f"127.0.0.1:{port}", state) as lines:
+    with serving(with_vendors, f"127.0.0.1:{port}") as lines:
         begin = next(number for number, line in enumerate(lines) if line.startswith("# In the site of boxes"))
         assert "lab-debian-12" in lines[begin]
         site_file = tmp_path / "site.yml"
@@ -287,13 +284,13 @@ def test_a_site_takes_what_serve_prints_and_finds_everything_there(
             ask(f"{told.url}/bundle.json")
 
 
-def test_serve_tells_each_lock_its_own_address(with_vendors: Bundle, state: dict[str, str], tmp_path: Path) -> None:
+def test_serve_tells_each_lock_its_own_address(with_vendors: Bundle, tmp_path: Path) -> None:
     bios = with_vendors.locks["lab-debian-12"].of("firmware")[0]
     put(with_vendors, lock_of("debian-13", bios, own=NEW), FIRMWARE, NEW)
     with_vendors.sign(SigningKey.kept_in(tmp_path / "fetcher"), own=["lab-debian-13"])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with serving(with_vendors, f"127.0.0.1:{port}", state) as lines:
+    with serving(with_vendors, f"127.0.0.1:{port}") as lines:
         urls = [line.split()[-1] for line in lines if line.startswith("  url: ")]
         carried = [line.split()[-1] for line in lines if line.startswith("# supplied firmware ")]
         assert urls == [f"http://127.0.0.1:{port}/lab-debian-{number}" for number in (12, 13)]
@@ -306,12 +303,12 @@ def ask(url: str) -> bytes:
         return data
 
 
-def test_serve_refuses_another_signer_and_a_place_that_is_none(with_vendors: Bundle, state: dict[str, str]) -> None:
+def test_serve_refuses_another_signer_and_a_place_that_is_none(with_vendors: Bundle) -> None:
     words = ("bundle.serve", "--bundle", str(with_vendors.folder))
-    stranger = boxwright(*words, "--listen", "127.0.0.1", "--signer", f"SHA256:{'a' * 43}", **state)
+    stranger = boxwright(*words, "--listen", "127.0.0.1", "--signer", f"SHA256:{'a' * 43}")
     assert (stranger.code, "signed by another key" in stranger.told) == (Exit.ERROR, True)
     for place in ("127.0.0.1:99999", "[::1"):
-        wrong = boxwright(*words, "--listen", place, **state)
+        wrong = boxwright(*words, "--listen", place)
         assert (wrong.code, "is not ADDRESS or ADDRESS:PORT" in wrong.told) == (Exit.BAD_INPUT, True)
-    elsewhere = boxwright(*words, "--listen", "192.0.2.99:8999", **state)
+    elsewhere = boxwright(*words, "--listen", "192.0.2.99:8999")
     assert elsewhere.code == Exit.BAD_INPUT, elsewhere.told
